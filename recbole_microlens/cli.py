@@ -1,0 +1,254 @@
+"""The command line: thin sub-commands over the package's functions."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from recbole_microlens import __version__
+from recbole_microlens.errors import MicroLensError
+
+_EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a sub-command and return the exit code: 0, 1 (something was found wrong), or 2 (bad input)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv[:1] == ["run"]:
+            return _run(argv[1:])
+        arguments = _parser().parse_args(argv)
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        return arguments.call(arguments)
+    except MicroLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. A build continues when its command is given again; a training with --resume=RUN_FOLDER.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("recbole-microlens", description=__doc__, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands.add_parser("run", help="train and evaluate a model", add_help=False)
+
+    convert = _command(commands, "convert", _convert, "release folder -> RecBole atomic files")
+    convert.add_argument("release", type=Path, help="folder of a MicroLens release")
+    _dataset_arguments(convert)
+    convert.add_argument(
+        "--skip-bad-rows", action="store_true", help="leave out and list rows that cannot be read"
+    )
+
+    frames = _command(commands, "frames", _frames, "videos (or ready frames) -> video.lmdb")
+    frames.add_argument("--num-frames", type=int, default=5, help="frames of an item (default 5)")
+    frames.add_argument(
+        "--interval", type=int, default=1, help="video frames from one to the next (default 1)"
+    )
+    covers = _command(commands, "covers", _covers, "covers -> cover.lmdb")
+    for command in (frames, covers):
+        command.add_argument(
+            "release", type=Path, help="folder of a release, or of the media files themselves"
+        )
+        _dataset_arguments(command)
+        command.add_argument("--size", type=int, default=224, help="height and width in pixels (default 224)")
+        command.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
+        command.add_argument("--workers", type=int, help="processes (default: one per core)")
+        command.add_argument("--overwrite", action="store_true", help="start anew, whatever is there")
+
+    verify = _command(
+        commands, "verify", _verify, "decode everything in a dataset's stores and say what is wrong"
+    )
+    verify.add_argument("dataset", help="name of the dataset")
+    verify.add_argument("--out", type=Path, default=Path("dataset_atomic"), help="folder of all datasets")
+
+    sample = _command(commands, "sample", _sample, "make the sample dataset microlens-sample")
+    sample.add_argument("--out", type=Path, default=Path("dataset_atomic"), help="folder of all datasets")
+    sample.add_argument("--release", type=Path, help="keep the release folder it is made from here")
+    sample.add_argument(
+        "--seed", type=int, default=2023, help="the same seed gives the same data (default 2023)"
+    )
+
+    compare = _command(commands, "compare", _compare, "one table of the results of several runs")
+    compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders of run folders")
+    _command(commands, "doctor", _doctor, "versions, work-arounds, device, and what is missing")
+    return parser
+
+
+def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, help="name of the dataset, e.g. microlens-100k")
+    parser.add_argument("--out", type=Path, default=Path("dataset_atomic"), help="folder of all datasets")
+
+
+def _convert(arguments) -> int:
+    from recbole_microlens.release.atomic import convert
+
+    done = convert(arguments.release, arguments.dataset, arguments.out, arguments.skip_bad_rows)
+    print(done.report())
+    return 0
+
+
+def _frames(arguments) -> int:
+    from recbole_microlens.media.build import build_frames
+
+    return _build(
+        arguments,
+        build_frames,
+        ("videos", "frames"),
+        "video.lmdb",
+        num_frames=arguments.num_frames,
+        interval=arguments.interval,
+    )
+
+
+def _covers(arguments) -> int:
+    from recbole_microlens.media.build import build_covers
+
+    return _build(arguments, build_covers, ("covers",), "cover.lmdb")
+
+
+def _build(arguments, build, kinds: tuple[str, ...], store: str, **options) -> int:
+    from recbole_microlens.release.item_ids import read_item_ids
+    from recbole_microlens.release.layout import find_release
+
+    folder = arguments.out / arguments.dataset
+    items = read_item_ids(folder, arguments.dataset)
+    release = find_release(arguments.release, arguments.dataset, require_pairs=False)
+    found = [getattr(release, kind) for kind in kinds if getattr(release, kind) is not None]
+    report = build(
+        found[0] if found else arguments.release,
+        items,
+        folder / store,
+        size=arguments.size,
+        quality=arguments.quality,
+        workers=arguments.workers,
+        overwrite=arguments.overwrite,
+        **options,
+    )
+    each = report.bytes / report.stored / 1000 if report.stored else 0
+    print(
+        f"{report.store}: {report.stored} items ({report.built} new), {report.bytes / 1e6:.1f} MB, "
+        f"{each:.1f} kB an item, {report.frames_per_second:.0f} frames/s"
+    )
+    if report.failed:
+        print(f"{len(report.failed)} items gave no frames; the reasons are in {report.report}")
+    return 0
+
+
+def _verify(arguments) -> int:
+    from recbole_microlens.media.verify import verify
+    from recbole_microlens.release.item_ids import read_item_ids
+
+    folder = arguments.out / arguments.dataset
+    items = read_item_ids(folder, arguments.dataset)
+    stores = [path for path in (folder / "video.lmdb", folder / "cover.lmdb") if path.exists()]
+    if not stores:
+        raise MicroLensError(
+            f"{folder} holds no store. Run: recbole-microlens frames RELEASE_FOLDER --dataset {arguments.dataset}"
+        )
+    wrong = 0
+    for store in stores:
+        problems = verify(store, items)
+        wrong += len(problems)
+        print(f"{store}: {len(problems)} problems in {len(items)} items")
+        for problem in problems:
+            print(f"  {problem.item_id or 'store'}: {problem.reason}")
+    return 1 if wrong else 0
+
+
+def _sample(arguments) -> int:
+    from recbole_microlens.sample_dataset import make_sample
+
+    folder = make_sample(arguments.out, arguments.release, arguments.seed)
+    print(
+        f"The sample dataset is in {folder}. Next: python run_recbole_ml.py --model=SASRecV --dataset=microlens-sample"
+    )
+    return 0
+
+
+def _compare(arguments) -> int:
+    from recbole_microlens.compare import format_results
+
+    print(format_results(arguments.runs))
+    return 0
+
+
+def _doctor(arguments) -> int:
+    from recbole_microlens.doctor import examine
+
+    report, healthy = examine()
+    print(report)
+    return 0 if healthy else 1
+
+
+_RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [--config_files="a.yaml b.yaml"] [--key=value ...]
+       python run_recbole_ml.py --resume=RUN_FOLDER
+
+Train a model, choose its best epoch on validation, test it, and leave everything in runs/<dataset>/<model>-<time>/.
+
+  --model, -m       one of ours ({models}), or any stock RecBole model
+  --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made when it is missing
+  --config_files    YAML files with settings, separated by spaces; a later one wins
+  --resume          continue a run that was broken off
+  --key=value       any setting of RecBole or of this package: --encoder=x3d_xs --finetune=top --frame_size=112
+                    --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false --protocol=recbole ...
+"""
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or "--help" in argv or "-h" in argv:
+        from recbole_microlens.models import MODELS
+
+        print(_RUN_HELP.format(models=", ".join(MODELS)))
+        return 0 if argv else 2
+    settings = parse_settings(argv)
+    files = str(settings.pop("config_files", "") or "").split()
+    from recbole_microlens.quick_start import run
+
+    result = run(
+        settings.pop("model", None),
+        settings.pop("dataset", None),
+        files,
+        settings,
+        settings.pop("resume", None),
+    )
+    print("test: " + "    ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items()))
+    print(f"run folder: {result['folder']}")
+    return 0
+
+
+def parse_settings(argv: list[str]) -> dict[str, str]:
+    """``--key=value`` and ``--key value`` arguments as a dict of strings.
+
+    Raises
+    ------
+    MicroLensError
+        An argument that is no setting, or a key given twice with different values.
+    """
+    settings: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        argument = {"-m": "--model", "-d": "--dataset"}.get(argument, argument)
+        key, has_value, value = argument.partition("=")
+        if not key.startswith("--") or len(key) == 2:
+            raise MicroLensError(f"'{argument}' is no setting. Write settings as --key=value.")
+        if not has_value:
+            if not rest or rest[0].startswith("--"):
+                raise MicroLensError(f"{key} has no value. Write {key}=VALUE.")
+            value = rest.pop(0)
+        if settings.setdefault(key[2:], value) != value:
+            raise MicroLensError(f"{key} is given twice: {settings[key[2:]]} and {value}. Keep one.")
+    return settings

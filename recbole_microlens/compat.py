@@ -1,0 +1,152 @@
+"""The only file that knows a library's version or works around one.
+
+Each work-around tests for the fault itself, not for a version, does nothing where the fault is absent, and is kept
+in :data:`worked_around` for ``recbole-microlens doctor``.
+"""
+
+import importlib.util
+import os
+import re
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+worked_around: dict[str, str] = {}
+
+_NUMPY_ALIASES = {
+    "bool": bool,
+    "bool8": np.bool_,
+    "int": int,
+    "float": float,
+    "float_": np.float64,
+    "complex": complex,
+    "complex_": np.complex128,
+    "object": object,
+    "str": str,
+    "unicode_": np.str_,
+    "long": int,
+}
+
+
+@cache
+def fix_numpy() -> None:
+    """Put back the NumPy aliases that RecBole 1.2.1 reads (removed in NumPy 1.24 and 2.0)."""
+    missing = [name for name in _NUMPY_ALIASES if name not in np.__dict__]
+    for name in missing:
+        setattr(np, name, _NUMPY_ALIASES[name])
+    if missing:
+        worked_around["numpy"] = f"RecBole reads removed aliases: set np.{', np.'.join(missing)}"
+
+
+@cache
+def fix_torchvision() -> None:
+    """Let ``import torchvision`` work when its compiled part does not match torch.
+
+    The registry's torchvision is the CUDA build; beside a CPU-only torch its operators do not load, and its import
+    then fails on two missing schemas. Video encoders use neither operator. Call before the first import.
+    """
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or _torchvision_operators_load(Path(spec.origin).parent):
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    # The schemas live as long as this object.
+    fix_torchvision.library = library
+    worked_around["torchvision"] = "its compiled part does not load with this torch: declared nms and qnms"
+
+
+def _torchvision_operators_load(folder: Path) -> bool:
+    import torch
+
+    for compiled in sorted(folder.glob("_C.*")):
+        try:
+            torch.ops.load_library(str(compiled))
+        except OSError:
+            continue
+        return True
+    return False
+
+
+class PandasThree:
+    """Mixin for RecBole datasets: missing values are filled under pandas 3 too.
+
+    RecBole fills with ``feat[field].fillna(inplace=True)``, which under copy-on-write changes a temporary.
+    """
+
+    def _fill_nan(self):
+        from recbole.utils.enum_type import FeatureType
+
+        for feat_name in self.feat_name_list:
+            feat = getattr(self, feat_name)
+            for field in feat:
+                kind = self.field2type[field]
+                if kind == FeatureType.TOKEN:
+                    feat[field] = feat[field].fillna(0)
+                elif kind == FeatureType.FLOAT:
+                    feat[field] = feat[field].fillna(feat[field].mean())
+                else:
+                    empty = np.array([], dtype=np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64)
+                    feat[field] = [empty if isinstance(value, float) else value for value in feat[field]]
+
+
+@contextmanager
+def tensorboard_in(folder: Path):
+    """Make RecBole's trainers write TensorBoard events to ``folder`` instead of ``./log_tensorboard``."""
+    from recbole.trainer import trainer as module
+    from torch.utils.tensorboard import SummaryWriter
+
+    original = module.get_tensorboard
+    module.get_tensorboard = lambda logger: SummaryWriter(str(folder))
+    try:
+        yield
+    finally:
+        module.get_tensorboard = original
+
+
+@cache
+def recbole_folder() -> Path:
+    """Folder of the installed RecBole, without importing it."""
+    return Path(importlib.util.find_spec("recbole").origin).parent
+
+
+@cache
+def recbole_model_names() -> frozenset[str]:
+    """Names of all models of the installed RecBole: its property files are named like their classes."""
+    return frozenset(path.stem for path in (recbole_folder() / "properties" / "model").glob("*.yaml"))
+
+
+@cache
+def recbole_config_keys() -> frozenset[str]:
+    """Every configuration key that the installed RecBole's property files hold or its code reads."""
+    keys: set[str] = set()
+    for path in (recbole_folder() / "properties").rglob("*.yaml"):
+        keys.update(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.M))
+    for path in recbole_folder().rglob("*.py"):
+        keys.update(re.findall(r"config\[['\"](\w+)['\"]\]", path.read_text(encoding="utf-8")))
+    return frozenset(keys)
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed package, or ``None``."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def visible_gpus() -> int:
+    """Number of CUDA devices that torch sees under the present ``CUDA_VISIBLE_DEVICES``."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def show_only_gpus(gpu_ids: str) -> None:
+    """Restrict torch to these CUDA devices, the way RecBole does; works until torch first touches CUDA."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu_ids

@@ -1,0 +1,1 @@
+"""Sequences of a user, and batches that carry the media of their unique items."""

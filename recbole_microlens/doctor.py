@@ -1,0 +1,71 @@
+"""``recbole-microlens doctor``: what is installed, what was worked around, which device, and what is missing."""
+
+import importlib
+import platform
+
+from recbole_microlens import compat
+
+# Import name of everything that a run needs, by the name it is installed under.
+NEEDED = {
+    "av": "av",
+    "lmdb": "lmdb",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "pillow": "PIL",
+    "pytorchvideo": "pytorchvideo.models.hub",
+    "recbole": "recbole.trainer",
+    "scipy": "scipy",
+    "simplejpeg": "simplejpeg",
+    "tensorboard": "torch.utils.tensorboard",
+    "torch": "torch",
+    "torchvision": "torchvision.models.video",
+}
+OPTIONAL = ("ray",)
+
+
+def examine() -> tuple[str, bool]:
+    """The report, and whether everything that a run needs is there."""
+    compat.fix_numpy()
+    missing = {}
+    if compat.installed_version("torch"):
+        compat.fix_torchvision()
+    lines = [f"python {platform.python_version()} on {platform.platform()}"]
+    for package, module in NEEDED.items():
+        problem = _import_problem(module)
+        lines.append(
+            f"{package} {compat.installed_version(package) or '-'}{': ' + problem if problem else ''}"
+        )
+        if problem:
+            missing[package] = problem
+    lines += [
+        f"{package} {compat.installed_version(package) or 'not installed'} (not needed)"
+        for package in OPTIONAL
+    ]
+    lines += [f"worked around {library}: {what}" for library, what in compat.worked_around.items()]
+    if "torch" not in missing:
+        lines.append(_devices())
+    lines.append(_verdict(missing))
+    return "\n".join(lines), not missing
+
+
+def _import_problem(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except (ImportError, AttributeError, RuntimeError, OSError) as error:
+        return f"cannot be imported: {str(error).splitlines()[0]}"
+    return None
+
+
+def _devices() -> str:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(compat.visible_gpus())]
+    return (
+        f"devices: {', '.join(names)}" if names else f"devices: CPU only, {torch.get_num_threads()} threads"
+    )
+
+
+def _verdict(missing: dict[str, str]) -> str:
+    if not missing:
+        return "Everything that a run needs is there."
+    return f"Missing: {', '.join(missing)}. Install with: pip install -c constraints.txt ."

@@ -1,0 +1,113 @@
+"""Weights of an encoder: downloaded by the library, read from a file, or none."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from recbole_microlens.errors import MicroLensError
+
+_WRAPPERS = ("model_state", "state_dict", "model")
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Where a checkpoint is published, under which licence, and what it was trained on.
+
+    ``hash_in_name``: the file's name ends in the start of its SHA-256, which is then checked.
+    """
+
+    url: str
+    licence: str
+    trained_on: str
+    hash_in_name: bool = False
+
+
+def load_weights(
+    network: nn.Module, published: PublishedWeights, source: str | None, ignore: tuple[str, ...]
+) -> None:
+    """Load weights into a network, in place.
+
+    Parameters
+    ----------
+    published : what ``source == "kinetics"`` stands for.
+    source : ``kinetics``, ``none``, or the path of a file that ``torch.load(weights_only=True)`` reads.
+    ignore : prefixes of keys to leave out: those of a classification layer that the network does not have.
+
+    Raises
+    ------
+    MicroLensError
+        The download is impossible; the file is missing or no checkpoint; a key or a shape does not match.
+    """
+    if source is None or str(source).lower() == "none":
+        return
+    state = _download(published) if source == "kinetics" else _read(Path(source))
+    origin = published.url if source == "kinetics" else str(source)
+    state = {key: value for key, value in state.items() if not key.startswith(ignore)}
+    _check(state, network.state_dict(), origin)
+    network.load_state_dict(state)
+
+
+def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
+    try:
+        loaded = torch.hub.load_state_dict_from_url(
+            published.url, map_location="cpu", check_hash=published.hash_in_name, weights_only=True
+        )
+    except (URLError, OSError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise MicroLensError(
+            f"encoder_weights: cannot download {published.url} ({error}). Download it elsewhere and put it into "
+            f"{folder}, or set `encoder_weights` to the file's path, or to none for random weights."
+        ) from error
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise MicroLensError(
+            f"encoder_weights: the download of {published.url} is damaged or no checkpoint ({error}). "
+            f"Delete it from {Path(torch.hub.get_dir()) / 'checkpoints'} and try again."
+        ) from error
+    return _unwrap(loaded, published.url)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise MicroLensError(
+            f"encoder_weights: there is no file {path}. Set `encoder_weights` to kinetics, none, or a checkpoint's path."
+        )
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise MicroLensError(
+            f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) accepts "
+            f"({str(error).splitlines()[0]}). Save the network's state_dict with torch.save and use that file."
+        ) from error
+    return _unwrap(loaded, str(path))
+
+
+def _unwrap(loaded: object, origin: str) -> Mapping[str, Tensor]:
+    """The state dict inside a checkpoint: itself, or under one of the usual names."""
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise MicroLensError(f"encoder_weights: {origin} holds no state_dict (a dict from names to tensors).")
+    return loaded
+
+
+def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+    faults = [f"missing {key} {list(expected[key].shape)}" for key in expected if key not in state]
+    faults += [f"unexpected {key} {list(state[key].shape)}" for key in state if key not in expected]
+    faults += [
+        f"{key} is {list(state[key].shape)}, the network has {list(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    if faults:
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise MicroLensError(
+            f"encoder_weights: {origin} does not fit the encoder: {'; '.join(faults[:_SHOWN])}{more}. "
+            "Use weights of this very architecture, or another `encoder`."
+        )

@@ -1,0 +1,1 @@
+"""The layer that stands where RecBole has an item-id embedding."""

@@ -1,0 +1,105 @@
+"""The drop-in for ``item_embedding``: an item's embedding computed from its content.
+
+RecBole's sequential models use ``self.item_embedding`` in two ways, ``item_embedding(ids)`` and
+``item_embedding.weight``; this layer answers both.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.items.media_batch import ItemMedia
+
+
+class ContentItemEmbedding(nn.Module):
+    """Embeds items from their media through an encoder and a projection (linear and GELU, as in the published code).
+
+    While training, :meth:`using` brings the media of a batch: each distinct item is encoded once, and
+    :meth:`forward` gathers. For evaluation, :meth:`fill_table` encodes every item once; the table is dropped when
+    the layer goes back to training.
+
+    Parameters
+    ----------
+    encoder : uint8 pixels [U, T, S, S, 3] -> features [U, encoder.feature_dim].
+    n_items : number of items, padding (id 0) included.
+    embedding_dim : d.
+    projection_layers : hidden layers of size d between the features and the embedding.
+    """
+
+    def __init__(self, encoder: Encoder, n_items: int, embedding_dim: int, projection_layers: int = 0):
+        super().__init__()
+        self.encoder = encoder
+        self.n_items = n_items
+        self.embedding_dim = embedding_dim
+        widths = [encoder.feature_dim] + [embedding_dim] * (projection_layers + 1)
+        self.projection = nn.Sequential(*(_dense(*pair) for pair in zip(widths, widths[1:], strict=False)))
+        self._rows: Tensor | None = None
+        self._row_of: Tensor | None = None
+        self._table: Tensor | None = None
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels [U, T, S, S, 3] -> embeddings [U, d]."""
+        return self.projection(self.encoder(pixels))
+
+    @contextmanager
+    def using(self, media: ItemMedia) -> Iterator[None]:
+        """Encode the distinct items of a batch; inside the block :meth:`forward` knows these items."""
+        embeddings = self.encode(media.pixels)  # [U, d]
+        self._rows = torch.cat([embeddings.new_zeros(1, self.embedding_dim), embeddings])
+        self._row_of = media.item_ids.new_full((self.n_items,), -1)
+        self._row_of[media.item_ids] = torch.arange(1, len(media.item_ids) + 1, device=media.item_ids.device)
+        self._row_of[0] = 0
+        try:
+            yield
+        finally:
+            self._rows = self._row_of = None
+
+    def forward(self, item_ids: Tensor) -> Tensor:
+        """Item ids of any shape [...] -> embeddings [..., d]; padding gives zeros.
+
+        Raises
+        ------
+        RuntimeError
+            Neither a batch's media nor a table is there.
+        IndexError
+            An id has no media in the batch.
+        """
+        if self._rows is not None:
+            return nn.functional.embedding(self._row_of[item_ids], self._rows)
+        return nn.functional.embedding(item_ids, self.weight)
+
+    @property
+    def weight(self) -> Tensor:
+        """The table of all items, [n_items, d], row 0 zeros; there after :meth:`fill_table`, in eval mode only."""
+        if self._table is None:
+            raise RuntimeError("the item table is not there: call fill_table() in eval mode first")
+        return self._table
+
+    @torch.no_grad()
+    def fill_table(self, batches: Iterable[ItemMedia]) -> None:
+        """Encode all items in eval mode, each once, and keep their embeddings for :attr:`weight`.
+
+        Parameters
+        ----------
+        batches : the media of all items 1 .. n_items - 1, in any order, on the layer's device.
+        """
+        device = next(self.parameters()).device
+        table = torch.zeros(self.n_items, self.embedding_dim, device=device)
+        for media in batches:
+            table[media.item_ids] = self.encode(media.pixels).float()
+        self._table = table
+
+    def train(self, mode: bool = True) -> "ContentItemEmbedding":
+        if mode:
+            self._table = None
+        return super().train(mode)
+
+
+def _dense(width_in: int, width_out: int) -> nn.Sequential:
+    linear = nn.Linear(width_in, width_out)
+    nn.init.xavier_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(linear, nn.GELU())

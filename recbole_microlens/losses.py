@@ -1,0 +1,86 @@
+"""The training loss: in-batch softmax over the items of a batch, corrected for popularity.
+
+Source: MicroLens (arXiv 2309.15379), section 3.2, and the loss of its published code; the correction is that of
+Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def log_popularity(train_counts: Tensor) -> Tensor:
+    """Natural log of each item's share of the training interactions.
+
+    Parameters
+    ----------
+    train_counts : [n_items + 1], training interactions per item; index 0 is padding.
+
+    Returns
+    -------
+    [n_items + 1] float32, 0 at index 0. An item that never occurs in training gets the share of one interaction,
+    so that the correction of a cold item stays finite.
+    """
+    counts = train_counts.double().clone()
+    counts[0] = 0
+    shares = counts.clamp(min=1) / counts.sum().clamp(min=1)
+    shares[0] = 1
+    return shares.log().float()
+
+
+def in_batch_softmax(
+    user_states: Tensor,
+    item_embeddings: Tensor,
+    item_ids: Tensor,
+    target_mask: Tensor,
+    log_popularity: Tensor,
+) -> Tensor:
+    """Cross-entropy of each target against all items of the batch, mean over the real targets.
+
+    The candidates are all real slots of all sequences, a column for each occurrence. From a logit the candidate's
+    ``log_popularity`` is subtracted. Candidates whose item is anywhere in the row's own sequence are left out, but
+    for the row's own target.
+
+    Parameters
+    ----------
+    user_states : [B, L, D], output of the backbone at each input position.
+    item_embeddings : [B, L + 1, D], embedding of each id in ``item_ids``.
+    item_ids : [B, L + 1], a user's sequence: the first L are inputs, the last L targets; 0 is padding, on any side.
+    target_mask : [B, L] bool, true where ``item_ids[:, t + 1]`` is a real target of position t.
+    log_popularity : [n_items + 1], natural log of the share of training interactions, 0 for padding.
+
+    Returns
+    -------
+    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is (real targets) x (real slots).
+    """
+    is_slot = item_ids != 0  # [B, L + 1]
+    slot_ids = item_ids[is_slot]  # [S]
+    row_user, row_position = target_mask.nonzero(as_tuple=True)  # [R], [R]
+    if row_user.numel() == 0:
+        return (user_states.sum() + item_embeddings.sum()) * 0.0
+
+    logits = user_states[target_mask] @ item_embeddings[is_slot].T  # [R, S]
+    logits = logits.float() - _finite_correction(log_popularity, slot_ids)
+
+    slot_number = is_slot.flatten().cumsum(0).view_as(item_ids) - 1  # column of each real slot
+    target_column = slot_number[row_user, row_position + 1]  # [R]
+    left_out = _own_items(item_ids, is_slot, slot_ids)[row_user]  # [R, S]
+    left_out[torch.arange(len(target_column), device=left_out.device), target_column] = False
+    return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), target_column)
+
+
+def _finite_correction(log_popularity: Tensor, slot_ids: Tensor) -> Tensor:
+    """The correction of each slot; the log of a zero share counts as the smallest share that is not zero."""
+    correction = log_popularity.float()[slot_ids]
+    unseen = torch.isneginf(correction)
+    smallest = log_popularity.float().masked_fill(torch.isneginf(log_popularity), 0.0).min()
+    return torch.where(unseen, smallest, correction)
+
+
+def _own_items(item_ids: Tensor, is_slot: Tensor, slot_ids: Tensor) -> Tensor:
+    """[B, S] bool: is the item of slot s anywhere in the sequence of user b?"""
+    distinct, inverse = slot_ids.unique(return_inverse=True)
+    owns = item_ids.new_zeros((len(item_ids), len(distinct)), dtype=torch.bool)
+    owner = is_slot.nonzero()[:, 0]
+    owns[owner, inverse] = True
+    return owns[:, inverse]

@@ -1,0 +1,1 @@
+"""Decode videos and covers, and keep their frames in an LMDB store."""

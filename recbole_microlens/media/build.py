@@ -1,0 +1,285 @@
+"""Build a media store from the videos, ready frames or covers of many items: parallel and resumable."""
+
+import csv
+import functools
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.decode import MediaError
+from recbole_microlens.media.environments import MAX_KEY_BYTES
+from recbole_microlens.media.partial import (
+    RESERVED_KEYS,
+    FailedItem,
+    PartialStore,
+    parameters_of,
+    partial_path,
+)
+from recbole_microlens.media.sources import Source, find_covers, find_frames, read_item
+from recbole_microlens.media.store import MediaStore, StoreMeta, encode_value
+from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
+
+logger = logging.getLogger(__name__)
+
+_LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """How many items the store holds now, how many of them are new, and which items got nothing."""
+
+    store: Path
+    report: Path
+    stored: int
+    built: int
+    failed: list[tuple[str, str]]
+    bytes: int
+    seconds: float
+    frames_per_second: float
+
+
+def build_frames(
+    source: str | Path,
+    item_ids: Iterable[str],
+    out_path: str | Path,
+    num_frames: int = 5,
+    interval: int = 1,
+    size: int = 224,
+    quality: int = 90,
+    workers: int | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> BuildReport:
+    """Build the frame store of a dataset from a folder of videos, or of ready frames ``<item>-<k>.jpg``.
+
+    A build that was stopped or killed continues where it was when the same parameters are given again. A
+    finished store of the same parameters is only given the items it lacks, those that failed before included;
+    one of other parameters is replaced once the new one is complete. Ready frames come as they were
+    extracted: ``interval`` is only noted for them.
+
+    Parameters
+    ----------
+    source
+        The folder; ``<item>.mp4`` or another usual suffix.
+    item_ids
+        The original ids of the dataset's items.
+    out_path
+        ``video.lmdb`` in the dataset's folder; ``frames_report.csv`` is written beside it.
+    num_frames, interval, size, quality
+        See ``decode.select_indices``; frames are size x size pixels, JPEG quality 1 to 100.
+    workers
+        Processes; by default one per available core.
+    overwrite
+        Start from nothing, whatever is there.
+
+    Raises ``MicroLensError`` for a wrong folder or option, where another build of this store is running, and
+    where no item at all gave frames. A single item that fails only goes to the report.
+    """
+    parameters = StoreMeta("video", num_frames, size, interval, quality, "")
+    return _build(find_frames, source, item_ids, Path(out_path), parameters, workers, progress, overwrite)
+
+
+def build_covers(
+    source: str | Path,
+    item_ids: Iterable[str],
+    out_path: str | Path,
+    size: int = 224,
+    quality: int = 90,
+    workers: int | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> BuildReport:
+    """Build the cover store of a dataset from a folder of ``<item>.jpg`` (.jpeg, .png, .webp).
+
+    As ``build_frames``, with one frame per item; the report is ``covers_report.csv``.
+    """
+    parameters = StoreMeta("image", 1, size, 1, quality, "")
+    return _build(find_covers, source, item_ids, Path(out_path), parameters, workers, progress, overwrite)
+
+
+def _build(
+    find, folder, item_ids, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
+) -> BuildReport:
+    _check_options(parameters, workers)
+    item_ids = list(dict.fromkeys(str(item) for item in item_ids))
+    source = find(folder)
+    _check_names(source, item_ids)
+    parameters = StoreMeta(**{**vars(parameters), "source": str(source)})
+    started = time.perf_counter()
+    stored, built, failed = _bring_up_to_date(
+        source, item_ids, out_path, parameters, workers, progress, overwrite
+    )
+    seconds = time.perf_counter() - started
+    return BuildReport(
+        store=out_path,
+        report=_report_path(out_path, parameters),
+        stored=stored,
+        built=built,
+        failed=[(item.item_id, item.reason) for item in failed],
+        bytes=out_path.stat().st_size,
+        seconds=seconds,
+        frames_per_second=built * parameters.num_frames / seconds,
+    )
+
+
+def _bring_up_to_date(
+    source: Source, item_ids: list[str], out_path: Path, parameters: StoreMeta, workers, progress, overwrite
+) -> tuple[int, int, list[FailedItem]]:
+    """Returns how many items the store holds, how many of them are new, and the failed ones."""
+    resumable = not overwrite and parameters_of(partial_path(out_path)) == parameters
+    finished = None if overwrite else _finished_store(out_path, parameters)
+    if finished is not None and not resumable:
+        lacking = [item for item in item_ids if item not in finished]
+        failed = [_without_file(item) for item in lacking if item not in source.files]
+        if len(failed) == len(lacking):
+            logger.info("%s is up to date: %d items", out_path, len(finished))
+            _write_report(_report_path(out_path, parameters), failed)
+            return len(finished), 0, failed
+    _warn_of_restart(out_path, parameters, resumable, finished, overwrite)
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    copy_from = out_path if finished is not None else None
+    partial = PartialStore(out_path, parameters, copy_from, fresh=overwrite)
+    try:
+        if not resumable:
+            partial.forget_failures()
+        return _fill(partial, source, item_ids, parameters, workers or available_cores(), progress)
+    except KeyboardInterrupt:
+        logger.warning(
+            "stopped with %d items done; the same command goes on from there", len(partial.item_ids)
+        )
+        raise
+    finally:
+        partial.close()
+
+
+def _fill(
+    partial: PartialStore,
+    source: Source,
+    item_ids: list[str],
+    parameters: StoreMeta,
+    workers: int,
+    progress: bool,
+) -> tuple[int, int, list[FailedItem]]:
+    before = len(partial.item_ids)
+    to_do = [item for item in item_ids if item not in partial.item_ids and item not in partial.failures]
+    with tqdm(
+        total=len(item_ids),
+        initial=len(item_ids) - len(to_do),
+        unit="item",
+        disable=not progress,
+        smoothing=0.05,
+    ) as bar:
+        for item, result in _results(source, to_do, parameters, workers):
+            if isinstance(result, Failure):
+                partial.fail(FailedItem(item, result.reason, (source.files.get(item) or [""])[0]))
+            else:
+                partial.put(item, result)
+            bar.update()
+    wanted = set(item_ids)
+    failed = [partial.failures[item] for item in item_ids if item in partial.failures]
+    report = _report_path(partial.final_path, parameters)
+    _write_report(report, failed)
+    if not partial.item_ids & wanted:
+        partial.discard()
+        raise MicroLensError(
+            f"none of the {len(item_ids)} items gave frames from {source}; "
+            f"{failed[0].item_id}: {failed[0].reason}. All reasons: {report}"
+        )
+    meta = partial.finish()
+    return meta.count, meta.count - before, failed
+
+
+def _results(source: Source, item_ids: list[str], parameters: StoreMeta, workers: int):
+    """Yield (item id, value or ``Failure``): what no process is needed for first, the rest as it is done."""
+    tasks = []
+    for item in item_ids:
+        if problem := _problem_with_id(item):
+            yield item, Failure(problem)
+        elif item not in source.files:
+            yield item, Failure(_without_file(item).reason)
+        else:
+            tasks.append((item, source.files[item]))
+    work = functools.partial(encode_item, source.kind, parameters)
+    for (item, _), result in run_in_processes(work, tasks, workers):
+        yield item, result
+
+
+def encode_item(kind: str, parameters: StoreMeta, task: tuple[str, list[str]]) -> bytes | Failure:
+    """Read one item's files and encode them as a value of the store; runs in a worker process."""
+    try:
+        frames = read_item(kind, task[1], parameters.num_frames, parameters.interval, parameters.size)
+    except MediaError as error:
+        return Failure(str(error))
+    return encode_value(frames, parameters.quality)
+
+
+def _finished_store(out_path: Path, parameters: StoreMeta) -> MediaStore | None:
+    return MediaStore(out_path) if parameters_of(out_path) == parameters else None
+
+
+def _warn_of_restart(out_path: Path, parameters: StoreMeta, resumable, finished, overwrite) -> None:
+    """Say why work that is there already is not used, once."""
+    if overwrite or resumable or finished is not None:
+        return
+    for path in (partial_path(out_path), out_path):
+        if not path.exists():
+            continue
+        old = parameters_of(path)
+        changes = "it cannot be read" if old is None else _differences(old, parameters)
+        logger.warning("%s is not used, the store is built anew: %s", path, changes)
+        return
+
+
+def _differences(old: StoreMeta, new: StoreMeta) -> str:
+    changed = [name for name in vars(new) if getattr(old, name) != getattr(new, name)]
+    return ", ".join(f"{name} was {getattr(old, name)!r}, now {getattr(new, name)!r}" for name in changed)
+
+
+def _check_options(parameters: StoreMeta, workers: int | None) -> None:
+    for name, (low, high) in _LIMITS.items():
+        if not low <= getattr(parameters, name) <= high:
+            raise MicroLensError(
+                f"--{name.replace('_', '-')} {getattr(parameters, name)}: give {low} to {high}"
+            )
+    if workers is not None and workers < 1:
+        raise MicroLensError(f"--workers {workers}: give 1 or more")
+
+
+def _check_names(source: Source, item_ids: list[str]) -> None:
+    if not item_ids:
+        raise MicroLensError("no items to build a store for: the dataset is empty")
+    if not any(item in source.files for item in item_ids):
+        found = Path(next(iter(source.files.values()))[0]).name
+        raise MicroLensError(
+            f"{source.folder}: no file belongs to any of the {len(item_ids)} items. "
+            f"A file is named after its item, e.g. {item_ids[0]}{Path(found).suffix}; found e.g. {found}."
+        )
+
+
+def _problem_with_id(item_id: str) -> str | None:
+    key = item_id.encode()
+    if len(key) > MAX_KEY_BYTES:
+        return f"its id is longer than {MAX_KEY_BYTES} bytes"
+    if not key or key in RESERVED_KEYS:
+        return "its id is empty" if not key else "its id is reserved for the store itself"
+    return None
+
+
+def _without_file(item_id: str) -> FailedItem:
+    return FailedItem(item_id, "missing")
+
+
+def _report_path(out_path: Path, parameters: StoreMeta) -> Path:
+    return out_path.parent / ("frames_report.csv" if parameters.modality == "video" else "covers_report.csv")
+
+
+def _write_report(path: Path, failed: list[FailedItem]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["item_id", "reason", "file"])
+        writer.writerows([item.item_id, item.reason, item.file] for item in failed)

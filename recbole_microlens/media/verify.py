@@ -1,0 +1,74 @@
+"""Decode everything in a store and say what is wrong with it."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.environments import open_for_reading
+from recbole_microlens.media.partial import content_identity
+from recbole_microlens.media.store import MediaStore
+from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
+
+_CHUNK_ITEMS = 32
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with an item of a store; ``item_id`` is empty where it is the store as a whole."""
+
+    item_id: str
+    reason: str
+
+
+def verify(
+    store_path: str | Path,
+    item_ids: Iterable[str] | None = None,
+    progress: bool = True,
+    workers: int | None = None,
+) -> list[Problem]:
+    """Decode every value of a store, and check that each of ``item_ids`` is there.
+
+    Returns the problems, in the store's order and then the missing items; an empty list means that all is
+    well. Raises ``MicroLensError`` where the store cannot be opened at all.
+    """
+    store = MediaStore(store_path)
+    keys = list(store)
+    problems = _check_values(store, keys, workers or available_cores(), progress)
+    if len(keys) != len(store):
+        problems.append(Problem("", f"holds {len(keys)} items, its __meta__ record says {len(store)}"))
+    if not problems and content_identity(open_for_reading(store.path, ""), store.meta) != store.meta.identity:
+        problems.append(
+            Problem("", "its content is not what was built: the hash in its __meta__ record differs")
+        )
+    present = set(keys)
+    missing = [item for item in map(str, item_ids or ()) if item not in present]
+    return problems + [Problem(item, "missing from the store") for item in missing]
+
+
+def _check_values(store: MediaStore, keys: list[str], workers: int, progress: bool) -> list[Problem]:
+    chunks = [keys[i : i + _CHUNK_ITEMS] for i in range(0, len(keys), _CHUNK_ITEMS)]
+    found: dict[str, str] = {}
+    with tqdm(total=len(keys), unit="item", disable=not progress) as bar:
+        for chunk, result in run_in_processes(functools.partial(check_items, store), chunks, workers):
+            found.update(dict.fromkeys(chunk, result.reason) if isinstance(result, Failure) else result)
+            bar.update(len(chunk))
+    return [Problem(key, found[key]) for key in keys if key in found]
+
+
+def check_items(store: MediaStore, item_ids: list[str]) -> dict[str, str]:
+    """Item id to what is wrong with it, for the damaged ones alone; runs in a worker process."""
+    expected = (store.meta.num_frames, store.meta.size, store.meta.size, 3)
+    found = {}
+    for item_id in item_ids:
+        try:
+            shape = store.read(item_id).shape
+        except MicroLensError as error:
+            found[item_id] = str(error)
+        else:
+            if shape != expected:
+                found[item_id] = f"its frames are {shape}, the store says {expected}"
+    return found

@@ -1,0 +1,156 @@
+"""Run a function over many tasks in processes that may die: what crashes the decoder costs only itself."""
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from recbole_microlens.errors import MicroLensError
+
+TASK_SECONDS = 600.0
+"""A task that takes longer is given up: some broken videos keep a decoder busy for ever."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that gave no result, and why."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    task: Any = None
+    deadline: float = field(default_factory=lambda: time.monotonic() + TASK_SECONDS)
+    started: bool = False
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_in_processes(function: Callable, tasks: Iterable, workers: int) -> Iterator[tuple[Any, Any]]:
+    """Yield ``(task, function(task))`` as each is done, or ``(task, Failure)`` where there is no result.
+
+    Each process holds one task at a time, so when one dies the task to blame is known, and a new process
+    takes over for the others. Processes are forked from a clean server (or spawned), never from the caller,
+    who may run threads. They end with the caller, however that ends. Raises ``MicroLensError`` where
+    processes cannot start at all.
+    """
+    context = _context(function)
+    queue = collections.deque(tasks)
+    pool: list[_Worker] = []
+    try:
+        pool.extend(_start(context, function) for _ in range(min(workers, len(queue))))
+        while pool:
+            for worker in _ready(pool):
+                done = _receive(worker)
+                if worker.connection.closed:
+                    pool.remove(worker)
+                    if queue:
+                        pool.append(_start(context, function))
+                elif queue:
+                    _send(worker, queue.popleft())
+                else:
+                    pool.remove(worker)
+                    _stop(worker)
+                if done is not None:
+                    yield done
+    finally:
+        for worker in pool:
+            _stop(worker)
+
+
+def _context(function: Callable):
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    module = getattr(getattr(function, "func", function), "__module__", None)
+    context.set_forkserver_preload([module] if module else [])
+    return context
+
+
+def _start(context, function: Callable) -> _Worker:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _serve(connection: Connection, function: Callable) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the caller, who stops us in order
+    threading.Thread(target=_exit_with_caller, daemon=True).start()
+    with contextlib.suppress(EOFError, ConnectionError):  # the caller needs us no more
+        connection.send(None)
+        while True:
+            connection.send(_attempt(function, connection.recv()))
+
+
+def _attempt(function: Callable, task: Any) -> Any:
+    try:
+        return function(task)
+    except Exception as error:  # the process must answer, whatever went wrong with one task
+        return Failure(f"unexpected {type(error).__name__}: {error}")
+
+
+def _exit_with_caller() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _ready(pool: list[_Worker]) -> list[_Worker]:
+    soonest = min(worker.deadline for worker in pool)
+    readable = wait([worker.connection for worker in pool], max(0.0, soonest - time.monotonic()))
+    now = time.monotonic()
+    return [worker for worker in pool if worker.connection in readable or worker.deadline <= now]
+
+
+def _send(worker: _Worker, task: Any) -> None:
+    worker.task, worker.deadline = task, time.monotonic() + TASK_SECONDS
+    with contextlib.suppress(BrokenPipeError):  # it died since its last answer, which the next read will tell
+        worker.connection.send(task)
+
+
+def _receive(worker: _Worker) -> tuple[Any, Any] | None:
+    """The task that this worker is done with and its result; None where it only says that it has started."""
+    if not worker.connection.poll():
+        _stop(worker)
+        return worker.task, Failure(f"took longer than {TASK_SECONDS:.0f} s")
+    try:
+        result = worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join()
+        _stop(worker)
+        if not worker.started:
+            raise MicroLensError(
+                f"a worker process ended as it started ({_describe_exit(worker.process)}), see above. "
+                "A script that builds a store needs `if __name__ == '__main__':` around its call."
+            ) from None
+        return worker.task, Failure(f"kills the process that decodes it ({_describe_exit(worker.process)})")
+    if not worker.started:
+        worker.started = True
+        return None
+    return worker.task, result
+
+
+def _describe_exit(process: BaseProcess) -> str:
+    code = process.exitcode
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+def _stop(worker: _Worker) -> None:
+    worker.connection.close()
+    worker.process.kill()
+    worker.process.join()

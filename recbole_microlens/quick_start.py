@@ -1,0 +1,116 @@
+"""An experiment from its settings to its result, readable top to bottom."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from logging import getLogger
+from pathlib import Path
+
+import torch
+
+from recbole_microlens import run_folder
+from recbole_microlens.config import Config, warn_without_gpu
+from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.data.dataset import create_dataset
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.sample_dataset import SAMPLE, make_sample
+from recbole_microlens.trainer import LAST, create_trainer
+
+from recbole.utils import init_seed  # isort: skip
+
+
+def run(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict | None = None,
+    resume: str | Path | None = None,
+) -> dict:
+    """Train a model, choose its best epoch on validation, and test it.
+
+    Parameters
+    ----------
+    model, dataset, config_file_list, config_dict : see :class:`~recbole_microlens.config.Config`.
+    resume : folder of a run that was broken off; its configuration is read from there.
+
+    Returns
+    -------
+    What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``, ``seed``,
+    ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
+
+    Raises
+    ------
+    MicroLensError
+        Anything in the input that keeps the experiment from running, with what to do about it.
+    """
+    if resume is not None:
+        config_file_list = [str(run_folder.read_config(Path(resume))), *(config_file_list or [])]
+    config = Config(model, dataset, config_file_list, config_dict)
+    require_dataset(config)
+    init_seed(config["seed"], config["reproducibility"])
+
+    folder = (
+        Path(resume)
+        if resume
+        else run_folder.create(Path(config["checkpoint_dir"]), config["dataset"], config["model"])
+    )
+    run_folder.start_log(folder, config["state"])
+    run_folder.write_config(folder, config.as_given)
+    logger = getLogger()
+    logger.info(config)
+    warn_without_gpu(config)
+
+    dataset = create_dataset(config)
+    logger.info(dataset)
+    train_data, valid_data, test_data = prepare_data(config, dataset)
+
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = config.model_class(config, train_data._dataset).to(config["device"])
+    logger.info(model)
+
+    trainer = create_trainer(config, model, folder, train_data)
+    if resume is not None and (folder / LAST).is_file():
+        trainer.resume_checkpoint(folder / LAST)
+    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
+
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "test_result": dict(test_result),
+        "best_valid_result": dict(best_valid_result or {}),
+        "config": config.as_given,
+        "seed": config["seed"],
+        "versions": run_folder.versions(),
+        "git_commit": run_folder.git_commit(),
+        "epoch_times_s": trainer.epoch_times,
+        "data_wait_shares": getattr(trainer, "data_wait_shares", []),
+        "peak_memory_bytes": _peak_memory(config["device"]),
+        "folder": str(folder),
+    }
+    run_folder.write_result(folder, result)
+    run_folder.stop_log()
+    return result
+
+
+def require_dataset(config) -> None:
+    """Make the sample dataset if it is missing; for any other, say with which commands to make it."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if name == SAMPLE and not (folder / f"{name}.inter").is_file():
+        make_sample(folder.parent, progress=config["show_progress"])
+    if not (folder / f"{name}.inter").is_file():
+        raise MicroLensError(
+            f"Dataset {name} is not in {folder}. Make it from a release folder:\n"
+            f"  recbole-microlens convert RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
+            f"  recbole-microlens frames RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
+            f"or set `data_path` to the folder that holds {name}/{name}.inter."
+        )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Most bytes held at once: on the GPU by torch's allocator, on the CPU by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

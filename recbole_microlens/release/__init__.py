@@ -1,0 +1,1 @@
+"""Read a MicroLens release folder and write RecBole atomic files."""

@@ -1,0 +1,147 @@
+"""Converts a release folder into RecBole atomic files."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.conversion import Conversion, Counts
+from recbole_microlens.release.interactions import Interactions, arrange
+from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
+from recbole_microlens.release.layout import Release, find_release
+from recbole_microlens.release.pairs import read_pairs
+from recbole_microlens.release.rows import BadRows
+from recbole_microlens.release.statistics import (
+    Statistics,
+    describe,
+    differences,
+    published_sizes,
+)
+from recbole_microlens.release.writer import publish, staging_folder, write_interactions, write_items
+
+
+@dataclass(frozen=True)
+class _ItemFiles:
+    titles: ItemTable
+    tags: ItemTable
+    likes_and_views: ItemTable
+
+    def rows(self, items: list[str]) -> Iterator[tuple[str, str, str, float | None, float | None]]:
+        for item in items:
+            likes, views = self.likes_and_views.values.get(item, (None, None))
+            yield item, self.titles.values.get(item, ""), self.tags.values.get(item, ""), likes, views
+
+
+def convert(
+    release_folder: Path | str,
+    dataset: str,
+    out: Path | str = "dataset_atomic",
+    skip_bad_rows: bool = False,
+) -> Conversion:
+    """Write ``<out>/<dataset>/<dataset>.inter`` and its companions from a MicroLens release folder.
+
+    ``.inter`` has ``user_id:token item_id:token timestamp:float``, sorted by user and time, ties in file
+    order. RecBole turns ``timestamp`` into float32, which cannot tell epoch milliseconds apart, so it is the
+    position within the user's sequence: 1, 2, 3, ... The real time stands in ``.time``, row by row, where the
+    release has times. Of several rows with the same user and item the first by time is kept (ties: the first
+    in the file).
+
+    ``.item`` has ``item_id:token title:token_seq tag:token likes:float views:float`` for every item with an
+    interaction. ``.statistics.json`` holds the statistics, ``.bad_rows.tsv`` the rows that were skipped.
+
+    The files are written aside and moved into place when complete, ``.inter`` last: a dataset with an
+    ``.inter`` is whole. Other files of the folder, such as media stores, are left alone.
+
+    Args:
+        release_folder: see :func:`~recbole_microlens.release.layout.find_release` for the names of its files.
+        dataset: name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
+        out: the folder of all datasets.
+        skip_bad_rows: leave out and count rows that cannot be read, instead of stopping at the first.
+
+    Raises:
+        MicroLensError: the name is not usable, the folder holds no release, or a row cannot be read.
+    """
+    _check_name(dataset)
+    release = find_release(release_folder, dataset)
+    bad = BadRows(skip=skip_bad_rows)
+    interactions = arrange(read_pairs(release.pairs, bad))
+    item_files = _read_item_files(release, interactions.items, bad)
+    statistics = describe(interactions.user, interactions.item)
+    counts = _count(interactions, item_files, bad)
+    folder = Path(out) / dataset
+    with staging_folder(Path(out), dataset) as stage:
+        staged = _write(stage, interactions, item_files, bad)
+        staged[".statistics.json"] = _write_statistics(stage, dataset, release, statistics, counts)
+        paths = publish(staged, folder, dataset, last=".inter")
+    return Conversion(dataset, folder, paths, release, statistics, counts)
+
+
+def _check_name(dataset: str) -> None:
+    unusable = not dataset.strip() or dataset != dataset.strip() or dataset.startswith(".")
+    if unusable or any(mark in dataset for mark in "/\\:\0"):
+        raise MicroLensError(
+            f"{dataset!r} cannot be the name of a dataset: it names a folder and files. "
+            "Use a plain name such as microlens-100k."
+        )
+
+
+def _read_item_files(release: Release, items: list[str], bad: BadRows) -> _ItemFiles:
+    return _ItemFiles(
+        titles=read_texts(release.titles, items, bad) if release.titles else ItemTable(),
+        tags=read_texts(release.tags, items, bad) if release.tags else ItemTable(),
+        likes_and_views=read_likes_and_views(release.likes_and_views, bad)
+        if release.likes_and_views
+        else ItemTable(),
+    )
+
+
+def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> Counts:
+    rows = list(item_files.rows(interactions.items))
+    tables = (item_files.titles, item_files.tags, item_files.likes_and_views)
+    mentioned = set().union(*(table.values for table in tables))
+    return Counts(
+        duplicates=interactions.duplicates,
+        bad_rows=len(bad.rows),
+        repeated_item_rows=sum(table.repeated for table in tables),
+        items_without_title=sum(not title.strip() for _, title, *_ in rows),
+        items_without_tag=sum(not tag.strip() for _, _, tag, *_ in rows),
+        items_without_likes_or_views=sum(None in row[3:] for row in rows),
+        likes_above_views=sum(None not in row[3:] and row[3] > row[4] for row in rows),
+        items_without_interaction=len(mentioned.difference(interactions.items)),
+    )
+
+
+def _write(
+    stage: Path, interactions: Interactions, item_files: _ItemFiles, bad: BadRows
+) -> dict[str, Path | None]:
+    """Write all but the statistics into ``stage``; suffix -> file, None for one this dataset lacks."""
+    ids = (interactions.users, interactions.items, interactions.user, interactions.item)
+    staged: dict[str, Path | None] = {".inter": stage / "inter", ".item": stage / "item"}
+    write_interactions(stage / "inter", "timestamp:float", *ids, interactions.position)
+    write_items(stage / "item", item_files.rows(interactions.items))
+    staged[".time"] = None if interactions.time_ms is None else stage / "time"
+    if interactions.time_ms is not None:
+        write_interactions(stage / "time", "time_ms:float", *ids, interactions.time_ms)
+    staged[".bad_rows.tsv"] = stage / "bad_rows" if bad.rows else None
+    if bad.rows:
+        bad.write(stage / "bad_rows")
+    return staged
+
+
+def _write_statistics(
+    stage: Path, dataset: str, release: Release, statistics: Statistics, counts: Counts
+) -> Path:
+    published = published_sizes(dataset)
+    kinds = ("pairs", "titles", "tags", "likes_and_views")
+    content = {
+        "dataset": dataset,
+        "files": {kind: path.name if (path := getattr(release, kind)) else None for kind in kinds},
+        "statistics": statistics.to_dict(),
+        "published": asdict(published) | {"sparsity": published.sparsity} if published else None,
+        "differences": differences(statistics, dataset),
+        "counts": asdict(counts),
+    }
+    path = stage / "statistics"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,71 @@
+"""Puts the rows of a pairs file in the order in which the atomic files are written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recbole_microlens.release.ids import natural_order
+from recbole_microlens.release.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Interactions sorted by user and time, each (user, item) once.
+
+    Attributes:
+        users, items: the ids in natural order.
+        user, item: int64 [n], places in ``users`` and ``items``; ``user`` is sorted.
+        position: int64 [n], 1, 2, 3, ... within each user, from the oldest on.
+        time_ms: int64 [n], epoch milliseconds, or None where the release has no times.
+        duplicates: the number of rows left out because their user had that item before.
+    """
+
+    users: list[str]
+    items: list[str]
+    user: np.ndarray
+    item: np.ndarray
+    position: np.ndarray
+    time_ms: np.ndarray | None
+    duplicates: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def arrange(pairs: Pairs) -> Interactions:
+    """Sort by user (natural order) and time, ties in file order, and keep the first of each (user, item).
+
+    The first is the earliest, not the one that stands first in the file, whose rows may be in any order.
+    """
+    users, user = _ranked(pairs.users, pairs.user)
+    items, item = _ranked(pairs.items, pairs.item)
+    order = np.lexsort((user,) if pairs.time_ms is None else (pairs.time_ms, user))  # lexsort is stable
+    user, item = user[order], item[order]
+    kept = ~pd.Series(user * len(items) + item).duplicated().to_numpy()
+    user = user[kept]
+    return Interactions(
+        users=users,
+        items=items,
+        user=user,
+        item=item[kept],
+        position=_positions(user, len(users)),
+        time_ms=None if pairs.time_ms is None else pairs.time_ms[order][kept],
+        duplicates=int((~kept).sum()),
+    )
+
+
+def _ranked(names: list[str], codes: np.ndarray) -> tuple[list[str], np.ndarray]:
+    # A bad row may have been the only one of its user or item: such an id has a code but no row.
+    used = np.bincount(codes, minlength=len(names)) > 0
+    order = natural_order(names)
+    order = order[used[order]]
+    rank = np.full(len(names), -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return [names[place] for place in order], rank[codes]
+
+
+def _positions(user: np.ndarray, n_users: int) -> np.ndarray:
+    counts = np.bincount(user, minlength=n_users)
+    starts = np.cumsum(counts) - counts
+    return np.arange(len(user)) - starts[user] + 1

@@ -1,0 +1,141 @@
+"""Reads what a release says about its items: titles, tags, likes and views."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recbole_microlens.release.columns import starts_with_item_name
+from recbole_microlens.release.ids import clean_id
+from recbole_microlens.release.rows import (
+    BadRows,
+    RowError,
+    parse_number,
+    read_lines,
+)
+
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
+_MOST_LINES = 200  # of one quoted title; a quote that is still open then was never meant as CSV quoting
+
+
+@dataclass
+class ItemTable:
+    """Item id -> value, the first row of each item; ``repeated`` counts the later ones."""
+
+    values: dict = field(default_factory=dict)
+    repeated: int = 0
+
+    def add(self, item: str, value: object) -> None:
+        """Keep the value unless the item has one."""
+        if item in self.values:
+            self.repeated += 1
+        else:
+            self.values[item] = value
+
+
+def read_texts(path: Path, known_items: Collection[str], bad: BadRows) -> ItemTable:
+    """Read ``item,text`` rows: titles or tags, comma or (``.tsv``) tab, with or without a header.
+
+    A text is quoted CSV if its quotes are balanced to the end, over several lines if need be; otherwise
+    everything after the first separator is the text, quotes and commas included. A line that begins with an
+    item is never taken into an open quote of the line before, so a stray quote costs nothing but itself.
+
+    Args:
+        path: the file.
+        known_items: the item ids of the pairs file, to tell a new row from the next line of a quoted text.
+        bad: takes rows without a separator or without an item.
+
+    Returns:
+        item id -> text, line breaks within the text kept.
+    """
+    lines = list(read_lines(path, bad))
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    if lines and starts_with_item_name(lines[0][1], separator):
+        del lines[0]
+    table = ItemTable()
+    for number, record in _records(lines, separator, _RowStarts(lines, separator, known_items)):
+        try:
+            item, found, text = record.partition(separator)
+            if not found:
+                raise RowError(f"no {separator!r} between an item and its text")
+            table.add(clean_id(_unquoted(item), "item"), _unquoted(text))
+        except RowError as error:
+            bad.add(path, number, str(error), record)
+    return table
+
+
+class _RowStarts:
+    """Answers whether a line begins a row of its own: with an item id that begins no other line."""
+
+    def __init__(self, lines: list[tuple[int, str]], separator: str, known_items: Collection[str]) -> None:
+        self.separator = separator
+        self.known = set(known_items)
+        self.numbered = all(item.isdecimal() for item in self.known)
+        self.begun = Counter(self._item(text) for _, text in lines)
+
+    def __contains__(self, text: str) -> bool:
+        item = self._item(text)
+        if item is None or self.begun[item] > 1:
+            # A line "10,000 views" inside a quoted title begins like the row of item 10, which is elsewhere.
+            return False
+        return item in self.known or (self.numbered and item.isdecimal())
+
+    def _item(self, text: str) -> str | None:
+        item, found, _ = text.partition(self.separator)
+        return _unquoted(item).strip() if found else None
+
+
+def _records(
+    lines: list[tuple[int, str]], separator: str, row_starts: _RowStarts
+) -> Iterator[tuple[int, str]]:
+    place = 0
+    while place < len(lines):
+        size = _lines_of_record(lines, place, separator, row_starts)
+        yield lines[place][0], "\n".join(text for _, text in lines[place : place + size])
+        place += size
+
+
+def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, row_starts: _RowStarts) -> int:
+    """Return how many lines the record has that begins at ``place``: 1 unless a quoted text goes on."""
+    text = lines[place][1].partition(separator)[2].strip()
+    if not text.startswith('"') or _QUOTED.match(text):
+        return 1
+    for size, (_, line) in enumerate(lines[place + 1 : place + _MOST_LINES], start=2):
+        if line in row_starts:
+            return 1
+        text += "\n" + line.rstrip()
+        if quoted := _QUOTED.match(text):
+            return size if quoted.end() == len(text) else 1
+    return 1
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1].replace('""', '"') if _QUOTED.fullmatch(text) else text
+
+
+def read_likes_and_views(path: Path, bad: BadRows) -> ItemTable:
+    """Read ``item<TAB>likes<TAB>views`` rows, with or without a header.
+
+    A line without a tab is split at commas or spaces.
+
+    Returns:
+        item id -> (likes, views), floats, None where the cell is empty.
+    """
+    table = ItemTable()
+    for number, text in read_lines(path, bad):
+        cells = text.split("\t") if "\t" in text else re.split(r",|\s+", text.strip())
+        if not table.values and starts_with_item_name(cells[0], ","):
+            continue
+        try:
+            if len(cells) != 3:
+                raise RowError(f"{len(cells)} columns instead of 3 (item, likes, views)")
+            table.add(clean_id(cells[0], "item"), (_count(cells[1], "likes"), _count(cells[2], "views")))
+        except RowError as error:
+            bad.add(path, number, str(error), text)
+    return table
+
+
+def _count(text: str, name: str) -> float | None:
+    return parse_number(text, name) if text.strip() else None

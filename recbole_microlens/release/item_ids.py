@@ -1,0 +1,33 @@
+"""Original item ids of a converted dataset, for the builds that go through all of its items."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_microlens.errors import MicroLensError
+
+
+def read_item_ids(folder: Path, dataset: str) -> list[str]:
+    """Ids of all items of ``<folder>/<dataset>.item``, or of ``.inter`` where there is no ``.item``.
+
+    Raises
+    ------
+    MicroLensError
+        The dataset is not there, or the file has no ``item_id:token`` column.
+    """
+    if not (folder / f"{dataset}.inter").is_file():
+        raise MicroLensError(
+            f"Dataset {dataset} is not in {folder}. "
+            f"First run: recbole-microlens convert RELEASE_FOLDER --dataset {dataset} --out {folder.parent}"
+        )
+    item_file = folder / f"{dataset}.item"
+    path = item_file if item_file.is_file() else folder / f"{dataset}.inter"
+    try:
+        column = pd.read_csv(
+            path, sep="\t", usecols=["item_id:token"], dtype=str, quoting=3, keep_default_na=False
+        )
+    except ValueError as error:
+        raise MicroLensError(
+            f"{path}: no column item_id:token ({error}). Convert the release again."
+        ) from error
+    return column["item_id:token"].drop_duplicates().tolist()

@@ -1,0 +1,123 @@
+"""Writes RecBole atomic files: how a field is spelled, and how files appear only when complete."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from recbole_microlens.release.ids import MISSING_WORDS
+
+_CHUNK_ROWS = 200_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ufeff]")
+
+
+def spell(text: str) -> str:
+    """Return ``text`` as a field of an atomic file that RecBole reads back as it is.
+
+    Runs of white space (tabs, line ends) and control characters become one space. RecBole parses with pandas'
+    defaults, so a field that holds a double quote is quoted as in CSV, and a word such as ``NA``, which would
+    be read as missing, gets a space at its end: a ``token_seq`` loses the space again, a ``token`` keeps it.
+    """
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    if '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text + " " if text and text in MISSING_WORDS else text
+
+
+def spell_title(text: str) -> str:
+    """Return a title as a ``token_seq`` field; an empty one is a single space.
+
+    Stock RecBole fails on an empty ``token_seq`` field with pandas 3, where its ``fillna(inplace=True)`` has
+    no effect; a space is not missing, and splits into no tokens.
+    """
+    return spell(text) or " "
+
+
+def spell_number(number: float | None) -> str:
+    """Return a number as a ``float`` field; None is an empty field, which RecBole reads as NaN."""
+    if number is None:
+        return ""
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+def write_interactions(
+    path: Path,
+    column: str,
+    users: Sequence[str],
+    items: Sequence[str],
+    user: np.ndarray,
+    item: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Write rows of (user id, item id, whole number), the third column headed ``column``.
+
+    Args:
+        path: the file.
+        column: name and type of the third column, ``timestamp:float``.
+        users, items: the ids.
+        user, item: int64 [n], places in ``users`` and ``items``.
+        values: int64 [n].
+    """
+    user_fields = np.array([spell(name) for name in users], dtype=object)
+    item_fields = np.array([spell(name) for name in items], dtype=object)
+    with (
+        path.open("w", encoding="utf-8", newline="\n") as stream,
+        tqdm(
+            total=len(user), desc=f"writing {path.name}", unit=" rows", unit_scale=True, delay=2, disable=None
+        ) as progress,
+    ):
+        stream.write(f"user_id:token\titem_id:token\t{column}\n")
+        for start in range(0, len(user), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            fields = (user_fields[user[rows]], item_fields[item[rows]], values[rows].tolist())
+            stream.writelines(map("%s\t%s\t%d\n".__mod__, zip(*fields, strict=True)))
+            progress.update(len(fields[2]))
+
+
+def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> None:
+    """Write rows of (item id, title, tag, likes, views)."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write("item_id:token\ttitle:token_seq\ttag:token\tlikes:float\tviews:float\n")
+        for item, title, tag, likes, views in rows:
+            fields = (spell(item), spell_title(title), spell(tag), spell_number(likes), spell_number(views))
+            stream.write("\t".join(fields) + "\n")
+
+
+@contextmanager
+def staging_folder(out: Path, name: str) -> Iterator[Path]:
+    """Give a temporary folder in ``out``, on the same file system as the final one; it is gone afterwards."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=out))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(staged: Mapping[str, Path | None], folder: Path, name: str, last: str) -> dict[str, Path]:
+    """Move complete files to ``folder/<name><suffix>``; return suffix -> path of what is there now.
+
+    The file of suffix ``last`` marks a complete dataset: its old version goes first and its new one comes
+    last, so that old and new files never stand together beside it, wherever the process is killed.
+
+    Args:
+        staged: suffix -> written file, or None for a file this dataset does not have (an old one is removed).
+        folder: the dataset's folder; other files in it are not touched.
+        name: the dataset's name.
+        last: the suffix of the file that marks completeness.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = {suffix: folder / f"{name}{suffix}" for suffix in staged}
+    final[last].unlink(missing_ok=True)
+    for suffix in sorted(staged, key=lambda suffix: suffix == last):
+        source = staged[suffix]
+        if source is None:
+            final[suffix].unlink(missing_ok=True)
+        else:
+            source.replace(final[suffix])
+    return {suffix: path for suffix, path in final.items() if staged[suffix] is not None}

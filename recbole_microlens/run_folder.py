@@ -1,0 +1,129 @@
+"""The folder that a run leaves behind: configuration, log and result."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import colorlog
+import yaml
+
+from recbole_microlens import compat
+from recbole_microlens.errors import MicroLensError
+
+compat.fix_numpy()
+from recbole.utils.logger import RemoveColorFilter, log_colors_config  # noqa: E402
+
+CONFIG, LOG, RESULT = "config.yaml", "log.txt", "result.json"
+_VERSIONS_OF = (
+    "recbole-microlens",
+    "recbole",
+    "torch",
+    "torchvision",
+    "pytorchvideo",
+    "numpy",
+    "pandas",
+    "av",
+    "lmdb",
+)
+
+
+def create(root: Path, dataset: str, model: str) -> Path:
+    """Make ``root/dataset/model-<time>``, with a number behind it where that is taken."""
+    name = f"{model}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    for number in range(1000):
+        folder = root / dataset / (name if number == 0 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise MicroLensError(f"Cannot make a folder for this run in {root / dataset}. Set `checkpoint_dir`.")
+
+
+def start_log(folder: Path, state: str | None) -> None:
+    """Log to the screen and, without colours, to ``log.txt``; a resumed run appends."""
+    level = getattr(logging, (state or "INFO").upper(), logging.INFO)
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(
+        colorlog.ColoredFormatter(
+            "%(log_color)s%(asctime)s %(levelname)s  %(message)s",
+            "%d %b %H:%M",
+            log_colors=log_colors_config,
+            stream=sys.stderr,
+        )
+    )
+    file = logging.FileHandler(folder / LOG, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s  %(message)s"))
+    file.addFilter(RemoveColorFilter())
+    root = logging.getLogger()
+    stop_log()
+    for handler in (screen, file):
+        handler.setLevel(level)
+        handler.of_a_run = True
+        root.addHandler(handler)
+    root.setLevel(level)
+
+
+def stop_log() -> None:
+    """Close the log of an earlier run in this process."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if getattr(handler, "of_a_run", False)]:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def write_config(folder: Path, settings: dict) -> None:
+    """Write the settings that repeat this run."""
+    text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=True)
+    _write(folder / CONFIG, text)
+
+
+def read_config(folder: Path) -> Path:
+    """Path of a run's ``config.yaml``.
+
+    Raises
+    ------
+    MicroLensError
+        The folder is not that of a run.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise MicroLensError(
+            f"{folder} is no run: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
+        )
+    return path
+
+
+def write_result(folder: Path, result: dict) -> None:
+    """Write ``result.json``, whole or not at all."""
+    _write(folder / RESULT, json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that a result depends on."""
+    return {
+        "python": sys.version.split()[0],
+        **{name: compat.installed_version(name) for name in _VERSIONS_OF},
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that the package runs from, or ``None``."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

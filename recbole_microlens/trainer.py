@@ -1,0 +1,233 @@
+"""RecBole's trainers: plain checkpoints and resume for all of them, and the training loop of content models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_microlens import checkpoint, compat
+from recbole_microlens.data.media import MediaReader
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.media_batch import ItemMedia
+
+compat.fix_numpy()
+from recbole.trainer import Trainer  # noqa: E402
+from recbole.utils import get_trainer, set_color  # noqa: E402
+
+BEST, LAST = "model.pth", "last.pth"
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class ContentTrainer(Trainer):
+    """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking.
+
+    The loop is RecBole's but for three things: gradients are clipped after they are unscaled, ``precision`` names
+    the type of the mixed precision, and the time spent waiting for data is measured.
+
+    Parameters
+    ----------
+    model : a :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
+    reader : reads the media of all items for the rankings.
+    """
+
+    def __init__(self, config, model, reader: MediaReader):
+        super().__init__(config, model)
+        self.reader = reader
+        self.autocast_dtype = _AUTOCAST.get(config["precision"])
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config["precision"] == "fp16")
+        self.data_wait_shares: list[float] = []
+
+    def _build_optimizer(self, **kwargs):
+        groups = self.model.parameter_groups()
+        encoder = {
+            "params": groups["encoder"],
+            "lr": self.config["encoder_learning_rate"],
+            "weight_decay": self.config["encoder_weight_decay"],
+        }
+        params = [group for group in (encoder, {"params": groups["others"]}) if group["params"]]
+        return super()._build_optimizer(params=params, **kwargs)
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        start, waited, total_loss = perf_counter(), 0.0, 0.0
+        label = set_color(f"Train {epoch_idx:>5}", "pink")
+        progress = tqdm(train_data, total=len(train_data), ncols=100, desc=label, disable=not show_progress)
+        with closing(progress):
+            batches = iter(progress)
+            while True:
+                asked = perf_counter()
+                batch = next(batches, None)
+                waited += perf_counter() - asked
+                if batch is None:
+                    break
+                total_loss += self._step(batch, loss_func)
+        share = waited / (perf_counter() - start)
+        self.data_wait_shares.append(round(share, 4))
+        self.logger.info(f"epoch {epoch_idx} data wait: {waited:.2f}s ({share:.1%} of the epoch)")
+        return total_loss
+
+    def _step(self, batch, loss_func) -> float:
+        batch = batch.to(self.device)
+        self.optimizer.zero_grad()
+        with self._autocast():
+            loss = loss_func(batch)
+        self._check_nan(loss)
+        self.scaler.scale(loss).backward()
+        if self.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.item()
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """As RecBole's, on a table for which every item is encoded once."""
+        self.model.eval()
+        with self._autocast():
+            self.model.fill_item_table(self._all_media(show_progress))
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def _all_media(self, show_progress: bool) -> Iterator[ItemMedia]:
+        loader = self.reader.all_items(self.config["encode_batch_size"], self.config["worker"])
+        label = set_color("Encode items", "pink")
+        for media in tqdm(loader, ncols=100, desc=label, disable=not show_progress):
+            yield media.to(self.device)
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
+
+
+class ResumableTrainer:
+    """Mixin for any RecBole trainer: plain checkpoints, a resume that repeats the unbroken run, times per epoch.
+
+    ``model.pth`` holds the best model so far; ``last.pth``, written after each validation, everything that the next
+    epoch depends on.
+
+    Parameters
+    ----------
+    folder : the run's folder.
+    """
+
+    def __init__(self, config, model, folder: Path, *args):
+        with compat.tensorboard_in(folder / "tensorboard"):
+            super().__init__(config, model, *args)
+        self.folder = folder
+        self.saved_model_file = str(folder / BEST)
+        self.epoch_times: list[float] = []
+        self._restored: dict | None = None
+        self._loader_generator: torch.Generator | None = None
+
+    def fit(
+        self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
+    ):
+        """As RecBole's; after every validation ``last.pth`` is written. A finished training is not begun again."""
+        self._loader_generator = train_data.generator
+        if self._restored:
+            checkpoint.set_random_states(self._restored["random"], self._loader_generator)
+            if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
+                self.eval_collector.data_collect(train_data)
+                return self.best_valid_score, self.best_valid_result
+
+        def after_validation(epoch, score):
+            if saved:
+                self._save_last(epoch)
+            if callback_fn:
+                callback_fn(epoch, score)
+
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """As RecBole's, from a checkpoint of plain data."""
+        if load_best_model:
+            self._load_model(Path(model_file or self.saved_model_file))
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def resume_checkpoint(self, resume_file):
+        """Continue from ``last.pth``; the next epoch is the one after it.
+
+        Raises
+        ------
+        MicroLensError
+            The file is missing, damaged, or of another model.
+        """
+        state = self._load_model(Path(resume_file))
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step = state["cur_step"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self.epoch_times = state["epoch_times"]
+        self._restored = state
+        self.logger.info(f"Resuming {self.folder} at epoch {self.start_epoch}")
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        start = perf_counter()
+        losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
+        self.epoch_times.append(round(perf_counter() - start, 3))
+        return losses
+
+    def _check_nan(self, loss):
+        if torch.isnan(loss):
+            raise MicroLensError(
+                "The training loss is NaN. Lower `learning_rate` (and `encoder_learning_rate`), set `clip_grad_norm`, "
+                f"or train with `precision: fp32`. The best model so far is in {self.folder}."
+            )
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        checkpoint.save(self._model_state(epoch), Path(self.saved_model_file))
+        if self.eval_step <= 0:
+            self._save_last(epoch)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {self.saved_model_file}")
+
+    def _save_last(self, epoch: int) -> None:
+        scaler = getattr(self, "scaler", None)
+        state = self._model_state(epoch) | {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": self.best_valid_result and dict(self.best_valid_result),
+            "epoch_times": self.epoch_times,
+            "random": checkpoint.random_states(self._loader_generator),
+        }
+        checkpoint.save(state, self.folder / LAST)
+
+    def _model_state(self, epoch: int) -> dict:
+        return {
+            "model": self.config["model"],
+            "epoch": epoch,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+        }
+
+    def _load_model(self, path: Path) -> dict:
+        state = checkpoint.load(path, self.device)
+        if state["model"] != self.config["model"]:
+            raise MicroLensError(f"{path} holds a {state['model']}, not a {self.config['model']}.")
+        self.model.load_state_dict(state["state_dict"])
+        self.model.load_other_parameter(state["other_parameter"])
+        return state
+
+
+def create_trainer(config, model, folder: Path, train_data):
+    """The trainer of a model: ours for content models, RecBole's for the others, both resumable."""
+    if config["item_modality"] is not None:
+        return _resumable(ContentTrainer)(config, model, folder, train_data.reader)
+    return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
+
+
+@cache
+def _resumable(trainer_class: type) -> type:
+    return type(f"Resumable{trainer_class.__name__}", (ResumableTrainer, trainer_class), {})

@@ -1,0 +1,56 @@
+"""Tasks that kill, hang or fail their process are reported, and cost no other task its result."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media import workers
+from recbole_microlens.media.workers import Failure, run_in_processes
+
+
+def misbehave(task):
+    if task == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "exit":
+        os._exit(3)
+    if task == "raise":
+        raise KeyError("x")
+    if task == "hang":
+        time.sleep(60)
+    return task * 2
+
+
+class DiesWhenUnpickled:
+    def __reduce__(self):
+        return os._exit, (5,)
+
+    def __call__(self, task):
+        return task
+
+
+def test_only_the_task_that_kills_its_process_is_lost():
+    tasks = ["a", "segfault", "b", "exit", "raise", "c", "d"]
+    results = dict(run_in_processes(misbehave, tasks, 2))
+    assert {task: results[task] for task in "abcd"} == {"a": "aa", "b": "bb", "c": "cc", "d": "dd"}
+    assert "SIGSEGV" in results["segfault"].reason
+    assert "exit code 3" in results["exit"].reason
+    assert results["raise"] == Failure("unexpected KeyError: 'x'")
+    assert len(results) == len(tasks)
+
+
+def test_task_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(workers, "TASK_SECONDS", 3.0)
+    results = dict(run_in_processes(misbehave, ["hang", "a"], 2))
+    assert results["a"] == "aa" and "longer than 3 s" in results["hang"].reason
+
+
+def test_processes_that_cannot_start_are_one_error_not_a_failure_of_every_task():
+    with pytest.raises(MicroLensError, match="ended as it started .exit code 5"):
+        list(run_in_processes(DiesWhenUnpickled(), ["a", "b"], 1))
+
+
+def test_no_tasks_need_no_process():
+    assert list(run_in_processes(misbehave, [], 2)) == []

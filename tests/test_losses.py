@@ -1,0 +1,79 @@
+"""The loss against numbers made with the authors' published code, and its edges."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_microlens.losses import in_batch_softmax, log_popularity
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def load_case(name):
+    case = {key: torch.from_numpy(np.asarray(value)) for key, value in np.load(GOLDEN / name).items()}
+    for key in ("user_states", "item_embeddings"):
+        case[key].requires_grad_()
+    return case
+
+
+def loss_of(case, log_pop):
+    return in_batch_softmax(
+        case["user_states"], case["item_embeddings"], case["item_ids"], case["target_mask"], log_pop
+    )
+
+
+@pytest.mark.parametrize("name", ["in_batch_softmax_a.npz", "in_batch_softmax_b.npz"])
+def test_loss_and_gradients_match_the_published_code(name):
+    case = load_case(name)
+    loss = loss_of(case, log_popularity(case["train_counts"]))
+    loss.backward()
+    assert loss.item() == pytest.approx(case["loss"].item(), abs=1e-5)
+    for key in ("user_states", "item_embeddings"):
+        torch.testing.assert_close(case[key].grad, case[f"grad_{key}"], atol=1e-5, rtol=0)
+
+
+def test_padding_side_does_not_change_the_loss():
+    case = load_case("in_batch_softmax_a.npz")
+    shift = (case["item_ids"] == 0).sum(1)
+    rolled = {key: value.clone() for key, value in case.items()}
+    for row, by in enumerate(shift.tolist()):
+        for key in ("item_ids", "item_embeddings"):
+            rolled[key][row] = case[key][row].roll(-by, 0)
+        for key in ("target_mask", "user_states"):
+            rolled[key][row] = case[key][row].roll(-by, 0)
+    log_pop = log_popularity(case["train_counts"])
+    assert loss_of(rolled, log_pop).item() == pytest.approx(loss_of(case, log_pop).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("raw_log", [False, True])
+def test_item_unseen_in_training_gives_no_infinity(raw_log):
+    case = load_case("in_batch_softmax_b.npz")
+    counts = case["train_counts"].clone()
+    counts[int(case["item_ids"][0, 0])] = 0
+    log_pop = log_popularity(counts)
+    if raw_log:
+        log_pop = torch.where(counts > 0, log_pop, -torch.inf)
+        log_pop[0] = 0
+    loss = loss_of(case, log_pop)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(case["user_states"].grad).all()
+    assert torch.isfinite(case["item_embeddings"].grad).all()
+
+
+def test_log_popularity_is_the_log_of_the_share_of_training_interactions():
+    log_pop = log_popularity(torch.tensor([7, 3, 1, 0]))
+    expected = torch.tensor([0.0, np.log(3 / 4), np.log(1 / 4), np.log(1 / 4)], dtype=torch.float32)
+    torch.testing.assert_close(log_pop, expected)
+
+
+def test_batch_without_a_target_gives_zero_and_zero_gradients():
+    states = torch.randn(2, 3, 4, requires_grad=True)
+    embeddings = torch.randn(2, 4, 4, requires_grad=True)
+    ids = torch.tensor([[1, 0, 0, 0], [2, 0, 0, 0]])
+    loss = in_batch_softmax(states, embeddings, ids, torch.zeros(2, 3, dtype=torch.bool), torch.zeros(3))
+    loss.backward()
+    assert loss.item() == 0
+    assert states.grad.abs().sum() == 0
