@@ -1,9 +1,8 @@
 """How large a video is in the frame store, how fast stores are built, and how fast they are read.
 
-Contents, from easy to hard: the two photographs that scikit-learn ships (where it is installed), and
-synthetic pictures with the 1/f amplitude spectrum of natural scenes, with texture, hard edges and sensor
-noise. The synthetic ones are harder on JPEG than photographs: their noise has no smooth regions, so the sizes
-here are an upper estimate.
+Contents: the two photographs that scikit-learn ships (where it is installed), and synthetic pictures whose amplitude
+falls with frequency as 1/f^slope; natural scenes have slopes of 1.0 to 1.3. The synthetic ones have random phases, so
+they are textured everywhere: harder on JPEG than a photograph of the same slope.
 """
 
 import argparse
@@ -24,8 +23,8 @@ from recbole_microlens.media.store import MediaStore, decode_value, encode_value
 PUBLISHED_BYTES_PER_VIDEO = 3_010_619
 
 
-def natural_picture(seed, height, width, sensor_noise=2.0, edges=12):
-    """uint8 [height, width, 3]: correlated colour planes of amplitude 1/f, with occluding edges and sensor
+def synthetic_picture(seed, height, width, slope=1.2, sensor_noise=2.0, edges=12):
+    """uint8 [height, width, 3]: correlated colour planes of amplitude 1/f^slope, with occluding edges and sensor
     noise."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
@@ -33,7 +32,7 @@ def natural_picture(seed, height, width, sensor_noise=2.0, edges=12):
 
     def plane():
         white = np.fft.rfft2(rng.standard_normal((height, width)))
-        pink = np.fft.irfft2(white / frequency, s=(height, width))
+        pink = np.fft.irfft2(white / frequency**slope, s=(height, width))
         return pink / pink.std()
 
     luminance = plane()
@@ -72,9 +71,7 @@ def write_video(path, picture, num_frames, size, fps=30):
 
 def sizes():
     """Bytes of five 224 x 224 frames, panning over each content, at quality 90."""
-    pictures = {"1/f, edges": natural_picture(0, 300, 400, sensor_noise=0)}
-    pictures["1/f, edges, noise 2"] = natural_picture(0, 300, 400)
-    pictures["1/f, edges, noise 4"] = natural_picture(0, 300, 400, sensor_noise=4)
+    pictures = {f"synthetic, 1/f^{slope}": synthetic_picture(0, 300, 400, slope) for slope in (1.0, 1.2, 1.4)}
     for name, photograph in photographs().items():
         pictures[name + ", full resolution"] = photograph
         half = (photograph.shape[1] // 2 + 60, photograph.shape[0] // 2 + 60)
@@ -123,7 +120,7 @@ def measure_reading(store_path):
 
 
 def measure_build(folder, arguments):
-    picture = natural_picture(1, arguments.height + 200, arguments.width + 700, sensor_noise=1.0)
+    picture = synthetic_picture(1, arguments.height + 200, arguments.width + 700, sensor_noise=1.0)
     videos = folder / "videos"
     videos.mkdir()
     write_video(videos / "1.mp4", picture, 30 * arguments.seconds, (arguments.width, arguments.height))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -17,7 +18,11 @@ from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 
 compat.fix_numpy()
-from recbole.utils.logger import RemoveColorFilter, log_colors_config  # noqa: E402
+from recbole.utils.logger import log_colors_config  # noqa: E402
+
+_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
+_SCREEN_FORMAT, _SCREEN_TIME = "%(log_color)s" + _FORMAT, "%d %b %H:%M"
+_COLOUR = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
 
 CONFIG, LOG, RESULT = "config.yaml", "log.txt", "result.json"
 _VERSIONS_OF = (
@@ -50,17 +55,10 @@ def start_log(folder: Path, state: str | None) -> None:
     """Log to the screen and, without colours, to ``log.txt``; a resumed run appends."""
     level = getattr(logging, (state or "INFO").upper(), logging.INFO)
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(
-        colorlog.ColoredFormatter(
-            "%(log_color)s%(asctime)s %(levelname)s  %(message)s",
-            "%d %b %H:%M",
-            log_colors=log_colors_config,
-            stream=sys.stderr,
-        )
-    )
+    colours = colorlog.ColoredFormatter(_SCREEN_FORMAT, _SCREEN_TIME, log_colors=log_colors_config)
+    screen.setFormatter(colours if sys.stderr.isatty() else _PlainFormatter(_FORMAT, _SCREEN_TIME))
     file = logging.FileHandler(folder / LOG, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s  %(message)s"))
-    file.addFilter(RemoveColorFilter())
+    file.setFormatter(_PlainFormatter(_FORMAT))
     root = logging.getLogger()
     stop_log()
     for handler in (screen, file):
@@ -68,6 +66,13 @@ def start_log(folder: Path, state: str | None) -> None:
         handler.of_a_run = True
         root.addHandler(handler)
     root.setLevel(level)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Without the colours that RecBole writes into its messages; the record itself is left alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _COLOUR.sub("", super().format(record))
 
 
 def stop_log() -> None:
