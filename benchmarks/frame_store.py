@@ -1,8 +1,8 @@
 """How large a video is in the frame store, how fast stores are built, and how fast they are read.
 
-Contents: the two photographs that scikit-learn ships (where it is installed), and synthetic pictures whose amplitude
-falls with frequency as 1/f^slope; natural scenes have slopes of 1.0 to 1.3. The synthetic ones have random phases, so
-they are textured everywhere: harder on JPEG than a photograph of the same slope.
+Contents: the two photographs that scikit-learn ships (where it is installed), and synthetic pictures whose
+amplitude falls with frequency as 1/f^slope; natural scenes have slopes of 1.0 to 1.3. The synthetic ones have
+random phases, so they are textured everywhere: harder on JPEG than a photograph of the same slope.
 """
 
 import argparse
@@ -24,8 +24,8 @@ PUBLISHED_BYTES_PER_VIDEO = 3_010_619
 
 
 def synthetic_picture(seed, height, width, slope=1.2, sensor_noise=2.0, edges=12):
-    """uint8 [height, width, 3]: correlated colour planes of amplitude 1/f^slope, with occluding edges and sensor
-    noise."""
+    """uint8 [height, width, 3]: correlated colour planes of amplitude 1/f^slope, with occluding edges and
+    sensor noise."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf

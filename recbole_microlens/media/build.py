@@ -1,11 +1,10 @@
 """Build a media store from the videos, ready frames or covers of many items: parallel and resumable."""
 
-import csv
+import dataclasses
 import functools
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from recbole_microlens.media.partial import (
     parameters_of,
     partial_path,
 )
+from recbole_microlens.media.report import BuildReport, report_path, write_report
 from recbole_microlens.media.sources import Source, find_covers, find_frames, read_item
 from recbole_microlens.media.store import MediaStore, StoreMeta, encode_value
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
@@ -27,20 +27,6 @@ from recbole_microlens.media.workers import Failure, available_cores, run_in_pro
 logger = logging.getLogger(__name__)
 
 _LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """How many items the store holds now, how many of them are new, and which items got nothing."""
-
-    store: Path
-    report: Path
-    stored: int
-    built: int
-    failed: list[tuple[str, str]]
-    bytes: int
-    seconds: float
-    frames_per_second: float
 
 
 def build_frames(
@@ -109,7 +95,7 @@ def _build(
     item_ids = list(dict.fromkeys(str(item) for item in item_ids))
     source = find(folder)
     _check_names(source, item_ids)
-    parameters = StoreMeta(**{**vars(parameters), "source": str(source)})
+    parameters = dataclasses.replace(parameters, source=str(source))
     started = time.perf_counter()
     stored, built, failed = _bring_up_to_date(
         source, item_ids, out_path, parameters, workers, progress, overwrite
@@ -117,7 +103,7 @@ def _build(
     seconds = time.perf_counter() - started
     return BuildReport(
         store=out_path,
-        report=_report_path(out_path, parameters),
+        report=report_path(out_path, parameters.modality),
         stored=stored,
         built=built,
         failed=[(item.item_id, item.reason) for item in failed],
@@ -135,19 +121,24 @@ def _bring_up_to_date(
     finished = None if overwrite else _finished_store(out_path, parameters)
     if finished is not None and not resumable:
         lacking = [item for item in item_ids if item not in finished]
-        failed = [_without_file(item) for item in lacking if item not in source.files]
+        failed = [failure for item in lacking if (failure := _hopeless(source, item))]
         if len(failed) == len(lacking):
             logger.info("%s is up to date: %d items", out_path, len(finished))
-            _write_report(_report_path(out_path, parameters), failed)
+            write_report(report_path(out_path, parameters.modality), failed)
             return len(finished), 0, failed
     _warn_of_restart(out_path, parameters, resumable, finished, overwrite)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     copy_from = out_path if finished is not None else None
     partial = PartialStore(out_path, parameters, copy_from, fresh=overwrite)
+    before = len(partial.item_ids)
     try:
-        if not resumable:
-            partial.forget_failures()
-        return _fill(partial, source, item_ids, parameters, workers or available_cores(), progress)
+        failed = _fill(partial, source, item_ids, parameters, workers or available_cores(), progress)
+        new = len(partial.item_ids) - before
+        if new == 0 and copy_from is not None and not resumable:
+            partial.discard()  # whatever it lacks failed again: the finished store stays as it is
+        else:
+            partial.finish()
+        return len(partial.item_ids), new, failed
     except KeyboardInterrupt:
         logger.warning(
             "stopped with %d items done; the same command goes on from there", len(partial.item_ids)
@@ -164,8 +155,8 @@ def _fill(
     parameters: StoreMeta,
     workers: int,
     progress: bool,
-) -> tuple[int, int, list[FailedItem]]:
-    before = len(partial.item_ids)
+) -> list[FailedItem]:
+    """Try every item that the partial knows nothing of; returns the failed ones, and writes the report."""
     to_do = [item for item in item_ids if item not in partial.item_ids and item not in partial.failures]
     with tqdm(
         total=len(item_ids),
@@ -175,38 +166,34 @@ def _fill(
         smoothing=0.05,
     ) as bar:
         for item, result in _results(source, to_do, parameters, workers):
-            if isinstance(result, Failure):
-                partial.fail(FailedItem(item, result.reason, (source.files.get(item) or [""])[0]))
+            if isinstance(result, FailedItem):
+                partial.fail(result)
             else:
                 partial.put(item, result)
             bar.update()
-    wanted = set(item_ids)
     failed = [partial.failures[item] for item in item_ids if item in partial.failures]
-    report = _report_path(partial.final_path, parameters)
-    _write_report(report, failed)
-    if not partial.item_ids & wanted:
+    report = report_path(partial.final_path, parameters.modality)
+    write_report(report, failed)
+    if not partial.item_ids.intersection(item_ids):
         partial.discard()
         raise MicroLensError(
             f"none of the {len(item_ids)} items gave frames from {source}; "
             f"{failed[0].item_id}: {failed[0].reason}. All reasons: {report}"
         )
-    meta = partial.finish()
-    return meta.count, meta.count - before, failed
+    return failed
 
 
 def _results(source: Source, item_ids: list[str], parameters: StoreMeta, workers: int):
-    """Yield (item id, value or ``Failure``): what no process is needed for first, the rest as it is done."""
+    """Yield (item id, value or ``FailedItem``): what needs no process first, the rest as it is done."""
     tasks = []
     for item in item_ids:
-        if problem := _problem_with_id(item):
-            yield item, Failure(problem)
-        elif item not in source.files:
-            yield item, Failure(_without_file(item).reason)
+        if failure := _hopeless(source, item):
+            yield item, failure
         else:
             tasks.append((item, source.files[item]))
     work = functools.partial(encode_item, source.kind, parameters)
-    for (item, _), result in run_in_processes(work, tasks, workers):
-        yield item, result
+    for (item, files), result in run_in_processes(work, tasks, workers):
+        yield item, FailedItem(item, result.reason, files[0]) if isinstance(result, Failure) else result
 
 
 def encode_item(kind: str, parameters: StoreMeta, task: tuple[str, list[str]]) -> bytes | Failure:
@@ -261,25 +248,13 @@ def _check_names(source: Source, item_ids: list[str]) -> None:
         )
 
 
-def _problem_with_id(item_id: str) -> str | None:
+def _hopeless(source: Source, item_id: str) -> FailedItem | None:
+    """The failure of an item for which there is no file to try, or whose id cannot be a key."""
     key = item_id.encode()
+    if not key:
+        return FailedItem(item_id, "its id is empty")
+    if key in RESERVED_KEYS:
+        return FailedItem(item_id, "its id is reserved for the store itself")
     if len(key) > MAX_KEY_BYTES:
-        return f"its id is longer than {MAX_KEY_BYTES} bytes"
-    if not key or key in RESERVED_KEYS:
-        return "its id is empty" if not key else "its id is reserved for the store itself"
-    return None
-
-
-def _without_file(item_id: str) -> FailedItem:
-    return FailedItem(item_id, "missing")
-
-
-def _report_path(out_path: Path, parameters: StoreMeta) -> Path:
-    return out_path.parent / ("frames_report.csv" if parameters.modality == "video" else "covers_report.csv")
-
-
-def _write_report(path: Path, failed: list[FailedItem]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["item_id", "reason", "file"])
-        writer.writerows([item.item_id, item.reason, item.file] for item in failed)
+        return FailedItem(item_id, f"its id is longer than {MAX_KEY_BYTES} bytes")
+    return None if item_id in source.files else FailedItem(item_id, "missing")

@@ -108,11 +108,6 @@ class PartialStore:
         self._pending_failures += 1
         self._flush_when_due()
 
-    def forget_failures(self) -> None:
-        """Let every failed item be tried again."""
-        self.failures = {}
-        self._write([(FAILURES_KEY, b"[]")])
-
     def finish(self) -> StoreMeta:
         """Mark the store complete and give it its final name, in one step; returns what it says of itself."""
         self.flush()
@@ -122,9 +117,7 @@ class PartialStore:
             complete=True,
             identity=content_identity(self._environment, self._parameters),
         )
-        with self._environment.begin(write=True) as txn:
-            txn.delete(FAILURES_KEY)
-        self._write([(META_KEY, meta.to_json())])
+        self._write([(FAILURES_KEY, None), (META_KEY, meta.to_json())])
         self._environment.sync(True)
         self._environment.close()
         os.fsync(self._lock_fd)
@@ -158,11 +151,11 @@ class PartialStore:
         if waiting >= BATCH_ITEMS or time.monotonic() - self._written_at > BATCH_SECONDS:
             self.flush()
 
-    def _write(self, pairs: list[tuple[bytes, bytes]]) -> None:
+    def _write(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
         try:
             with self._environment.begin(write=True) as txn:
                 for key, value in pairs:
-                    txn.put(key, value)
+                    txn.delete(key) if value is None else txn.put(key, value)
         except lmdb.MapFullError:
             self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             self._write(pairs)

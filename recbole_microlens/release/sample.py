@@ -27,7 +27,7 @@ def write_release(
 
     Pairs, titles, likes and views, tags, covers and H.264 videos, in the layout of a MicroLens release. The
     same arguments give the same bytes. Users watch by what is visible: colour and direction of motion (which
-    needs more than one frame), less by shape. Popularity is long-tailed. One item in eight is new, and occurs
+    needs more than one frame), less by shape. Popularity is long-tailed. One item in seven is new, and occurs
     only among the last two interactions of a user. The folder appears under its name when it is complete.
 
     Raises :class:`MicroLensError` where ``folder`` holds something already, a count is too small, or PyAV

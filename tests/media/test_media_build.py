@@ -170,7 +170,10 @@ def test_finished_store_gets_the_items_it_lacks_and_those_that_were_repaired(vid
     (videos / "3.mp4").write_bytes(b"")
     first = build_frames(videos, _items(5), out, **SMALL)
     assert (first.stored, [item for item, _ in first.failed]) == (4, ["3"])
-    old = MediaStore(out).meta.identity
+    before, old = out.stat().st_ino, MediaStore(out).meta.identity
+    again = build_frames(videos, _items(5), out, **SMALL)
+    assert (again.stored, again.built, [item for item, _ in again.failed]) == (4, 0, ["3"])
+    assert out.stat().st_ino == before and not partial_path(out).exists()
     (videos / "3.mp4").write_bytes(video_bytes)
     second = build_frames(videos, _items(), out, **SMALL)
     assert (second.stored, second.built, second.failed) == (8, 4, [])

@@ -16,17 +16,17 @@ def _pan(scene):
 
 
 def _synthetic_frames(seed, sensor_noise):
-    """Planes of amplitude 1/f^1.2, the mean of natural scenes, with moving edges and sensor noise.
+    """Planes of amplitude 1/f^1.2, as natural scenes have, with moving edges and sensor noise.
 
-    Its phases are random, so unlike a photograph it is textured everywhere. That makes it a hard case: at 1/f^1.0 the
-    same recipe takes 145 kB, where a photograph of that slope (of a temple, all tiles and leaves) takes 111 kB.
+    The phases are random, so unlike a photograph it is textured everywhere, a hard case: at 1/f^1.0 this
+    recipe takes about 145 kB, where a photograph of that slope (a temple, all tiles and leaves) takes 111 kB.
     """
     rng = np.random.default_rng(seed)
-    frequency = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None])
+    frequency = np.hypot(np.fft.fftfreq(427)[:, None], np.fft.rfftfreq(640)[None])
     frequency[0, 0] = np.inf
 
     def plane():
-        texture = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((256, 256))) / frequency**1.2)
+        texture = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((427, 640))) / frequency**1.2, s=(427, 640))
         return texture / texture.std()
 
     luminance = plane()

@@ -107,7 +107,10 @@ def test_processes_read_one_store_at_the_same_time(path, method):
 def test_forked_child_may_open_the_store_of_its_parent_again(path):
     store = MediaStore(path)
 
+    inherited = store._environment()
+
     def child(results):
+        assert store._environment() is not inherited  # LMDB forbids using one across a fork
         results.put([_read_everything(MediaStore(path)), _read_everything(store)])
 
     context = multiprocessing.get_context("fork")

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +53,37 @@ def test_task_that_never_ends_is_given_up(monkeypatch):
 def test_processes_that_cannot_start_are_one_error_not_a_failure_of_every_task():
     with pytest.raises(MicroLensError, match="ended as it started .exit code 5"):
         list(run_in_processes(DiesWhenUnpickled(), ["a", "b"], 1))
+
+
+ENDLESS_TASK = """
+import time
+from recbole_microlens.media import workers
+
+if __name__ == "__main__":
+    start = workers._start
+    workers._start = lambda *arguments: report(start(*arguments))
+
+    def report(worker):
+        print(worker.process.pid, flush=True)
+        return worker
+
+    list(workers.run_in_processes(time.sleep, [120], 1))
+"""
+
+
+def test_busy_processes_end_with_a_caller_that_is_killed(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS_TASK)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment) as caller:
+        worker = Path(f"/proc/{int(caller.stdout.readline())}")
+        time.sleep(1.0)  # it has its task by now
+        assert worker.exists()
+        caller.kill()
+    deadline = time.monotonic() + 10
+    while worker.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not worker.exists()
 
 
 def test_no_tasks_need_no_process():
