@@ -75,7 +75,7 @@ def from_plain(value: Any) -> Any:
 
 
 def random_states(loader_generator: torch.Generator) -> dict:
-    """States of every source of chance in training: torch, CUDA, NumPy, Python, and the loader's shuffling."""
+    """States of every source of chance: torch, CUDA, NumPy, Python, and the loader's shuffling."""
     algorithm, keys, position, has_gauss, gauss = np.random.get_state()
     version, numbers, gauss_next = random.getstate()
     return {

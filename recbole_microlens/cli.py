@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "\nInterrupted. A build continues when its command is given again; a training with --resume=RUN_FOLDER.",
+            "\nInterrupted. A build continues when its command is given again; a training with "
+            "--resume=RUN_FOLDER.",
             file=sys.stderr,
         )
         return 130
@@ -156,7 +157,8 @@ def _verify(arguments) -> int:
     stores = [path for path in (folder / "video.lmdb", folder / "cover.lmdb") if path.exists()]
     if not stores:
         raise MicroLensError(
-            f"{folder} holds no store. Run: recbole-microlens frames RELEASE_FOLDER --dataset {arguments.dataset}"
+            f"{folder} holds no store. Run: recbole-microlens frames RELEASE_FOLDER --dataset "
+            f"{arguments.dataset}"
         )
     wrong = 0
     for store in stores:
@@ -173,7 +175,8 @@ def _sample(arguments) -> int:
 
     folder = make_sample(arguments.out, arguments.release, arguments.seed)
     print(
-        f"The sample dataset is in {folder}. Next: python run_recbole_ml.py --model=SASRecV --dataset=microlens-sample"
+        f"The sample dataset is in {folder}. Next: python run_recbole_ml.py --model=SASRecV "
+        "--dataset=microlens-sample"
     )
     return 0
 
@@ -193,17 +196,19 @@ def _doctor(arguments) -> int:
     return 0 if healthy else 1
 
 
-_RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [--config_files="a.yaml b.yaml"] [--key=value ...]
+_RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [--key=value ...]
        python run_recbole_ml.py --resume=RUN_FOLDER
 
-Train a model, choose its best epoch on validation, test it, and leave everything in runs/<dataset>/<model>-<time>/.
+Train a model, choose its best epoch on validation, test it, and leave everything in
+runs/<dataset>/<model>-<time>/.
 
   --model, -m       one of ours ({models}), or any stock RecBole model
-  --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made when it is missing
-  --config_files    YAML files with settings, separated by spaces; a later one wins
+  --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
+  --config_files    "a.yaml b.yaml": files with settings; a later one wins, the command line wins over all
   --resume          continue a run that was broken off
-  --key=value       any setting of RecBole or of this package: --encoder=x3d_xs --finetune=top --frame_size=112
-                    --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false --protocol=recbole ...
+  --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
+                    --frame_size=112 --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false
+                    --protocol=recbole; the README lists ours
 """
 
 

@@ -1,7 +1,7 @@
 """The only file that knows a library's version or works around one.
 
-Each work-around tests for the fault itself, not for a version, does nothing where the fault is absent, and is kept
-in :data:`worked_around` for ``recbole-microlens doctor``.
+Each work-around tests for the fault itself, not for a version, does nothing where the fault is absent, and is
+kept in :data:`worked_around` for ``recbole-microlens doctor``.
 """
 
 import importlib.util
@@ -45,8 +45,9 @@ def fix_numpy() -> None:
 def fix_torchvision() -> None:
     """Let ``import torchvision`` work when its compiled part does not match torch.
 
-    The registry's torchvision is the CUDA build; beside a CPU-only torch its operators do not load, and its import
-    then fails on two missing schemas. Video encoders use neither operator. Call before the first import.
+    The registry's torchvision is the CUDA build; beside a CPU-only torch its operators do not load, and its
+    import then fails on two missing schemas. Video encoders use neither operator. Call before the first
+    import.
     """
     import torch
 

@@ -40,8 +40,8 @@ _YamlLoader.add_implicit_resolver(
 class Config(RecBoleConfig):
     """All settings of a run.
 
-    Later wins: RecBole's defaults, our protocol (``properties/overall.yaml``), RecBole's file of the model, ours,
-    the dataset's file, ``config_file_list``, ``config_dict`` (the command line).
+    Later wins: RecBole's defaults, our protocol (``properties/overall.yaml``), RecBole's file of the model,
+    ours, the dataset's file, ``config_file_list``, ``config_dict`` (the command line).
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ class Config(RecBoleConfig):
     Raises
     ------
     MicroLensError
-        An unknown model or key (with the nearest known one), an unreadable file, or a device that is not there.
+        An unknown model or key (with the nearest known one), an unreadable file, or a device that is not
+        there.
     """
 
     def compatibility_settings(self):
@@ -63,7 +64,7 @@ class Config(RecBoleConfig):
         return _YamlLoader
 
     def _load_cmd_line(self):
-        """Nothing: the command line arrives as ``config_dict``, so that a library call never reads ``sys.argv``."""
+        """Nothing: the command line arrives as ``config_dict``; a library call never reads ``sys.argv``."""
         return {}
 
     def _convert_config_dict(self, config_dict):
@@ -129,7 +130,7 @@ class Config(RecBoleConfig):
         return settings
 
     def _no_negatives_for_cross_entropy(self, settings: dict) -> None:
-        """RecBole stops when a model with ``loss_type: CE`` has its default negatives; nobody asked for them."""
+        """RecBole stops when ``loss_type: CE`` meets its default negatives; nobody asked for them."""
         is_cross_entropy = settings.get("loss_type") == "CE" and not hasattr(self.model_class, "input_type")
         if is_cross_entropy and "train_neg_sample_args" not in self.external_config_dict:
             settings["train_neg_sample_args"] = None

@@ -1,4 +1,4 @@
-"""``recbole-microlens doctor``: what is installed, what was worked around, which device, and what is missing."""
+"""``recbole-microlens doctor``: versions, work-arounds, the device, and what is missing."""
 
 import importlib
 import platform

@@ -1,7 +1,7 @@
 """The training loss: in-batch softmax over the items of a batch, corrected for popularity.
 
-Source: MicroLens (arXiv 2309.15379), section 3.2, and the loss of its published code; the correction is that of
-Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
+Source: MicroLens (arXiv 2309.15379), section 3.2, and the loss of its published code; the correction is that
+of Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
 """
 
 import torch
@@ -18,8 +18,8 @@ def log_popularity(train_counts: Tensor) -> Tensor:
 
     Returns
     -------
-    [n_items + 1] float32, 0 at index 0. An item that never occurs in training gets the share of one interaction,
-    so that the correction of a cold item stays finite.
+    [n_items + 1] float32, 0 at index 0. An item that never occurs in training gets the share of one
+    interaction, so that the correction of a cold item stays finite.
     """
     counts = train_counts.double().clone()
     counts[0] = 0
@@ -37,21 +37,23 @@ def in_batch_softmax(
 ) -> Tensor:
     """Cross-entropy of each target against all items of the batch, mean over the real targets.
 
-    The candidates are all real slots of all sequences, a column for each occurrence. From a logit the candidate's
-    ``log_popularity`` is subtracted. Candidates whose item is anywhere in the row's own sequence are left out, but
-    for the row's own target.
+    The candidates are all real slots of all sequences, a column for each occurrence. From a logit the
+    candidate's ``log_popularity`` is subtracted. Candidates whose item is anywhere in the row's own sequence
+    are left out, but for the row's own target.
 
     Parameters
     ----------
     user_states : [B, L, D], output of the backbone at each input position.
     item_embeddings : [B, L + 1, D], embedding of each id in ``item_ids``.
-    item_ids : [B, L + 1], a user's sequence: the first L are inputs, the last L targets; 0 is padding, on any side.
+    item_ids : [B, L + 1], a user's sequence: the first L are inputs, the last L targets; 0 is padding, on any
+        side.
     target_mask : [B, L] bool, true where ``item_ids[:, t + 1]`` is a real target of position t.
     log_popularity : [n_items + 1], natural log of the share of training interactions, 0 for padding.
 
     Returns
     -------
-    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is (real targets) x (real slots).
+    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is (real targets) x (real
+    slots).
     """
     is_slot = item_ids != 0  # [B, L + 1]
     slot_ids = item_ids[is_slot]  # [S]

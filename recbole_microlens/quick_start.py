@@ -36,8 +36,9 @@ def run(
 
     Returns
     -------
-    What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``, ``seed``,
-    ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
+    What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``,
+    ``seed``, ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``,
+    ``folder``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The sample dataset, from a seed to atomic files and media stores, through the very code that a release goes through."""
+"""The sample dataset, from a seed to atomic files and stores, through the code that any release goes through."""
 
 from logging import getLogger
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""RecBole's trainers: plain checkpoints and resume for all of them, and the training loop of content models."""
+"""RecBole's trainers: plain checkpoints and resume for all, and the training loop of content models."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class ContentTrainer(Trainer):
     """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking.
 
-    The loop is RecBole's but for three things: gradients are clipped after they are unscaled, ``precision`` names
-    the type of the mixed precision, and the time spent waiting for data is measured.
+    The loop is RecBole's but for three things: gradients are clipped after they are unscaled, ``precision``
+    names the type of the mixed precision, and the time spent waiting for data is measured.
 
     Parameters
     ----------
@@ -107,10 +107,11 @@ class ContentTrainer(Trainer):
 
 
 class ResumableTrainer:
-    """Mixin for any RecBole trainer: plain checkpoints, a resume that repeats the unbroken run, times per epoch.
+    """Mixin for any RecBole trainer: plain checkpoints, a resume that repeats the unbroken run, times per
+    epoch.
 
-    ``model.pth`` holds the best model so far; ``last.pth``, written after each validation, everything that the next
-    epoch depends on.
+    ``model.pth`` holds the best model so far; ``last.pth``, written after each validation, everything that
+    the next epoch depends on.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ class ResumableTrainer:
     def fit(
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
-        """As RecBole's; after every validation ``last.pth`` is written. A finished training is not begun again."""
+        """As RecBole's; after every validation ``last.pth`` is written. A finished training stays as it is."""
         self._loader_generator = train_data.generator
         if self._restored:
             checkpoint.set_random_states(self._restored["random"], self._loader_generator)
@@ -180,7 +181,8 @@ class ResumableTrainer:
     def _check_nan(self, loss):
         if torch.isnan(loss):
             raise MicroLensError(
-                "The training loss is NaN. Lower `learning_rate` (and `encoder_learning_rate`), set `clip_grad_norm`, "
+                "The training loss is NaN. Lower `learning_rate` (and `encoder_learning_rate`), set "
+                "`clip_grad_norm`, "
                 f"or train with `precision: fp32`. The best model so far is in {self.folder}."
             )
 

@@ -56,10 +56,10 @@ class ContentTrainDataLoader(TrainDataLoader):
 
 
 class HistoryMaskedEvalDataLoader(FullSortEvalDataLoader):
-    """RecBole's full-ranking loader for sequential models, with each user's history to leave out of the ranking.
+    """RecBole's full-ranking loader for sequential models, with each user's history to leave out.
 
-    RecBole gives sequential models no history. Here it is every interaction of the user before the target, however
-    long; a target that the user has seen before stays in.
+    RecBole gives sequential models no history. Here it is every interaction of the user before the target,
+    however long; a target that the user has seen before stays in.
     """
 
     def collate_fn(self, index):
@@ -73,8 +73,8 @@ class HistoryMaskedEvalDataLoader(FullSortEvalDataLoader):
 def prepare_data(config, dataset):
     """Split the dataset and build the loaders of training, validation and test.
 
-    Follows ``recbole.data.data_preparation`` step by step, but never loads a pickled loader, and puts in ours where
-    the protocol asks for them.
+    Follows ``recbole.data.data_preparation`` step by step, but never loads a pickled loader, and puts in ours
+    where the protocol asks for them.
     """
     datasets = dataset.build()
     samplers = create_samplers(config, dataset, datasets)

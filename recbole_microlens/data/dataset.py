@@ -1,4 +1,4 @@
-"""RecBole datasets under the paper's protocol: exact order, latest interactions, histories, whole sequences."""
+"""RecBole datasets under the paper's protocol: exact order, latest interactions, histories."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class UserItems:
 
 
 class ProtocolDataset(compat.PandasThree):
-    """Mixin for any RecBole dataset: keeps each user's latest interactions, in an order that float32 can hold."""
+    """Mixin for any RecBole dataset: each user's latest interactions, in an order that float32 can hold."""
 
     def _data_filtering(self):
         super()._data_filtering()
@@ -73,7 +73,8 @@ class ProtocolDataset(compat.PandasThree):
         positions[order] = _position_in_group(same_user)
         self.inter_feat[self.time_field] = positions
         self.logger.info(
-            f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which RecBole "
+            f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which "
+            "RecBole "
             "sorts by; replaced by their position"
         )
 
@@ -94,7 +95,7 @@ class ProtocolDataset(compat.PandasThree):
 
 
 class SequentialProtocolDataset(ProtocolDataset):
-    """Mixin for RecBole's sequential datasets: remembers every user's items and how many precede each target."""
+    """Mixin for RecBole's sequential datasets: every user's items, and how many precede each target."""
 
     user_items: UserItems
 
@@ -110,7 +111,7 @@ class SequentialProtocolDataset(ProtocolDataset):
         self.inter_feat.update(Interaction({HISTORY_LENGTH: position[position > 0]}))
 
     def train_counts(self, train: Interaction) -> Tensor:
-        """Training interactions of each item, [n_items] int64: all training targets and every user's first item."""
+        """Training interactions of each item, [n_items] int64: targets, and every user's first item."""
         users = train[self.uid_field].unique()
         first = self.user_items.items[self.user_items.start[users]]
         return torch.bincount(torch.cat([train[self.iid_field], first]), minlength=self.item_num)
@@ -119,8 +120,9 @@ class SequentialProtocolDataset(ProtocolDataset):
 class WholeSequenceDataset(SequentialProtocolDataset):
     """Mixin for content models: one training sample a user, his whole training sequence.
 
-    A sample is RecBole's own last training sample of the user: the items before, and the target. Validation and
-    test samples are RecBole's. The training dataset has ``popularity``: training interactions of each item, [n_items].
+    A sample is RecBole's own last training sample of the user: the items before, and the target. Validation
+    and test samples are RecBole's. The training dataset has ``popularity``: training interactions of each
+    item, [n_items].
     """
 
     popularity: Tensor
@@ -166,7 +168,7 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
 
 
 def _position_in_group(same_as_previous: np.ndarray) -> np.ndarray:
-    """Positions 0, 1, 2, ... within runs; ``same_as_previous[i]`` says that row i + 1 continues the run of row i."""
+    """Positions 0, 1, 2, ... within runs; ``same_as_previous[i]``: row i + 1 continues the run of row i."""
     index = np.arange(len(same_as_previous) + 1)
     starts = np.where(np.concatenate([[True], ~same_as_previous]), index, 0)
     return index - np.maximum.accumulate(starts)

@@ -25,7 +25,8 @@ class MediaReader:
     ----------
     store : an open store.
     tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    num_frames, size : frames of a clip and their height and width; the store must hold at least ``num_frames``.
+    num_frames, size : frames of a clip and their height and width; the store must hold at least
+        ``num_frames``.
     missing : what an item without media gives: ``zeros`` (black frames) or ``error``.
     """
 
@@ -38,7 +39,8 @@ class MediaReader:
         stored = store.meta.num_frames
         if num_frames > stored:
             raise MicroLensError(
-                f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` to at "
+                f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` "
+                "to at "
                 f"most {stored}, or build the store again with --num-frames {num_frames}."
             )
         self.store = store
@@ -117,8 +119,10 @@ def _report_missing(reader: MediaReader, dataset) -> None:
         raise _missing_error(reader.store.path, [str(token) for token in reader.tokens[absent]])
     concerned = int(np.isin(dataset.user_items.items.numpy(), absent).sum())
     getLogger().warning(
-        f"missing_media: {len(absent)} of {reader.n_items - 1} items ({concerned} of {len(dataset.user_items.items)} "
-        f"interactions) have no frames in {reader.store.path} and give black frames to the model; the reasons are in "
+        f"missing_media: {len(absent)} of {reader.n_items - 1} items ({concerned} of "
+        f"{len(dataset.user_items.items)} "
+        f"interactions) have no frames in {reader.store.path} and give black frames to the model; the "
+        "reasons are in "
         "frames_report.csv beside it."
     )
 
@@ -127,7 +131,8 @@ def _missing_error(store: Path, tokens: list[str]) -> MicroLensError:
     reasons = _reasons(Path(store).parent / "frames_report.csv")
     shown = ", ".join(f"{token} ({reasons[token]})" if token in reasons else token for token in tokens[:5])
     return MicroLensError(
-        f"missing_media: {len(tokens)} items have no frames in {store}: {shown}{', ...' if len(tokens) > 5 else ''}. "
+        f"missing_media: {len(tokens)} items have no frames in {store}: "
+        f"{shown}{', ...' if len(tokens) > 5 else ''}. "
         "Add the files and build the store again, or set `missing_media: zeros` to give them black frames."
     )
 

@@ -45,8 +45,8 @@ class Top(nn.Module):
 class Encoder(nn.Module):
     """A network of the registry; ``forward``: uint8 pixels [N, T, S, S, 3] -> features [N, feature_dim].
 
-    The lower stages are frozen when ``trainable_stages`` is less than all: they have no gradients and stay in eval
-    mode, so their output for a clip is a constant.
+    The lower stages are frozen when ``trainable_stages`` is less than all: they have no gradients and stay in
+    eval mode, so their output for a clip is a constant.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ class Encoder(nn.Module):
     def prepare(self, pixels: Tensor) -> Features:
         """uint8 pixels [N, T, S, S, 3] -> the normalised input of the network.
 
-        The clips [N, 3, T, S, S] are a view in channels-last order, which is also what convolutions are fastest in.
+        The clips [N, 3, T, S, S] are a view in channels-last order, which is also what convolutions are
+        fastest in.
         """
         clips = (pixels.float() * self.scale + self.shift).permute(0, 4, 1, 2, 3)
         return self.spec.pathways(clips) if self.spec.pathways else clips

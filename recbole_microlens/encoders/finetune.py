@@ -24,6 +24,7 @@ def trainable_stages(mode: str, finetune_stages: int, n_stages: int) -> int:
         return 0 if mode == "frozen" else n_stages
     if not isinstance(finetune_stages, int) or not 1 <= finetune_stages <= n_stages:
         raise MicroLensError(
-            f"finetune_stages: {finetune_stages} does not fit; this encoder has {n_stages} stages, set 1 to {n_stages}."
+            f"finetune_stages: {finetune_stages} does not fit; this encoder has {n_stages} stages, set 1 to "
+            f"{n_stages}."
         )
     return finetune_stages

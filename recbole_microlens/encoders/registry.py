@@ -129,7 +129,8 @@ def create_encoder(
     name : a key of :data:`ENCODERS`.
     frames, size : frames of a clip, and their height and width in pixels.
     weights : ``kinetics`` (downloaded once by ``torch.hub``), a path of a checkpoint, or ``none`` (random).
-    trainable_stages : how many top stages train; all by default. See :mod:`recbole_microlens.encoders.finetune`.
+    trainable_stages : how many top stages train; all by default. See
+        :mod:`recbole_microlens.encoders.finetune`.
 
     Raises
     ------

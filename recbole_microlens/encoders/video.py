@@ -24,7 +24,7 @@ def first_and_last_frame(clips: Tensor) -> list[Tensor]:
 
 
 def build_slowfast_r50(frames: int, size: int) -> nn.Module:
-    """SlowFast R50 of pytorchvideo, its five residual blocks; the pooling of the two pathways is left to us."""
+    """SlowFast R50 of pytorchvideo, its five blocks; the pooling of the two pathways is left to us."""
     _require("slowfast_r50", frames, size, least_frames=2, least_size=32)
     compat.fix_torchvision()
     from pytorchvideo.models import hub

@@ -61,7 +61,8 @@ def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
     except (URLError, OSError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise MicroLensError(
-            f"encoder_weights: cannot download {published.url} ({error}). Download it elsewhere and put it into "
+            f"encoder_weights: cannot download {published.url} ({error}). Download it elsewhere and put it "
+            "into "
             f"{folder}, or set `encoder_weights` to the file's path, or to none for random weights."
         ) from error
     except (RuntimeError, pickle.UnpicklingError) as error:
@@ -75,14 +76,17 @@ def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise MicroLensError(
-            f"encoder_weights: there is no file {path}. Set `encoder_weights` to kinetics, none, or a checkpoint's path."
+            f"encoder_weights: there is no file {path}. Set `encoder_weights` to kinetics, none, or a "
+            "checkpoint's path."
         )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise MicroLensError(
-            f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) accepts "
-            f"({str(error).splitlines()[0]}). Save the network's state_dict with torch.save and use that file."
+            f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) "
+            "accepts "
+            f"({str(error).splitlines()[0]}). Save the network's state_dict with torch.save and use that "
+            "file."
         ) from error
     return _unwrap(loaded, str(path))
 

@@ -15,11 +15,12 @@ from recbole_microlens.items.media_batch import ItemMedia
 
 
 class ContentItemEmbedding(nn.Module):
-    """Embeds items from their media through an encoder and a projection (linear and GELU, as in the published code).
+    """Embeds items from their media through an encoder and a projection (linear and GELU, as in the published
+    code).
 
     While training, :meth:`using` brings the media of a batch: each distinct item is encoded once, and
-    :meth:`forward` gathers. For evaluation, :meth:`fill_table` encodes every item once; the table is dropped when
-    the layer goes back to training.
+    :meth:`forward` gathers. For evaluation, :meth:`fill_table` encodes every item once; the table is dropped
+    when the layer goes back to training.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class ContentItemEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The table of all items, [n_items, d], row 0 zeros; there after :meth:`fill_table`, in eval mode only."""
+        """The table of all items, [n_items, d], row 0 zeros; after :meth:`fill_table`, in eval mode only."""
         if self._table is None:
             raise RuntimeError("the item table is not there: call fill_table() in eval mode first")
         return self._table

@@ -17,8 +17,8 @@ from recbole_microlens.losses import in_batch_softmax, log_popularity
 class ContentModel:
     """``class SASRecV(ContentModel, SASRec)``: the stock model with the drop-in.
 
-    The stock ``__init__`` builds itself, then ``item_embedding`` is replaced. Training takes whole sequences and
-    predicts at every position; scoring and ranking are the stock code on the item table.
+    The stock ``__init__`` builds itself, then ``item_embedding`` is replaced. Training takes whole sequences
+    and predicts at every position; scoring and ranking are the stock code on the item table.
 
     Class attributes
     ----------------
@@ -36,7 +36,7 @@ class ContentModel:
         self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
-        """RecBole's choice of one position's state; during training, the states of all positions [B, L, d]."""
+        """RecBole's choice of one position's state; in training, the states of all positions [B, L, d]."""
         return output if self._at_every_position else super().gather_indexes(output, gather_index)
 
     def calculate_loss(self, batch) -> Tensor:
@@ -44,8 +44,8 @@ class ContentModel:
 
         Parameters
         ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence [B, L]
-            padded on the right, its length [B], the last target [B].
+        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
+            [B, L] padded on the right, its length [B], the last target [B].
         """
         item_seq, length, target = batch[self.ITEM_SEQ], batch[self.ITEM_SEQ_LEN], batch[self.ITEM_ID]
         item_ids = torch.cat([item_seq, torch.zeros_like(target).unsqueeze(1)], dim=1)  # [B, L + 1]
@@ -79,7 +79,8 @@ class ContentModel:
     def __str__(self) -> str:
         encoder = self.item_embedding.encoder
         lines = [
-            f"{type(self).__name__}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} stages train"
+            f"{type(self).__name__}: {encoder.spec.name}, top {encoder.trainable_stages} of "
+            f"{encoder.n_stages} stages train"
         ]
         for name, group in self.parameter_groups().items():
             lines.append(f"  trainable in {name}: {sum(parameter.numel() for parameter in group):,}")
