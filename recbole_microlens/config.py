@@ -14,6 +14,7 @@ import yaml
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.models import MODELS
+from recbole_microlens.models.content_model import ContentModel
 
 compat.fix_numpy()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
@@ -45,7 +46,7 @@ class Config(RecBoleConfig):
 
     Parameters
     ----------
-    model : name of one of our models or of a stock one.
+    model : name of one of our models or of a stock one, or a model class of your own.
     dataset : name of a folder in ``data_path``.
     config_file_list : paths of YAML files.
     config_dict : settings by key; strings are read as Python literals where they are one.
@@ -84,7 +85,9 @@ class Config(RecBoleConfig):
                 raise MicroLensError(
                     f"No {name} is given. Add --{name}=NAME, e.g. --{name}={_EXAMPLES[name]}."
                 )
-        return model, model_class(str(model)), str(dataset)
+        if not isinstance(model, str):
+            return model.__name__, model, str(dataset)
+        return model, model_class(model), str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         backbone = _recbole_name(model_class)
@@ -94,19 +97,18 @@ class Config(RecBoleConfig):
             raise MicroLensError(f"protocol: '{protocol}' is unknown. Set one of: {', '.join(_PROTOCOLS)}.")
         files = [properties_folder() / _PROTOCOLS[protocol]]
         files.append(compat.recbole_folder() / "properties" / "model" / f"{backbone}.yaml")
-        if model in MODELS:
+        if _is_content_model(model_class):
             files.append(properties_folder() / "content.yaml")
-        files.append(properties_folder() / "model" / f"{model}.yaml")
+        if _is_content_model(model_class) or protocol == "microlens":
+            files.append(properties_folder() / "model" / f"{model}.yaml")
         files.append(properties_folder() / "dataset" / f"{dataset}.yaml")
         for path in files:
             if path.is_file():
-                self.internal_config_dict.update(self._for_this_model(_read_yaml(path), path, model))
-
-    def _for_this_model(self, settings: dict, path: Path, model: str) -> dict:
-        """A dataset's file may hold settings for content models alone, under the key ``content``."""
-        settings = dict(settings)
-        for_content = settings.pop("content", None) or {}
-        return {**settings, **for_content} if model in MODELS else settings
+                settings = _read_yaml(path)
+                # A dataset's file may hold settings for content models alone, under this key.
+                for_content = settings.pop("content", None) or {}
+                settings.update(for_content if _is_content_model(model_class) else {})
+                self.internal_config_dict.update(settings)
 
     def _get_final_config_dict(self):
         _check_keys(self.external_config_dict)
@@ -197,6 +199,10 @@ def warn_without_gpu(config: Config) -> None:
             "No CUDA device: the encoder trains on the CPU. For a quick result set --encoder=x3d_xs "
             "--frame_size=64, or --finetune=frozen; --use_gpu=false silences this."
         )
+
+
+def _is_content_model(model_class: type) -> bool:
+    return issubclass(model_class, ContentModel)
 
 
 def _recbole_name(model_class: type) -> str:

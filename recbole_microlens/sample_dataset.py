@@ -1,4 +1,4 @@
-"""The sample dataset, from a seed to atomic files and stores, through the code that any release goes through."""
+"""The sample dataset, from a seed to atomic files and stores, through the code for any release."""
 
 from logging import getLogger
 from pathlib import Path

@@ -130,7 +130,7 @@ class ResumableTrainer:
     def fit(
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
-        """As RecBole's; after every validation ``last.pth`` is written. A finished training stays as it is."""
+        """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
         self._loader_generator = train_data.generator
         if self._restored:
             checkpoint.set_random_states(self._restored["random"], self._loader_generator)

@@ -1,0 +1,48 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= $(firstword $(foreach version,3.11 3.10,$(if $(shell python$(version) --version 2>/dev/null),python$(version))) python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+LATEST := .venv-latest
+REQUIREMENTS := import configparser as c; p = c.ConfigParser(); p.read('setup.cfg'); \
+	print(p['options']['install_requires'] + p['options.extras_require']['test'])
+
+.PHONY: demo test test-latest bench lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(RUN) run_recbole_ml.py --model=Pop --dataset=microlens-sample --checkpoint_dir=runs/demo
+	$(RUN) run_recbole_ml.py --model=SASRec --dataset=microlens-sample --checkpoint_dir=runs/demo
+	$(RUN) run_recbole_ml.py --model=SASRecV --dataset=microlens-sample --checkpoint_dir=runs/demo
+	$(RUN) -m recbole_microlens compare runs/demo
+
+test: lint
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+# The newest NumPy and pandas, and RecBole without ray, which needs an old NumPy.
+test-latest: $(LATEST)/.installed
+	$(LATEST)/bin/python -m pytest
+
+$(LATEST)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --upgrade pip
+	grep -v -i -E '^(numpy|pandas|ray|recbole)==' constraints.txt > $(LATEST)/constraints.txt
+	$(LATEST)/bin/python -c "$(REQUIREMENTS)" | grep -v '^recbole' > $(LATEST)/requirements.txt
+	$(LATEST)/bin/python -m pip install -c $(LATEST)/constraints.txt -r $(LATEST)/requirements.txt
+	$(LATEST)/bin/python -m pip install --no-deps recbole==1.2.1 --editable .
+	touch $@
+
+bench: $(VENV)/.installed
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script --short || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(LATEST) build dist *.egg-info

@@ -1,0 +1,125 @@
+"""Datasets under the protocol: order, latest interactions, histories and whole sequences, checked by value."""
+
+import random
+
+import pytest
+
+from recbole_microlens.config import Config
+from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.data.dataset import HISTORY_LENGTH, create_dataset
+from recbole_microlens.release.atomic import convert
+
+START_MS = 1_583_378_629_552
+
+
+def config_for(model, data_path, name, **settings):
+    quiet = {"data_path": str(data_path), "use_gpu": False, "show_progress": False}
+    return Config(model, name, config_dict=quiet | settings)
+
+
+def tokens(dataset, ids):
+    return [str(dataset.id2token("item_id", int(i))) for i in ids if i != 0]
+
+
+def interactions(users=50, items=10, step_ms=1, seed=0):
+    """Rows (user, item, ms) in random order, and each user's items from old to new."""
+    rng = random.Random(seed)
+    history = {f"u{u}": [f"i{i}" for i in rng.sample(range(40), items)] for u in range(users)}
+    rows = [
+        (user, item, START_MS + step_ms * place)
+        for user, sequence in history.items()
+        for place, item in enumerate(sequence)
+    ]
+    rng.shuffle(rows)
+    return rows, history
+
+
+@pytest.mark.parametrize("step_ms", [1, 0])
+def test_items_milliseconds_apart_keep_their_order_from_raw_times(write_inter, step_ms):
+    rows, history = interactions(step_ms=step_ms)
+    if step_ms == 0:  # all at one time: the order of the file counts
+        history = {user: [item for u, item, _ in rows if u == user] for user in history}
+    config = config_for("SASRec", write_inter("exact", rows), "exact", max_user_interactions=None)
+    dataset = create_dataset(config)
+    _, _, test = prepare_data(config, dataset)
+    for row in range(len(test._dataset)):
+        sample = test._dataset.inter_feat[row]
+        user = str(dataset.id2token("user_id", int(sample["user_id"])))
+        assert tokens(dataset, sample["item_id_list"]) == history[user][:-1]
+        assert tokens(dataset, [sample["item_id"]]) == history[user][-1:]
+
+
+def test_converted_release_keeps_order_to_the_millisecond_through_our_datasets(tmp_path):
+    rows, history = interactions()
+    release = tmp_path / "release"
+    release.mkdir()
+    lines = ["user,item,timestamp", *(f"{u[1:]},{i[1:]},{t}" for u, i, t in rows)]
+    (release / "MicroLens-9k_pairs.csv").write_text("\n".join(lines) + "\n")
+    convert(release, "nine", tmp_path / "atomic")
+    config = config_for("SASRec", tmp_path / "atomic", "nine")
+    dataset = create_dataset(config)
+    _, _, test = prepare_data(config, dataset)
+    targets = test._dataset.inter_feat
+    found = {
+        "u" + str(dataset.id2token("user_id", int(u))): "i" + str(dataset.id2token("item_id", int(i)))
+        for u, i in zip(targets["user_id"], targets["item_id"], strict=True)
+    }
+    assert found == {user: items[-1] for user, items in history.items()}
+
+
+def test_latest_interactions_are_kept_and_items_numbered_after_that(write_inter):
+    rows = [("a", f"a{k}", k) for k in range(20)] + [("b", f"b{k}", k) for k in range(5)]
+    rows += [("c", "only-c", k) for k in range(3)]  # fewer than five interactions: dropped
+    config = config_for("SASRec", write_inter("latest", rows), "latest")
+    dataset = create_dataset(config)
+    dataset.build()
+    kept = set(map(str, dataset.field2id_token["item_id"][1:]))
+    assert kept == {f"a{k}" for k in range(7, 20)} | {f"b{k}" for k in range(5)}
+    assert dataset.user_num == 3  # padding, a and b
+
+
+def test_history_is_everything_before_the_target_however_long_the_input(write_inter):
+    rows = [("a", f"i{k}", k) for k in range(12)] + [("b", f"i{k}", k) for k in range(6)]
+    config = config_for("SASRec", write_inter("history", rows), "history", MAX_ITEM_LIST_LENGTH=4)
+    dataset = create_dataset(config)
+    _, valid, test = prepare_data(config, dataset)
+    for loader, before_target in ((valid, {"a": 10, "b": 4}), (test, {"a": 11, "b": 5})):
+        interaction, (seen_row, seen_item), _, positive = next(iter(loader))
+        for row, user_id in enumerate(interaction["user_id"]):
+            user = str(dataset.id2token("user_id", int(user_id)))
+            count = before_target[user]
+            assert tokens(dataset, seen_item[seen_row == row]) == [f"i{k}" for k in range(count)]
+            assert tokens(dataset, positive[row : row + 1]) == [f"i{count}"]
+            assert interaction[HISTORY_LENGTH][row] == count
+
+
+def test_a_target_seen_before_is_not_masked(write_inter):
+    rows = [("a", item, time) for time, item in enumerate(["x", "y", "z", "x", "y", "x"])]
+    config = config_for("SASRec", write_inter("repeat", rows), "repeat")
+    dataset = create_dataset(config)
+    _, _, test = prepare_data(config, dataset)
+    _, (_, seen), _, positive = next(iter(test))
+    assert tokens(dataset, positive) == ["x"]
+    assert set(tokens(dataset, seen)) == {"y", "z"}
+
+
+def test_one_whole_training_sequence_a_user_and_popularity_of_the_training_part(write_inter):
+    rows = [("a", f"i{k}", k) for k in range(15)] + [("b", f"i{k}", k) for k in range(5)]
+    data_path = write_inter("whole", rows)
+    dataset = create_dataset(config_for("SASRecV", data_path, "whole"))
+    train, valid, test = dataset.build()
+    sequences = {
+        str(dataset.id2token("user_id", int(sample["user_id"]))): tokens(dataset, sample["item_id_list"])
+        + tokens(dataset, [sample["item_id"]])
+        for sample in (train.inter_feat[row] for row in range(len(train)))
+    }
+    assert sequences == {"a": [f"i{k}" for k in range(2, 13)], "b": ["i0", "i1", "i2"]}
+    assert (len(valid), len(test)) == (2, 2)
+    counts = {
+        str(t): int(c) for t, c in zip(dataset.field2id_token["item_id"], train.popularity, strict=True)
+    }
+    assert counts.pop("[PAD]") == 0
+    expected = {f"i{k}": 0 for k in range(15)}
+    for item in [f"i{k}" for k in range(2, 13)] + ["i0", "i1", "i2"]:
+        expected[item] += 1
+    assert counts == expected
