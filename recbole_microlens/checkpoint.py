@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, first_line
 
 _KIND = "__kind__"
 
@@ -38,7 +38,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict:
         state = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise MicroLensError(
-            f"{path} is damaged or not a checkpoint of this package ({str(error).splitlines()[0]})."
+            f"{path} is damaged or not a checkpoint of this package ({first_line(error)})."
         ) from error
     return from_plain(state)
 

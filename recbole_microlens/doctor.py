@@ -4,6 +4,7 @@ import importlib
 import platform
 
 from recbole_microlens import compat
+from recbole_microlens.errors import first_line
 
 # Import name of everything that a run needs, by the name it is installed under.
 NEEDED = {
@@ -52,7 +53,7 @@ def _import_problem(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        return f"cannot be imported: {str(error).splitlines()[0]}"
+        return f"cannot be imported: {first_line(error)}"
     return None
 
 

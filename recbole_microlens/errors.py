@@ -12,6 +12,11 @@ class MicroLensError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, or its type where it has no text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, or ``""`` if none is."""
     by_folded = {name.lower(): name for name in sorted(known)}

@@ -33,7 +33,7 @@ def tiny_release(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tiny_release, tmp_path_factory) -> Path:
-    """A ``data_path`` with the dataset ``tiny``: atomic files, ``video.lmdb`` (2 x 32 x 32) and ``cover.lmdb``."""
+    """A ``data_path`` with the dataset ``tiny`` and its stores: two frames and a cover of 32 x 32 an item."""
     out = tmp_path_factory.mktemp("dataset_atomic")
     convert(tiny_release, "tiny", out)
     folder, release = out / "tiny", find_release(tiny_release)

@@ -10,7 +10,7 @@ from recbole_microlens.encoders.video import (
     build_r3d_18,
     build_slowfast_r50,
     build_x3d_xs,
-    first_and_last_frame,
+    slow_and_fast,
 )
 from recbole_microlens.encoders.weights import PublishedWeights, load_weights
 from recbole_microlens.errors import MicroLensError, did_you_mean
@@ -67,7 +67,7 @@ _ROWS = (
         published=PublishedWeights(
             f"{_PYTORCHVIDEO}/SLOWFAST_8x8_R50.pyth", "Apache-2.0 code, CC BY-NC weights", "Kinetics-400"
         ),
-        pathways=first_and_last_frame,
+        pathways=slow_and_fast,
     ),
     EncoderSpec(
         name="x3d_xs",

@@ -3,14 +3,17 @@
 Each drops the classification layer, so that the network ends in what is pooled into a feature vector.
 """
 
+import torch
 from torch import Tensor, nn
 
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 
 
-def first_and_last_frame(clips: Tensor) -> list[Tensor]:
-    """SlowFast's input: the slow pathway gets the first and last frame, the fast one all of them.
+def slow_and_fast(clips: Tensor) -> list[Tensor]:
+    """SlowFast's input: the fast pathway gets all frames, the slow one every fourth.
+
+    Of five frames these are the first and the last, as in the published code of MicroLens.
 
     Parameters
     ----------
@@ -18,14 +21,16 @@ def first_and_last_frame(clips: Tensor) -> list[Tensor]:
 
     Returns
     -------
-    [N, 3, 2, S, S] and [N, 3, T, S, S], as in the published code of MicroLens.
+    [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
     """
-    return [clips[:, :, [0, -1]], clips]
+    frames = clips.size(2)
+    slow = torch.linspace(0, frames - 1, (frames - 1) // 4 + 1).round().long()
+    return [clips[:, :, slow], clips]
 
 
 def build_slowfast_r50(frames: int, size: int) -> nn.Module:
     """SlowFast R50 of pytorchvideo, its five blocks; the pooling of the two pathways is left to us."""
-    _require("slowfast_r50", frames, size, least_frames=2, least_size=32)
+    _require("slowfast_r50", frames, size, least_frames=1, least_size=32)
     compat.fix_torchvision()
     from pytorchvideo.models import hub
 

@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, first_line
 
 _WRAPPERS = ("model_state", "state_dict", "model")
 _SHOWN = 8
@@ -85,7 +85,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise MicroLensError(
             f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) "
             "accepts "
-            f"({str(error).splitlines()[0]}). Save the network's state_dict with torch.save and use that "
+            f"({first_line(error)}). Save the network's state_dict with torch.save and use that "
             "file."
         ) from error
     return _unwrap(loaded, str(path))

@@ -1,4 +1,4 @@
-"""Datasets under the protocol: order, latest interactions, histories and whole sequences, checked by value."""
+"""Datasets under the protocol: order, latest interactions, histories and whole sequences."""
 
 import random
 
