@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 worked_around: dict[str, str] = {}
 
@@ -31,14 +32,28 @@ _NUMPY_ALIASES = {
 }
 
 
+def fix_recbole() -> None:
+    """Make RecBole importable and usable with the installed NumPy and SciPy; call before its first import."""
+    _fix_numpy()
+    _fix_scipy()
+
+
 @cache
-def fix_numpy() -> None:
+def _fix_numpy() -> None:
     """Put back the NumPy aliases that RecBole 1.2.1 reads (removed in NumPy 1.24 and 2.0)."""
     missing = [name for name in _NUMPY_ALIASES if name not in np.__dict__]
     for name in missing:
         setattr(np, name, _NUMPY_ALIASES[name])
     if missing:
         worked_around["numpy"] = f"RecBole reads removed aliases: set np.{', np.'.join(missing)}"
+
+
+@cache
+def _fix_scipy() -> None:
+    """Put back ``dok_matrix._update``, which RecBole's graph models fill their adjacency with."""
+    if not hasattr(sparse.dok_matrix, "_update"):
+        sparse.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
+        worked_around["scipy"] = "RecBole's graph models call the removed dok_matrix._update: put it back"
 
 
 @cache

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 
 from recbole_microlens import compat
-from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.models import MODELS
 from recbole_microlens.models.content_model import ContentModel
 
-compat.fix_numpy()
+compat.fix_recbole()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
 from recbole.utils import get_model  # noqa: E402
 
@@ -58,8 +58,14 @@ class Config(RecBoleConfig):
         there.
     """
 
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        try:
+            super().__init__(model, dataset, config_file_list, config_dict)
+        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
+            raise MicroLensError(f"RecBole refuses the configuration: {first_line(error)}") from error
+
     def compatibility_settings(self):
-        compat.fix_numpy()
+        compat.fix_recbole()
 
     def _build_yaml_loader(self):
         return _YamlLoader

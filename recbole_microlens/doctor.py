@@ -26,7 +26,7 @@ OPTIONAL = ("ray",)
 
 def examine() -> tuple[str, bool]:
     """The report, and whether everything that a run needs is there."""
-    compat.fix_numpy()
+    compat.fix_recbole()
     missing = {}
     if compat.installed_version("torch"):
         compat.fix_torchvision()

@@ -46,7 +46,8 @@ def run(
         Anything in the input that keeps the experiment from running, with what to do about it.
     """
     if resume is not None:
-        config_file_list = [str(run_folder.read_config(Path(resume))), *(config_file_list or [])]
+        run_folder.require_same_experiment(Path(resume), model, dataset)
+        config_file_list = [str(run_folder.config_path(Path(resume))), *(config_file_list or [])]
     config = Config(model, dataset, config_file_list, config_dict)
     require_dataset(config)
     init_seed(config["seed"], config["reproducibility"])
@@ -57,13 +58,15 @@ def run(
         else run_folder.create(Path(config["checkpoint_dir"]), config["dataset"], config["model"])
     )
     run_folder.start_log(folder, config["state"])
-    run_folder.write_config(folder, config.as_given)
+    if resume is None:
+        run_folder.write_config(folder, config.as_given)
     logger = getLogger()
     logger.info(config)
     warn_without_gpu(config)
 
     dataset = create_dataset(config)
     logger.info(dataset)
+    require_enough_items(config, dataset)
     train_data, valid_data, test_data = prepare_data(config, dataset)
 
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -106,6 +109,16 @@ def require_dataset(config) -> None:
             f"  recbole-microlens convert RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
             f"  recbole-microlens frames RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
             f"or set `data_path` to the folder that holds {name}/{name}.inter."
+        )
+
+
+def require_enough_items(config, dataset) -> None:
+    """Raise a :class:`MicroLensError` if more results are asked for than there are items."""
+    items = dataset.item_num - 1
+    if max(config["topk"]) > items:
+        raise MicroLensError(
+            f"topk: {config['topk']} asks for more items than the {items} of {config['dataset']}. "
+            "Lower `topk` (and the cut-off in `valid_metric`)."
         )
 
 

@@ -17,7 +17,7 @@ import yaml
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 
-compat.fix_numpy()
+compat.fix_recbole()
 from recbole.utils.logger import log_colors_config  # noqa: E402
 
 _FORMAT = "%(asctime)s %(levelname)s  %(message)s"
@@ -89,7 +89,7 @@ def write_config(folder: Path, settings: dict) -> None:
     _write(folder / CONFIG, text)
 
 
-def read_config(folder: Path) -> Path:
+def config_path(folder: Path) -> Path:
     """Path of a run's ``config.yaml``.
 
     Raises
@@ -103,6 +103,17 @@ def read_config(folder: Path) -> Path:
             f"{folder} is no run: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
         )
     return path
+
+
+def require_same_experiment(folder: Path, model: str | None, dataset: str | None) -> None:
+    """Raise a :class:`MicroLensError` if a run of another model or dataset is to be continued."""
+    begun = yaml.safe_load(config_path(folder).read_text(encoding="utf-8"))
+    for key, asked in (("model", model), ("dataset", dataset)):
+        if asked not in (None, begun[key]):
+            raise MicroLensError(
+                f"{folder} is a run with {key} {begun[key]}; it cannot go on with {asked}. "
+                f"Leave out --{key}, or start a new run without --resume."
+            )
 
 
 def write_result(folder: Path, result: dict) -> None:

@@ -15,7 +15,14 @@ SEED = 2023
 FRAME_SIZE = 64
 
 
-def make_sample(out: Path, release: Path | None = None, seed: int = SEED, progress: bool = True) -> Path:
+def make_sample(
+    out: Path,
+    release: Path | None = None,
+    seed: int = SEED,
+    users: int = 300,
+    items: int = 150,
+    progress: bool = True,
+) -> Path:
     """Write the sample release, convert it, and build its stores; return the dataset's folder.
 
     Parameters
@@ -23,16 +30,17 @@ def make_sample(out: Path, release: Path | None = None, seed: int = SEED, progre
     out : the folder of all datasets.
     release : where the release folder is written and kept; by default it is removed at the end.
     seed : the same seed gives the same dataset.
+    users, items : how many of each.
 
     Raises
     ------
     MicroLensError
         ``release`` exists already, or nothing can be written there.
     """
-    if release is not None:
-        return _convert_all(write_release(release, seed, progress=progress), out, progress)
     with TemporaryDirectory() as scratch:
-        return _convert_all(write_release(Path(scratch) / "release", seed, progress=progress), out, progress)
+        folder = release or Path(scratch) / "release"
+        write_release(folder, seed, users, items, progress)
+        return _convert_all(folder, out, progress)
 
 
 def _convert_all(release: Path, out: Path, progress: bool) -> Path:

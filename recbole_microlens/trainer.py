@@ -17,7 +17,7 @@ from recbole_microlens.data.media import MediaReader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 
-compat.fix_numpy()
+compat.fix_recbole()
 from recbole.trainer import Trainer  # noqa: E402
 from recbole.utils import get_trainer, set_color  # noqa: E402
 

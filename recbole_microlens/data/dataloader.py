@@ -11,7 +11,7 @@ from recbole_microlens.data.dataset import HISTORY_LENGTH
 from recbole_microlens.data.media import MediaReader, media_reader
 from recbole_microlens.items.media_batch import ItemMedia
 
-compat.fix_numpy()
+compat.fix_recbole()
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.data.utils import create_samplers, get_dataloader  # noqa: E402

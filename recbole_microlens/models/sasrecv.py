@@ -3,7 +3,7 @@
 from recbole_microlens import compat
 from recbole_microlens.models.content_model import ContentModel
 
-compat.fix_numpy()
+compat.fix_recbole()
 from recbole.model.sequential_recommender import SASRec  # noqa: E402
 
 

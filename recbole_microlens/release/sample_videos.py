@@ -1,4 +1,4 @@
-"""The pixels of the sample dataset: objects moving over a still background, as mp4 and as cover."""
+"""The pixels of the sample dataset: a camera passing over coloured objects, as mp4 and as cover."""
 
 import math
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ HUES = {"red": 0, "yellow": 40, "green": 86, "cyan": 128, "blue": 168, "pink": 2
 HEADING = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # (y, x)
 OBJECTS = (2, 5)  # from, below
 NOISE_FRAMES = 6
+WAVES = 6
+LIGHT = 0.3  # share of the objects' colour in the ground
 CODEC = "libx264"
 # x264's macroblock tree gives other bytes from one run to the next, even on one thread.
 CODEC_OPTIONS = {"preset": "veryfast", "crf": "30", "x264-params": "mbtree=0"}
@@ -59,34 +61,35 @@ def write_cover(path: Path, item: SampleItem, seed: int) -> None:
 def render(item: SampleItem, seed: int) -> Iterator[np.ndarray]:
     """Yield the frames of one video, uint8 [height, width, 3].
 
-    Colour, shape and direction are the item's. Everything else is drawn from the seed and means nothing:
-    background, brightness, noise, length, and the number, places, size, tilt, shade and speed of the objects.
-    They move together; what leaves the frame on one side comes back on the other.
+    Colour, shape and direction are the item's: the colour is that of the objects and of the light on them,
+    the direction that of the whole scene. Everything else is drawn from the seed and means nothing: ground,
+    brightness, noise, length, speed, and the number, places, size, tilt and shade of the objects. What leaves
+    the frame on one side comes back on the other.
     """
     rng = stream(seed, PIXEL_STREAM, item.item)
     height, width = (LONG_SIDE, SHORT_SIDE) if item.portrait else (SHORT_SIDE, LONG_SIDE)
-    background = _background(rng, height, width)  # [height, width, 3]
+    colour = _object_colour(rng, item.colour)
+    ground = _ground(rng, height, width, colour)  # [height, width, 3]
     mask = _objects_mask(rng, item.shape, height, width)[..., None]  # [height, width, 1]
-    paint = mask * _object_colour(rng, item.colour)
+    scene = ground * (1 - mask) + colour * mask
     noise = rng.normal(0, 7, size=(NOISE_FRAMES, height, width, 1)).astype(np.float32)
     step = rng.uniform(*STEP) * np.array(HEADING[item.direction]) * (height, width)
     for k in range(round(rng.uniform(*SECONDS) * FRAMES_PER_SECOND)):
         shift = tuple(int(v) for v in np.rint(k * step))
-        moved_paint, moved_mask = (np.roll(layer, shift, axis=(0, 1)) for layer in (paint, mask))
-        frame = background * (1 - moved_mask) + moved_paint + noise[k % NOISE_FRAMES]
+        frame = np.roll(scene, shift, axis=(0, 1)) + noise[k % NOISE_FRAMES]
         yield np.clip(frame, 0, 255).astype(np.uint8)
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Return a pale gradient with a blurred texture, float32 [height, width, 3] in 0..255."""
+def _ground(rng: np.random.Generator, height: int, width: int, colour: np.ndarray) -> np.ndarray:
+    """Return grey waves in coloured light, float32 [height, width, 3]; the edges fit when the scene wraps."""
     y, x = _grid(height, width)
-    angle = rng.uniform(0, 2 * math.pi)
-    across = math.cos(angle) * x / width + math.sin(angle) * y / height
-    slope = 0.5 + across / math.sqrt(2)  # 0..1
-    first, second = (_rgb(rng.integers(256), rng.integers(5, 25), rng.integers(95, 160)) for _ in range(2))
-    texture = Image.fromarray(rng.normal(0, 12, size=(7, 7)).astype(np.float32))
-    texture = np.asarray(texture.resize((width, height), Image.Resampling.BICUBIC))
-    return first + slope[..., None] * (second - first) + texture[..., None]
+    waves = np.zeros((height, width), dtype=np.float32)
+    for _ in range(WAVES):
+        across, down = rng.integers(-4, 5, size=2)
+        turn = across * x / width + down * y / height + rng.uniform()
+        waves += np.sin(2 * math.pi * turn)
+    grey = rng.uniform(85, 135) + 10 * waves[..., None]
+    return (1 - LIGHT) * grey + LIGHT * colour
 
 
 def _objects_mask(rng: np.random.Generator, shape: str, height: int, width: int) -> np.ndarray:

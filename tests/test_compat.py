@@ -1,0 +1,72 @@
+"""Work-arounds: what they mend, and that they leave alone what is whole."""
+
+import subprocess
+import sys
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from recbole_microlens import compat, doctor
+
+compat.fix_recbole()
+from recbole.data.dataset import Dataset  # noqa: E402
+from recbole.utils import FeatureType  # noqa: E402
+
+
+def test_numpy_aliases_that_recbole_reads_are_there():
+    assert np.float is float or np.float is np.float64
+    assert isinstance(1.0, np.float) and isinstance(np.float64(1), np.float_)
+
+
+def test_sparse_matrices_take_the_update_of_recboles_graph_models():
+    matrix = sparse.dok_matrix((2, 3), dtype=np.float32)
+    matrix._update({(0, 1): 1.0, (1, 2): 1.0})
+    assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_video_libraries_import_whatever_torchvision_was_compiled_for():
+    code = (
+        "from recbole_microlens import compat; compat.fix_torchvision(); "
+        "import torchvision.models.video, pytorchvideo.models.hub; print('imported')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "imported", done.stderr
+
+
+def test_missing_values_are_filled_under_copy_on_write():
+    class Filled(compat.PandasThree, Dataset):
+        def __init__(self):
+            self.feat_name_list = ["item_feat"]
+            self.field2type = {
+                "tag": FeatureType.TOKEN,
+                "likes": FeatureType.FLOAT,
+                "title": FeatureType.TOKEN_SEQ,
+            }
+            title = pd.Series([np.array([1, 2]), np.nan, np.nan], dtype=object)
+            self.item_feat = pd.DataFrame(
+                {"tag": [2.0, np.nan, 1.0], "likes": [1.0, 3.0, np.nan], "title": title}
+            )
+
+    dataset = Filled()
+    before_pandas_three = pd.__version__ < "3"
+    with pd.option_context("mode.copy_on_write", True) if before_pandas_three else nullcontext():
+        dataset._fill_nan()
+    assert dataset.item_feat["tag"].tolist() == [2, 0, 1]
+    assert dataset.item_feat["likes"].tolist() == [1, 3, 2]
+    assert [list(title) for title in dataset.item_feat["title"]] == [[1, 2], [], []]
+
+
+def test_doctor_lists_versions_and_finds_nothing_missing():
+    report, healthy = doctor.examine()
+    assert healthy
+    assert f"numpy {np.__version__}" in report
+    assert "devices: " in report
+
+
+def test_doctor_names_what_is_missing(monkeypatch):
+    monkeypatch.setitem(doctor.NEEDED, "no-such-package", "no_such_module")
+    report, healthy = doctor.examine()
+    assert not healthy
+    assert "Missing: no-such-package" in report

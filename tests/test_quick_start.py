@@ -1,0 +1,187 @@
+"""A whole run: what it leaves behind, and stock models as RecBole itself runs them."""
+
+import functools
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from recbole.config import Config as StockConfig
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+
+from recbole_microlens import checkpoint
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.build import build_frames
+from recbole_microlens.media.store import MediaStore
+from recbole_microlens.quick_start import run
+from recbole_microlens.release.item_ids import read_item_ids
+from recbole_microlens.sample_dataset import SAMPLE, make_sample
+
+
+def run_stock(model, settings, tmp_path, monkeypatch):
+    """RecBole's own pipeline, step by step as in ``recbole.quick_start`` (which needs ray to import)."""
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    monkeypatch.setattr(StockConfig, "compatibility_settings", lambda self: None)
+    monkeypatch.chdir(tmp_path)
+    config = StockConfig(model=model, dataset="tiny", config_dict=dict(settings))
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    train, valid, test = data_preparation(config, dataset)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    recommender = get_model(model)(config, train._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], model)(config, recommender)
+    _, best_valid = trainer.fit(train, valid, saved=False, show_progress=False)
+    return best_valid, trainer.evaluate(test, load_best_model=False)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BPR", "LightGCN"])
+def test_stock_model_under_recboles_settings_gives_its_own_metrics(model, settings, tmp_path, monkeypatch):
+    shared = {"epochs": 2, "data_path": settings["data_path"], "show_progress": False, "gpu_id": ""}
+    shared |= {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "train_batch_size": 64}
+    shared |= {"state": "WARNING", "metric_decimal_place": 10, "topk": [5, 10]}
+    if model in ("SASRec", "GRU4Rec"):
+        shared["train_neg_sample_args"] = None
+    ours = run(model, "tiny", config_dict=settings | shared | {"protocol": "recbole"})
+    best_valid, _ = run_stock(model, shared, tmp_path, monkeypatch)
+    assert ours["best_valid_result"] == dict(best_valid)
+    # RecBole cannot load its own checkpoint with this torch, so the last epoch's model is compared on test.
+    last = run(model, "tiny", config_dict=settings | shared | {"protocol": "recbole", "eval_step": 2})
+    _, test = run_stock(model, shared | {"eval_step": 2}, tmp_path, monkeypatch)
+    assert last["test_result"] == dict(test)
+    assert len(test) == 10
+
+
+def test_popularity_ranking_counts_the_training_interactions(settings):
+    result = run("Pop", "tiny", config_dict=settings | {"topk": [3], "valid_metric": "Hit@3"})
+    inter = [
+        line.split("\t")
+        for line in (Path(settings["data_path"]) / "tiny" / "tiny.inter").read_text().splitlines()[1:]
+    ]
+    watched = {}
+    for user, item, _ in inter:
+        watched.setdefault(user, []).append(item)
+    watched = {user: items[-13:] for user, items in watched.items()}
+    counts = Counter(item for items in watched.values() for item in items[:-2])
+    best = worst = 0  # ties may fall either way
+    for items in watched.values():
+        *history, target = items
+        others = [counts[item] for item in {i for _, i, _ in inter} - set(items)]
+        assert len(history) == len(items) - 1
+        best += sum(count > counts[target] for count in others) < 3
+        worst += sum(count >= counts[target] for count in others) < 3
+    assert worst / len(watched) - 1e-4 <= result["test_result"]["hit@3"] <= best / len(watched) + 1e-4
+    assert worst > 0
+
+
+def test_more_results_than_items_are_refused(settings):
+    with pytest.raises(MicroLensError, match=r"topk: \[10, 50\] asks for more items than the \d+ of tiny"):
+        run("BPR", "tiny", config_dict=settings | {"topk": [10, 50]})
+
+
+def test_masking_the_history_changes_stock_sequential_results_only(settings):
+    masked, unmasked = (
+        run("SASRec", "tiny", config_dict=settings | {"mask_history": value}) for value in (True, False)
+    )
+    assert masked["test_result"]["ndcg@20"] > unmasked["test_result"]["ndcg@20"]
+    general = [run("BPR", "tiny", config_dict=settings | {"mask_history": value}) for value in (True, False)]
+    assert general[0]["test_result"] == general[1]["test_result"]
+
+
+def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("SASRecV", "tiny", config_dict=content_settings | {"state": "INFO"})
+    folder = Path(result["folder"])
+    assert folder.parent == Path(content_settings["checkpoint_dir"]) / "tiny"
+    assert folder.name.startswith("SASRecV-")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"result.json", "config.yaml", "model.pth", "last.pth", "log.txt", "tensorboard"}
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # and nothing elsewhere
+
+    on_disk = json.loads((folder / "result.json").read_text())
+    assert set(on_disk["test_result"]) == {"hit@10", "ndcg@10", "hit@20", "ndcg@20"}
+    assert on_disk["test_result"] == result["test_result"]
+    assert on_disk["model"] == "SASRecV" and on_disk["dataset"] == "tiny" and on_disk["seed"] == 2020
+    assert on_disk["config"]["encoder"] == "x3d_xs"
+    assert on_disk["versions"]["recbole"] == "1.2.1"
+    assert len(on_disk["epoch_times_s"]) == 2 and min(on_disk["epoch_times_s"]) > 0
+    assert on_disk["peak_memory_bytes"] > 50_000_000
+    log = (folder / "log.txt").read_text()
+    assert "data wait" in log and "\x1b[" not in log
+    assert checkpoint.load(folder / "model.pth")["model"] == "SASRecV"
+
+
+def test_configuration_of_a_run_repeats_it(content_settings):
+    first = run("SASRecV", "tiny", config_dict=content_settings | {"seed": 7})
+    again = run(config_file_list=[str(Path(first["folder"]) / "config.yaml")])
+    assert again["test_result"] == first["test_result"]
+    assert again["folder"] != first["folder"]
+    settings = yaml.safe_load((Path(again["folder"]) / "config.yaml").read_text())
+    assert settings == yaml.safe_load((Path(first["folder"]) / "config.yaml").read_text())
+
+
+def test_dataset_that_is_not_there_is_answered_with_the_commands_that_make_it(settings):
+    with pytest.raises(MicroLensError) as error:
+        run("SASRec", "microlens-100k", config_dict=settings)
+    assert "recbole-microlens convert RELEASE_FOLDER --dataset microlens-100k" in str(error.value)
+    assert "recbole-microlens frames RELEASE_FOLDER --dataset microlens-100k" in str(error.value)
+    assert not Path(settings["checkpoint_dir"]).exists()
+
+
+@pytest.fixture
+def data_lacking_media(tiny_data, tmp_path):
+    """A copy of ``tiny`` whose store, built from ready frames, lacks the first three items; and the item ids."""
+    folder = tmp_path / "lacking" / "tiny"
+    shutil.copytree(tiny_data / "tiny", folder, ignore=shutil.ignore_patterns("*.lmdb"))
+    items = read_item_ids(folder, "tiny")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    whole = MediaStore(tiny_data / "tiny" / "video.lmdb")
+    for item in items[3:]:
+        for number, frame in enumerate(whole.read(item), 1):
+            Image.fromarray(frame).save(frames / f"{item}-{number}.jpg")
+    build_frames(frames, items, folder / "video.lmdb", num_frames=2, size=32, workers=1, progress=False)
+    return folder.parent, items
+
+
+def test_items_without_media_are_reported_or_stop_the_run(content_settings, data_lacking_media):
+    data_path, items = data_lacking_media
+    chosen = content_settings | {"data_path": str(data_path), "epochs": 1}
+    folder = Path(run("SASRecV", "tiny", config_dict=chosen)["folder"])
+    inter = (data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]
+    concerned = sum(line.split("\t")[1] in items[:3] for line in inter)
+    expected = f"3 of {len(items)} items ({concerned} of {len(inter)} interactions) have no frames"
+    assert expected in (folder / "log.txt").read_text()
+    with pytest.raises(
+        MicroLensError, match="3 items have no frames in .*video.lmdb: .*`missing_media: zeros`"
+    ):
+        run("SASRecV", "tiny", config_dict=chosen | {"missing_media": "error"})
+
+
+def test_content_model_without_a_store_names_the_command(content_settings, write_inter):
+    rows = [(user, item, item) for user in range(5) for item in range(30)]
+    chosen = content_settings | {"data_path": str(write_inter("bare", rows))}
+    with pytest.raises(MicroLensError, match="recbole-microlens frames"):
+        run("SASRecV", "bare", config_dict=chosen)
+
+
+def test_sample_dataset_makes_itself_when_it_is_missing(settings, tmp_path, monkeypatch):
+    small = functools.partial(make_sample, users=24, items=24)
+    monkeypatch.setattr("recbole_microlens.quick_start.make_sample", small)
+    result = run("Pop", SAMPLE, config_dict=settings | {"data_path": str(tmp_path / "atomic")})
+    assert (tmp_path / "atomic" / SAMPLE / "video.lmdb").is_file()
+    assert 0 < result["test_result"]["hit@20"] <= 1
+
+
+def test_sample_is_whole_and_the_same_from_the_same_seed(tmp_path):
+    small = {"users": 20, "items": 16}
+    folders = [make_sample(tmp_path / name, progress=False, **small) for name in ("a", "b")]
+    for name in (f"{SAMPLE}.inter", f"{SAMPLE}.item", f"{SAMPLE}.time", "video.lmdb", "cover.lmdb"):
+        assert (folders[0] / name).is_file(), name
+    metas = [MediaStore(folder / "video.lmdb").meta for folder in folders]
+    assert metas[0].identity == metas[1].identity
+    inter = [(folder / f"{SAMPLE}.inter").read_bytes() for folder in folders]
+    assert inter[0] == inter[1]

@@ -1,0 +1,162 @@
+"""Training: parameter groups, clipping, precision, NaN, checkpoints, and a resume like the unbroken run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_microlens import checkpoint
+from recbole_microlens.config import Config
+from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.data.dataset import create_dataset
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.quick_start import run
+from recbole_microlens.trainer import create_trainer
+
+
+@pytest.fixture
+def trainer_of(tmp_path, content_settings):
+    """Return a function settings -> (trainer, train, valid, test) of SASRecV."""
+
+    def make(model="SASRecV", **more):
+        config = Config(model, "tiny", config_dict=content_settings | more)
+        loaders = prepare_data(config, create_dataset(config))
+        torch.manual_seed(0)
+        model = config.model_class(config, loaders[0]._dataset)
+        folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        return create_trainer(config, model, folder, loaders[0]), *loaders
+
+    return make
+
+
+def test_encoder_has_its_own_learning_rate_and_no_weight_decay(trainer_of):
+    trainer, *_ = trainer_of(learning_rate=3e-4, encoder_learning_rate=5e-5, weight_decay=0.1)
+    encoder, others = trainer.optimizer.param_groups
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert (encoder["lr"], encoder["weight_decay"]) == (5e-5, 0.0)
+    assert (others["lr"], others["weight_decay"]) == (3e-4, 0.1)
+    assert len(encoder["params"]) == len(list(trainer.model.item_embedding.encoder.parameters()))
+
+
+def test_frozen_encoder_leaves_one_group(trainer_of):
+    trainer, *_ = trainer_of(finetune="frozen")
+    assert len(trainer.optimizer.param_groups) == 1
+
+
+def test_gradients_are_clipped_after_they_are_unscaled(trainer_of):
+    """A loss scale must not change what clipping does: the norm seen by the optimiser is the limit itself."""
+    trainer, train, *_ = trainer_of(clip_grad_norm={"max_norm": 0.01})
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=True)
+    norms = []
+
+    def record(*_):
+        grads = [
+            p.grad.norm() for g in trainer.optimizer.param_groups for p in g["params"] if p.grad is not None
+        ]
+        norms.append(torch.stack(grads).norm().item())
+
+    trainer.optimizer.register_step_pre_hook(record)
+    trainer.model.train()
+    trainer._step(next(iter(train)), trainer.model.calculate_loss)
+    assert norms == [pytest.approx(0.01, rel=1e-3)]
+
+
+def test_nan_loss_stops_with_advice(trainer_of):
+    trainer, train, *_ = trainer_of()
+    with pytest.raises(MicroLensError, match="loss is NaN. Lower `learning_rate`"):
+        trainer._step(next(iter(train)), lambda batch: torch.tensor(float("nan"), requires_grad=True))
+
+
+def test_bf16_stays_near_fp32(trainer_of):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        trainer, train, *_ = trainer_of(precision=precision, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+        losses[precision] = trainer._train_epoch(train, 0) / len(train)
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_every_item_is_encoded_once_an_evaluation(trainer_of):
+    trainer, train, valid, _ = trainer_of()
+    trainer.eval_collector.data_collect(train)
+    encoded = []
+    trainer.model.item_embedding.encoder.register_forward_pre_hook(
+        lambda _, args: encoded.append(len(args[0]))
+    )
+    first = trainer.evaluate(valid, load_best_model=False)
+    assert sum(encoded) == train._dataset.item_num - 1
+    assert trainer.evaluate(valid, load_best_model=False) == first
+
+
+@pytest.mark.parametrize("model", ["SASRecV", "BPR"])
+def test_resumed_run_ends_like_the_unbroken_one(model, content_settings, settings):
+    chosen = (content_settings if model == "SASRecV" else settings) | {"epochs": 3}
+    unbroken = run(model, "tiny", config_dict=chosen)
+    broken = run(model, "tiny", config_dict=chosen | {"epochs": 1})
+    Path(broken["folder"], "result.json").unlink()
+    resumed = run(config_dict={"epochs": 3}, resume=broken["folder"])
+    assert resumed["test_result"] == unbroken["test_result"]
+    assert resumed["best_valid_result"] == unbroken["best_valid_result"]
+    assert len(resumed["epoch_times_s"]) == 3
+    states = [checkpoint.load(Path(r["folder"]) / "last.pth")["state_dict"] for r in (unbroken, resumed)]
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, atol=0, rtol=0)
+
+
+def test_same_seed_gives_the_same_result_and_another_seed_another(content_settings):
+    first, again = (run("SASRecV", "tiny", config_dict=content_settings) for _ in range(2))
+    other = run("SASRecV", "tiny", config_dict=content_settings | {"seed": 5})
+    states = [checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"] for r in (first, again, other)]
+    assert first["test_result"] == again["test_result"]
+    key = "item_embedding.projection.0.0.weight"
+    assert torch.equal(states[0][key], states[1][key])
+    assert not torch.equal(states[0][key], states[2][key])
+
+
+def test_training_killed_in_the_middle_resumes_to_the_same_end(content_settings, tmp_path):
+    chosen = content_settings | {"epochs": 12, "stopping_step": 20}
+    chosen["checkpoint_dir"] = str(tmp_path / "killed")
+    code = (
+        "import json, sys; from recbole_microlens.quick_start import run; "
+        "run('SASRecV', 'tiny', config_dict=json.loads(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, json.dumps(chosen)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").rglob("last.pth")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder,) = (tmp_path / "killed" / "tiny").iterdir()
+    assert not (folder / "result.json").exists()
+    done = checkpoint.load(folder / "last.pth")["epoch"] + 1
+    assert done < 12
+    resumed = run(resume=folder)
+    unbroken = run("SASRecV", "tiny", config_dict=chosen)
+    assert resumed["test_result"] == unbroken["test_result"]
+    assert resumed["best_valid_result"] == unbroken["best_valid_result"]
+    assert (folder / "result.json").is_file()
+
+
+def test_checkpoints_load_with_weights_only(content_settings):
+    folder = Path(run("SASRecV", "tiny", config_dict=content_settings | {"epochs": 1})["folder"])
+    for name in ("model.pth", "last.pth"):
+        state = torch.load(folder / name, weights_only=True)
+        assert state["model"] == "SASRecV"
+        assert all(isinstance(value, torch.Tensor) for value in state["state_dict"].values())
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_damaged_or_foreign_checkpoint_is_an_error(settings, content_settings):
+    folder = Path(run("BPR", "tiny", config_dict=settings | {"epochs": 1})["folder"])
+    with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot go on with SASRecV"):
+        run("SASRecV", "tiny", config_dict=content_settings, resume=folder)
+    (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:200])
+    with pytest.raises(MicroLensError, match="last.pth is damaged"):
+        run(resume=folder)
