@@ -16,8 +16,8 @@ from recbole.utils import FeatureType  # noqa: E402
 
 
 def test_numpy_aliases_that_recbole_reads_are_there():
-    assert np.float is float or np.float is np.float64
-    assert isinstance(1.0, np.float) and isinstance(np.float64(1), np.float_)
+    assert isinstance(np.float64(1), np.float) and isinstance(np.float64(1), np.float_)
+    assert np.zeros(1, dtype=np.bool).dtype == bool
 
 
 def test_sparse_matrices_take_the_update_of_recboles_graph_models():

@@ -133,7 +133,7 @@ def test_dataset_that_is_not_there_is_answered_with_the_commands_that_make_it(se
 
 @pytest.fixture
 def data_lacking_media(tiny_data, tmp_path):
-    """A copy of ``tiny`` whose store, built from ready frames, lacks the first three items; and the item ids."""
+    """A copy of ``tiny`` whose store, built from ready frames, lacks the first three items; and all ids."""
     folder = tmp_path / "lacking" / "tiny"
     shutil.copytree(tiny_data / "tiny", folder, ignore=shutil.ignore_patterns("*.lmdb"))
     items = read_item_ids(folder, "tiny")
@@ -162,7 +162,7 @@ def test_items_without_media_are_reported_or_stop_the_run(content_settings, data
 
 
 def test_content_model_without_a_store_names_the_command(content_settings, write_inter):
-    rows = [(user, item, item) for user in range(5) for item in range(30)]
+    rows = [(user, 6 * user + item, item) for user in range(5) for item in range(6)]
     chosen = content_settings | {"data_path": str(write_inter("bare", rows))}
     with pytest.raises(MicroLensError, match="recbole-microlens frames"):
         run("SASRecV", "bare", config_dict=chosen)
