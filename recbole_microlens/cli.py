@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from recbole_microlens import __version__
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, first_line
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
 
@@ -212,6 +212,13 @@ runs/<dataset>/<model>-<time>/.
 """
 
 
+_LESS_MEMORY = (
+    "Lower `train_batch_size`, `encode_batch_size`, `frame_size` or `num_frames`, set `precision: bf16`, or "
+    "train "
+    "less of the encoder (`finetune`)."
+)
+
+
 def _run(argv: list[str]) -> int:
     if not argv or "--help" in argv or "-h" in argv:
         from recbole_microlens.models import MODELS
@@ -222,13 +229,15 @@ def _run(argv: list[str]) -> int:
     files = str(settings.pop("config_files", "") or "").split()
     from recbole_microlens.quick_start import run
 
-    result = run(
-        settings.pop("model", None),
-        settings.pop("dataset", None),
-        files,
-        settings,
-        settings.pop("resume", None),
-    )
+    model, dataset, resume = (settings.pop(key, None) for key in ("model", "dataset", "resume"))
+    try:
+        result = run(model, dataset, files, settings, resume)
+    except MemoryError as error:
+        raise MicroLensError(f"Out of memory: {error}. {_LESS_MEMORY}") from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        raise MicroLensError(f"The GPU is out of memory: {first_line(error)} {_LESS_MEMORY}") from error
     print("test: " + "    ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items()))
     print(f"run folder: {result['folder']}")
     return 0

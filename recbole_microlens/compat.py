@@ -7,6 +7,7 @@ kept in :data:`worked_around` for ``recbole-microlens doctor``.
 import importlib.util
 import os
 import re
+import warnings
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,8 @@ def fix_recbole() -> None:
     """Make RecBole importable and usable with the installed NumPy and SciPy; call before its first import."""
     _fix_numpy()
     _fix_scipy()
+    # RecBole's trainer calls torch.cuda.amp.GradScaler, which still works.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
 
 
 @cache

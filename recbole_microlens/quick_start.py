@@ -15,7 +15,7 @@ from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
-from recbole_microlens.trainer import LAST, create_trainer
+from recbole_microlens.trainer import BEST, LAST, create_trainer
 
 from recbole.utils import init_seed  # isort: skip
 
@@ -96,6 +96,35 @@ def run(
     run_folder.write_result(folder, result)
     run_folder.stop_log()
     return result
+
+
+def load_run(folder: str | Path, scratch: str | Path):
+    """Rebuild a finished run: its configuration, loaders, and a trainer whose model is the run's best.
+
+    Parameters
+    ----------
+    folder : the run's folder; nothing is written to it.
+    scratch : a folder for what the trainer writes.
+
+    Returns
+    -------
+    ``(config, (train_data, valid_data, test_data), trainer)``; ``trainer.evaluate(test_data,
+    load_best_model=False)`` repeats the run's test result.
+
+    Raises
+    ------
+    MicroLensError
+        The folder is no run, its checkpoint is missing or damaged, or its dataset is gone.
+    """
+    config = Config(config_file_list=[str(run_folder.config_path(Path(folder)))])
+    require_dataset(config)
+    init_seed(config["seed"], config["reproducibility"])
+    loaders = prepare_data(config, create_dataset(config))
+    model = config.model_class(config, loaders[0]._dataset).to(config["device"])
+    trainer = create_trainer(config, model, Path(scratch), loaders[0])
+    trainer.load_model(Path(folder) / BEST)
+    trainer.eval_collector.data_collect(loaders[0])
+    return config, loaders, trainer
 
 
 def require_dataset(config) -> None:

@@ -149,7 +149,7 @@ class ResumableTrainer:
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, from a checkpoint of plain data."""
         if load_best_model:
-            self._load_model(Path(model_file or self.saved_model_file))
+            self.load_model(Path(model_file or self.saved_model_file))
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def resume_checkpoint(self, resume_file):
@@ -160,7 +160,7 @@ class ResumableTrainer:
         MicroLensError
             The file is missing, damaged, or of another model.
         """
-        state = self._load_model(Path(resume_file))
+        state = self.load_model(Path(resume_file))
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -214,7 +214,8 @@ class ResumableTrainer:
             "other_parameter": self.model.other_parameter(),
         }
 
-    def _load_model(self, path: Path) -> dict:
+    def load_model(self, path: Path) -> dict:
+        """Put the model of a checkpoint in place and return the whole checkpoint."""
         state = checkpoint.load(path, self.device)
         if state["model"] != self.config["model"]:
             raise MicroLensError(f"{path} holds a {state['model']}, not a {self.config['model']}.")

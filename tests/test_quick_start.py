@@ -17,7 +17,7 @@ from recbole_microlens import checkpoint
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.build import build_frames
 from recbole_microlens.media.store import MediaStore
-from recbole_microlens.quick_start import run
+from recbole_microlens.quick_start import load_run, run
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
 
@@ -112,6 +112,14 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     log = (folder / "log.txt").read_text()
     assert "data wait" in log and "\x1b[" not in log
     assert checkpoint.load(folder / "model.pth")["model"] == "SASRecV"
+
+
+def test_a_finished_run_can_be_loaded_and_gives_its_test_result_again(content_settings, tmp_path):
+    result = run("SASRecV", "tiny", config_dict=content_settings)
+    before = sorted(path.name for path in Path(result["folder"]).rglob("*"))
+    _, (_, _, test_data), trainer = load_run(result["folder"], tmp_path)
+    assert trainer.evaluate(test_data, load_best_model=False) == result["test_result"]
+    assert sorted(path.name for path in Path(result["folder"]).rglob("*")) == before
 
 
 def test_configuration_of_a_run_repeats_it(content_settings):
