@@ -134,7 +134,7 @@ def test_wheel_holds_the_properties_and_runs_from_another_folder(tmp_path):
         "--no-build-isolation",
         "--wheel-dir",
         "wheel",
-        "source",
+        "./source",
     ]
     ignored = shutil.ignore_patterns(".*", "dataset_atomic", "runs", "tests", "*.egg-info", "build")
     shutil.copytree(ROOT, tmp_path / "source", ignore=ignored)
