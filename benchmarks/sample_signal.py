@@ -47,12 +47,12 @@ def training_counts(inter: Path, most: int = 13) -> dict[str, int]:
     return counts
 
 
-def measure(seed: int, rare: int, scratch: Path, settings: dict) -> list[dict]:
-    """Train every model on the sample of a seed, with this seed."""
+def measure(seed: int, models: list[str], rare: int, scratch: Path, settings: dict) -> list[dict]:
+    """Train each model on the sample of a seed, with this seed."""
     data = scratch / f"data{seed}"
     counts = training_counts(make_sample(data, seed=seed, progress=False) / f"{SAMPLE}.inter")
     rows = []
-    for model in MODELS:
+    for model in models:
         chosen = {"data_path": str(data), "checkpoint_dir": str(scratch / "runs"), "seed": seed, **settings}
         result = run(model, SAMPLE, config_dict=chosen)
         hit, rare_hit, rare_targets = hits_at_10(result["folder"], counts, rare, scratch)
@@ -73,6 +73,7 @@ def measure(seed: int, rare: int, scratch: Path, settings: dict) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2023, 2024, 2025])
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--rare", type=int, default=3, help="training interactions of a rare item, at most")
     parser.add_argument("--short", action="store_true", help="one seed, two epochs")
     arguments = parser.parse_args()
@@ -81,7 +82,9 @@ def main() -> None:
         arguments.seeds, settings["epochs"] = arguments.seeds[:1], 2
     with TemporaryDirectory() as scratch:
         rows = [
-            row for seed in arguments.seeds for row in measure(seed, arguments.rare, Path(scratch), settings)
+            row
+            for seed in arguments.seeds
+            for row in measure(seed, arguments.models, arguments.rare, Path(scratch), settings)
         ]
     print(tabulate(rows, headers="keys"))
     print(json.dumps({"benchmark": "sample_signal", "rare_at_most": arguments.rare, "rows": rows}))

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 worked_around: dict[str, str] = {}
@@ -93,10 +94,30 @@ def _torchvision_operators_load(folder: Path) -> bool:
 
 
 class PandasThree:
-    """Mixin for RecBole datasets: missing values are filled under pandas 3 too.
+    """Mixin for RecBole datasets: missing values are filled and sequences numbered under pandas 3 too.
 
-    RecBole fills with ``feat[field].fillna(inplace=True)``, which under copy-on-write changes a temporary.
+    RecBole fills with ``feat[field].fillna(inplace=True)``, which under copy-on-write changes a temporary,
+    and numbers the tokens of sequences with ``feat[field].agg(len)``, which is now the length of the column.
     """
+
+    def _remap(self, remap_list):
+        from recbole.utils.enum_type import FeatureType
+
+        if not any(kind == FeatureType.TOKEN_SEQ for _, _, kind in remap_list):
+            super()._remap(remap_list)
+            return
+        # A token a row, so that RecBole's own numbering does; then the sequences are put together again.
+        flat = [
+            (pd.DataFrame({field: np.concatenate([np.atleast_1d(value) for value in feat[field]])}), field)
+            for feat, field, _ in remap_list
+        ]
+        super()._remap([(column, field, FeatureType.TOKEN) for column, field in flat])
+        for (feat, field, kind), (column, _) in zip(remap_list, flat, strict=True):
+            numbers = column[field].to_numpy()
+            if kind == FeatureType.TOKEN_SEQ:
+                ends = np.cumsum([len(value) for value in feat[field]])[:-1]
+                numbers = pd.Series(np.split(numbers, ends), index=feat.index)
+            feat[field] = numbers
 
     def _fill_nan(self):
         from recbole.utils.enum_type import FeatureType

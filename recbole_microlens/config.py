@@ -110,11 +110,10 @@ class Config(RecBoleConfig):
         files.append(properties_folder() / "dataset" / f"{dataset}.yaml")
         for path in files:
             if path.is_file():
-                settings = _read_yaml(path)
-                # A dataset's file may hold settings for content models alone, under this key.
-                for_content = settings.pop("content", None) or {}
-                settings.update(for_content if _is_content_model(model_class) else {})
+                settings, sections = _without_sections(_read_yaml(path))
                 self.internal_config_dict.update(settings)
+                for section in ("content",) * _is_content_model(model_class) + (model,):
+                    self.internal_config_dict.update(sections.get(section) or {})
 
     def _get_final_config_dict(self):
         _check_keys(self.external_config_dict)
@@ -186,9 +185,9 @@ def known_keys() -> set[str]:
     """Every key that a property file, RecBole's code or ours knows."""
     keys = set(compat.recbole_config_keys()) | _OWN_KEYS
     for path in properties_folder().rglob("*.yaml"):
-        settings = _read_yaml(path)
-        keys.update(settings, settings.get("content") or {})
-    return keys - {"content"}
+        settings, sections = _without_sections(_read_yaml(path))
+        keys.update(settings, *sections.values())
+    return keys
 
 
 @cache
@@ -205,6 +204,14 @@ def warn_without_gpu(config: Config) -> None:
             "No CUDA device: the encoder trains on the CPU. For a quick result set --encoder=x3d_xs "
             "--frame_size=64, or --finetune=frozen; --use_gpu=false silences this."
         )
+
+
+def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
+    """Part a dataset's file into settings for all, and those under a model's name or, for ours, ``content``."""
+    names = {"content", *MODELS, *compat.recbole_model_names()} & settings.keys()
+    return {key: settings[key] for key in settings if key not in names}, {
+        name: settings[name] for name in names
+    }
 
 
 def _is_content_model(model_class: type) -> bool:

@@ -46,10 +46,13 @@ def test_later_wins(tmp_path):
     assert settings["learning_rate"] == 0.01
 
 
-def test_dataset_file_has_a_part_for_content_models():
+def test_dataset_file_has_parts_for_single_models():
     assert config("SASRecV", "microlens-sample")["encoder"] == "x3d_xs"
     assert config("SASRec", "microlens-sample")["encoder"] is None
     assert config("SASRec", "microlens-sample")["learning_rate"] == 0.001
+    assert config("SASRec", "microlens-sample")["train_batch_size"] == 128
+    assert config("Pop", "microlens-sample")["train_batch_size"] == 1
+    assert config("SASRecV", "microlens-sample")["train_batch_size"] == 20
 
 
 def test_recbole_protocol_is_recboles_own_settings():

@@ -15,6 +15,7 @@ from recbole_microlens.release.ids import IdTable
 from recbole_microlens.release.rows import BadRows, RowError, first_line, parse_number, read_lines
 
 _LARGEST_TIME = 2**53  # beyond it a float64, which RecBole reads, skips milliseconds
+_CHUNK_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -56,44 +57,53 @@ def read_pairs(path: Path, bad: BadRows) -> Pairs:
 
 def _read_clean(path: Path, columns: PairsColumns) -> Pairs | None:
     """Read a file in which nothing is unusual, or return None: some row needs the careful reader."""
-    dtypes = dict.fromkeys(range(columns.count), "str")
-    dtypes |= {columns.user: "category", columns.item: "category", columns.time: "int64"}
+    users, items = IdTable("user"), IdTable("item")
+    user, item, time_ms = [], [], []
     try:
-        with np.errstate(invalid="ignore"):  # infinity becomes the smallest int64, which is refused below
-            frame = pd.read_csv(
-                path,
-                sep=columns.separator,
-                header=0 if columns.header else None,
-                names=list(range(columns.count)),
-                dtype=dtypes,
-                na_filter=False,
-                quoting=csv.QUOTE_NONE,
-                encoding="utf-8-sig",
-                float_precision="round_trip",
-                low_memory=False,
-            )
-        users, user = _encode(frame[columns.user], "user")
-        items, item = _encode(frame[columns.item], "item")
+        # Infinity becomes the smallest int64, which is refused below.
+        with np.errstate(invalid="ignore"), _chunks(path, columns) as chunks:
+            for chunk in chunks:
+                if not isinstance(
+                    chunk.index, pd.RangeIndex
+                ):  # more columns than names: the first is an index
+                    return None
+                user.append(_encode(chunk[columns.user], users))
+                item.append(_encode(chunk[columns.item], items))
+                time_ms.append(chunk[columns.time].to_numpy())
     except (
         ValueError,
         OverflowError,
     ):  # pandas' ParserError, UnicodeDecodeError and RowError are ValueErrors
         return None
-    if not isinstance(frame.index, pd.RangeIndex):  # more columns than names: pandas made the first an index
+    times = np.concatenate(time_ms) if time_ms else np.empty(0, dtype=np.int64)
+    if len(times) == 0 or times.min() < 0 or times.max() > _LARGEST_TIME:
         return None
-    time_ms = frame[columns.time].to_numpy()
-    if len(time_ms) == 0 or time_ms.min() < 0 or time_ms.max() > _LARGEST_TIME:
-        return None
-    return Pairs(users, items, user, item, time_ms)
+    return Pairs(users.names, items.names, np.concatenate(user), np.concatenate(item), times)
 
 
-def _encode(column: pd.Series, kind: str) -> tuple[list[str], np.ndarray]:
-    table = IdTable(kind)
-    texts = column.cat.categories.tolist()
+def _chunks(path: Path, columns: PairsColumns) -> pd.io.parsers.TextFileReader:
+    dtypes = dict.fromkeys(range(columns.count), "str") | {columns.time: "int64"}
+    return pd.read_csv(
+        path,
+        sep=columns.separator,
+        header=0 if columns.header else None,
+        names=list(range(columns.count)),
+        dtype=dtypes,
+        na_filter=False,
+        quoting=csv.QUOTE_NONE,
+        encoding="utf-8-sig",
+        float_precision="round_trip",
+        chunksize=_CHUNK_ROWS,
+    )
+
+
+def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
+    """Codes of the ids of a column, int64; an id is cleaned once, however often it occurs."""
+    places, distinct = pd.factorize(column)
+    texts = distinct.tolist()
     if any('"' in text for text in texts):
         raise RowError("a quote, which the careful reader takes for CSV quoting")
-    codes = np.array([table.code(text) for text in texts], dtype=np.int64)
-    return table.names, codes[column.cat.codes.to_numpy()]
+    return np.array([table.code(text) for text in texts], dtype=np.int64)[places]
 
 
 def _read_carefully(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:

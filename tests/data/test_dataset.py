@@ -1,5 +1,6 @@
 """Datasets under the protocol: order, latest interactions, histories and whole sequences."""
 
+import csv
 import random
 
 import pytest
@@ -65,6 +66,20 @@ def test_converted_release_keeps_order_to_the_millisecond_through_our_datasets(t
         for u, i in zip(targets["user_id"], targets["item_id"], strict=True)
     }
     assert found == {user: items[-1] for user, items in history.items()}
+
+
+def test_titles_are_read_word_by_word(tiny_data):
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title", "likes"]}
+    dataset = create_dataset(config_for("SASRec", tiny_data, "tiny", load_col=columns))
+    with (tiny_data / "tiny" / "tiny.item").open(encoding="utf-8", newline="") as file:
+        rows = {row["item_id:token"]: row for row in csv.DictReader(file, delimiter="\t")}
+    for item, title, likes in zip(*(dataset.item_feat[c] for c in columns["item"]), strict=True):
+        token = str(dataset.id2token("item_id", int(item)))
+        if token == "[PAD]":
+            continue
+        words = dataset.id2token("title", title)
+        assert [word for word in words if word != "[PAD]"] == rows[token]["title:token_seq"].split()
+        assert float(likes) == float(rows[token]["likes:float"])
 
 
 def test_latest_interactions_are_kept_and_items_numbered_after_that(write_inter):

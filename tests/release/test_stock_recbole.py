@@ -141,6 +141,7 @@ def titled_dataset(make_release, tmp_path):
     return tmp_path / "atomic"
 
 
+@pytest.mark.skipif(pd.__version__ >= "3", reason="stock RecBole 1.2.1 reads no sequences under pandas 3")
 def test_stock_recbole_reads_every_title_word_by_word(titled_dataset, stock_config):
     columns = ["item_id", "title", "tag", "likes", "views"]
     dataset = create_dataset(stock_config(titled_dataset, "titled", columns))
