@@ -208,10 +208,9 @@ def warn_without_gpu(config: Config) -> None:
 
 def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
     """Part a dataset's file into settings for all, and those under a model's name or, for ours, ``content``."""
-    names = {"content", *MODELS, *compat.recbole_model_names()} & settings.keys()
-    return {key: settings[key] for key in settings if key not in names}, {
-        name: settings[name] for name in names
-    }
+    names = {"content", *MODELS, *compat.recbole_model_names()}
+    for_all = {key: value for key, value in settings.items() if key not in names}
+    return for_all, {key: value for key, value in settings.items() if key in names}
 
 
 def _is_content_model(model_class: type) -> bool:
