@@ -36,7 +36,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict:
         raise MicroLensError(f"There is no checkpoint {path}. Give the folder of a run that has one.")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise MicroLensError(
             f"{path} is damaged or not a checkpoint of this package ({first_line(error)})."
         ) from error
@@ -74,8 +74,8 @@ def from_plain(value: Any) -> Any:
     return type(value)((key, from_plain(item)) for key, item in value.items())
 
 
-def random_states(loader_generator: torch.Generator) -> dict:
-    """States of every source of chance: torch, CUDA, NumPy, Python, and the loader's shuffling."""
+def random_states(loaders: list[torch.Generator]) -> dict:
+    """States of every source of chance: torch, CUDA, NumPy, Python, and the loaders' shuffling."""
     algorithm, keys, position, has_gauss, gauss = np.random.get_state()
     version, numbers, gauss_next = random.getstate()
     return {
@@ -83,11 +83,11 @@ def random_states(loader_generator: torch.Generator) -> dict:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": [algorithm, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "python": [version, list(numbers), gauss_next],
-        "loader": loader_generator.get_state(),
+        "loaders": [generator.get_state() for generator in loaders],
     }
 
 
-def set_random_states(states: dict, loader_generator: torch.Generator) -> None:
+def set_random_states(states: dict, loaders: list[torch.Generator]) -> None:
     """Go back to what :func:`random_states` returned."""
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
@@ -96,4 +96,5 @@ def set_random_states(states: dict, loader_generator: torch.Generator) -> None:
     np.random.set_state((algorithm, keys.cpu().numpy().astype(np.uint32), *rest))
     version, numbers, gauss_next = states["python"]
     random.setstate((version, tuple(numbers), gauss_next))
-    loader_generator.set_state(states["loader"].cpu())
+    for generator, state in zip(loaders, states["loaders"], strict=True):
+        generator.set_state(state.cpu())

@@ -235,9 +235,9 @@ def _run(argv: list[str]) -> int:
     except MemoryError as error:
         raise MicroLensError(f"Out of memory: {error}. {_LESS_MEMORY}") from error
     except RuntimeError as error:
-        if "out of memory" not in str(error):
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
-        raise MicroLensError(f"The GPU is out of memory: {first_line(error)} {_LESS_MEMORY}") from error
+        raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
     print("test: " + "    ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items()))
     print(f"run folder: {result['folder']}")
     return 0

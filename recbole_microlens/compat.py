@@ -5,7 +5,6 @@ kept in :data:`worked_around` for ``recbole-microlens doctor``.
 """
 
 import importlib.util
-import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -185,8 +184,3 @@ def visible_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def show_only_gpus(gpu_ids: str) -> None:
-    """Restrict torch to these CUDA devices, the way RecBole does; works until torch first touches CUDA."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu_ids

@@ -12,18 +12,17 @@ from pathlib import Path
 import yaml
 
 from recbole_microlens import compat
+from recbole_microlens.config_values import check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.models import MODELS
 from recbole_microlens.models.content_model import ContentModel
 
 compat.fix_recbole()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
-from recbole.utils import get_model  # noqa: E402
+from recbole.utils import ModelType, get_model  # noqa: E402
 
 _PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
-_PRECISIONS = ("fp32", "bf16", "fp16")
 _OWN_KEYS = {"model", "dataset", "config_files", "protocol"}
-_PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
 
 
@@ -118,29 +117,30 @@ class Config(RecBoleConfig):
     def _get_final_config_dict(self):
         _check_keys(self.external_config_dict)
         settings = super()._get_final_config_dict()
-        self._no_negatives_for_cross_entropy(settings)
-        self.as_given = {
-            **copy.deepcopy({key: value for key, value in settings.items() if _is_plain(value)}),
-            "model": self.model,
-            "dataset": self.dataset,
-        }
-        self.as_given.pop("MODEL_TYPE", None)
-        for key in _PICKLING_KEYS:
-            if settings.get(key):
-                raise MicroLensError(
-                    f"{key}: not supported, because it loads or saves pickled objects. Remove it."
-                )
-        if settings.get("precision", "fp32") not in _PRECISIONS:
-            raise MicroLensError(
-                f"precision: {settings['precision']} is unknown. Set one of: {', '.join(_PRECISIONS)}."
-            )
+        self._complete(settings)
+        check_values(settings, _is_content_model(self.model_class))
+        self.as_given = self._as_given(settings)
         return settings
 
-    def _no_negatives_for_cross_entropy(self, settings: dict) -> None:
-        """RecBole stops when ``loss_type: CE`` meets its default negatives; nobody asked for them."""
+    def _complete(self, settings: dict) -> None:
+        """Fill in what nobody asked for and RecBole would stop at."""
+        given = self.external_config_dict
+        if isinstance(given.get("eval_args"), dict):
+            settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
+        if "train_neg_sample_args" in given:
+            return
         is_cross_entropy = settings.get("loss_type") == "CE" and not hasattr(self.model_class, "input_type")
-        if is_cross_entropy and "train_neg_sample_args" not in self.external_config_dict:
+        if is_cross_entropy:
             settings["train_neg_sample_args"] = None
+        elif settings["MODEL_TYPE"] == ModelType.CONTEXT and settings.get("threshold") is None:
+            # Without labels in the data, context-aware models need negatives to get both.
+            settings["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+
+    def _as_given(self, settings: dict) -> dict:
+        """The settings that repeat the run: plain ones, and a device only if it was asked for."""
+        derived = {"MODEL_TYPE"} | ({"gpu_id"} - self.external_config_dict.keys())
+        plain = {key: value for key, value in settings.items() if _is_plain(value) and key not in derived}
+        return copy.deepcopy(plain) | {"model": self.model, "dataset": self.dataset}
 
     def _init_device(self):
         settings = self.final_config_dict
@@ -207,7 +207,7 @@ def warn_without_gpu(config: Config) -> None:
 
 
 def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
-    """Part a dataset's file into settings for all, and those under a model's name or, for ours, ``content``."""
+    """Part a dataset's file into settings for all, and those under a model's name or ``content``."""
     names = {"content", *MODELS, *compat.recbole_model_names()}
     for_all = {key: value for key, value in settings.items() if key not in names}
     return for_all, {key: value for key, value in settings.items() if key in names}

@@ -1,7 +1,9 @@
 """The one error that bad input raises, and how its text names the nearest known word."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from logging import getLogger
 
 
 class MicroLensError(Exception):
@@ -10,6 +12,31 @@ class MicroLensError(Exception):
     The message says what is wrong, where (file, row or key), and what to do about it. The command line prints
     it without a traceback and exits with code 2.
     """
+
+    def __init__(self, message: str):
+        # A DataLoader raises the error of a worker again, with the worker's traceback as its text.
+        super().__init__(message.rpartition("MicroLensError: ")[2].strip())
+
+
+@contextmanager
+def explained(what: str, advice: str) -> Iterator[None]:
+    """Turn any error of another library inside the block into a :class:`MicroLensError`.
+
+    Parameters
+    ----------
+    what : what was being done, the start of the message.
+    advice : what to do about it, the end of the message.
+    """
+    try:
+        yield
+    except MicroLensError:
+        raise
+    except Exception as error:
+        getLogger().debug(what, exc_info=True)
+        raise MicroLensError(
+            f"{what}: {type(error).__name__}: {first_line(error)}. {advice} --state=DEBUG shows the "
+            "traceback."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from recbole_microlens import run_folder
 from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
 from recbole_microlens.trainer import BEST, LAST, create_trainer
 
@@ -52,34 +52,45 @@ def run(
     require_dataset(config)
     init_seed(config["seed"], config["reproducibility"])
 
-    folder = (
-        Path(resume)
-        if resume
-        else run_folder.create(Path(config["checkpoint_dir"]), config["dataset"], config["model"])
-    )
+    root = Path(config["checkpoint_dir"])
+    folder = Path(resume) if resume else run_folder.create(root, config["dataset"], config["model"])
     run_folder.start_log(folder, config["state"])
-    if resume is None:
-        run_folder.write_config(folder, config.as_given)
     logger = getLogger()
     logger.info(config)
     warn_without_gpu(config)
 
-    dataset = create_dataset(config)
-    logger.info(dataset)
-    require_enough_items(config, dataset)
-    train_data, valid_data, test_data = prepare_data(config, dataset)
+    with _building(config):
+        dataset = create_dataset(config)
+        logger.info(dataset)
+        require_enough_items(config, dataset)
+        train_data, valid_data, test_data = prepare_data(config, dataset)
 
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = config.model_class(config, train_data._dataset).to(config["device"])
-    logger.info(model)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model = config.model_class(config, train_data._dataset).to(config["device"])
+        logger.info(model)
+        trainer = create_trainer(config, model, folder, train_data)
 
-    trainer = create_trainer(config, model, folder, train_data)
     if resume is not None and (folder / LAST).is_file():
         trainer.resume_checkpoint(folder / LAST)
+    run_folder.write_config(folder, config.as_given)
     _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
 
-    result = {
+    result = _result(config, trainer, best_valid_result, test_result)
+    run_folder.write_result(folder, result)
+    run_folder.stop_log()
+    return result
+
+
+def _building(config):
+    return explained(
+        f"{config['model']} cannot be built on {config['dataset']} with these settings",
+        "See RecBole's page on this model for the data, settings and libraries that it needs.",
+    )
+
+
+def _result(config, trainer, best_valid_result: dict | None, test_result: dict) -> dict:
+    return {
         "model": config["model"],
         "dataset": config["dataset"],
         "test_result": dict(test_result),
@@ -91,11 +102,8 @@ def run(
         "epoch_times_s": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),
         "peak_memory_bytes": _peak_memory(config["device"]),
-        "folder": str(folder),
+        "folder": str(trainer.folder),
     }
-    run_folder.write_result(folder, result)
-    run_folder.stop_log()
-    return result
 
 
 def load_run(folder: str | Path, scratch: str | Path):
@@ -119,9 +127,10 @@ def load_run(folder: str | Path, scratch: str | Path):
     config = Config(config_file_list=[str(run_folder.config_path(Path(folder)))])
     require_dataset(config)
     init_seed(config["seed"], config["reproducibility"])
-    loaders = prepare_data(config, create_dataset(config))
-    model = config.model_class(config, loaders[0]._dataset).to(config["device"])
-    trainer = create_trainer(config, model, Path(scratch), loaders[0])
+    with _building(config):
+        loaders = prepare_data(config, create_dataset(config))
+        model = config.model_class(config, loaders[0]._dataset).to(config["device"])
+        trainer = create_trainer(config, model, Path(scratch), loaders[0])
     trainer.load_model(Path(folder) / BEST)
     trainer.eval_collector.data_collect(loaders[0])
     return config, loaders, trainer
@@ -138,6 +147,23 @@ def require_dataset(config) -> None:
             f"  recbole-microlens convert RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
             f"  recbole-microlens frames RELEASE_FOLDER --dataset {name} --out {folder.parent}\n"
             f"or set `data_path` to the folder that holds {name}/{name}.inter."
+        )
+    _require_columns(folder / f"{name}.inter", config)
+
+
+def _require_columns(inter: Path, config) -> None:
+    """Raise a :class:`MicroLensError` if an interaction file lacks a column that the settings name."""
+    header = inter.open(encoding="utf-8", errors="replace").readline().rstrip("\r\n")
+    found = [column.split(":")[0] for column in header.split(config["field_separator"])]
+    keys = {key: config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")}
+    missing = {key: field for key, field in keys.items() if field not in found}
+    if missing:
+        marked = " It begins with a byte order mark: save it without." if header[:1] == "\ufeff" else ""
+        raise MicroLensError(
+            f"{inter} has no column {', '.join(missing.values())}; its header is {header!r}.{marked} Name "
+            "the "
+            f"columns user_id:token, item_id:token and timestamp:float, or set {', '.join(missing)} and "
+            "`load_col`."
         )
 
 

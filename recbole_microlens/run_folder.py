@@ -46,9 +46,15 @@ def create(root: Path, dataset: str, model: str) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            continue
+            if folder.is_dir():
+                continue
+            break
+        except OSError:
+            break
         return folder
-    raise MicroLensError(f"Cannot make a folder for this run in {root / dataset}. Set `checkpoint_dir`.")
+    raise MicroLensError(
+        f"Cannot make a folder for this run in {root / dataset}. Set `checkpoint_dir` to another."
+    )
 
 
 def start_log(folder: Path, state: str | None) -> None:
@@ -107,11 +113,11 @@ def config_path(folder: Path) -> Path:
 
 def require_same_experiment(folder: Path, model: str | None, dataset: str | None) -> None:
     """Raise a :class:`MicroLensError` if a run of another model or dataset is to be continued."""
-    begun = yaml.safe_load(config_path(folder).read_text(encoding="utf-8"))
+    begun = yaml.safe_load(config_path(folder).read_text(encoding="utf-8")) or {}
     for key, asked in (("model", model), ("dataset", dataset)):
-        if asked not in (None, begun[key]):
+        if asked not in (None, begun.get(key)):
             raise MicroLensError(
-                f"{folder} is a run with {key} {begun[key]}; it cannot go on with {asked}. "
+                f"{folder} is a run with {key} {begun.get(key)}; it cannot go on with {asked}. "
                 f"Leave out --{key}, or start a new run without --resume."
             )
 

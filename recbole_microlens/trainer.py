@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from recbole_microlens import checkpoint, compat
 from recbole_microlens.data.media import MediaReader
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.media_batch import ItemMedia
 
 compat.fix_recbole()
@@ -125,15 +125,15 @@ class ResumableTrainer:
         self.saved_model_file = str(folder / BEST)
         self.epoch_times: list[float] = []
         self._restored: dict | None = None
-        self._loader_generator: torch.Generator | None = None
+        self._generators: list[torch.Generator] = []
 
     def fit(
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
-        self._loader_generator = train_data.generator
+        self._generators = _generators_of(train_data)
         if self._restored:
-            checkpoint.set_random_states(self._restored["random"], self._loader_generator)
+            checkpoint.set_random_states(self._restored["random"], self._generators)
             if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
                 self.eval_collector.data_collect(train_data)
                 return self.best_valid_score, self.best_valid_result
@@ -169,6 +169,8 @@ class ResumableTrainer:
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.epoch_times = state["epoch_times"]
+        self.data_wait_shares = state["data_wait_shares"]
+        vars(self.model).update(state["model_numbers"])
         self._restored = state
         self.logger.info(f"Resuming {self.folder} at epoch {self.start_epoch}")
 
@@ -202,16 +204,25 @@ class ResumableTrainer:
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": self.best_valid_result and dict(self.best_valid_result),
             "epoch_times": self.epoch_times,
-            "random": checkpoint.random_states(self._loader_generator),
+            "data_wait_shares": getattr(self, "data_wait_shares", []),
+            "model_numbers": _numbers_of(self.model),
+            "random": checkpoint.random_states(self._generators),
         }
         checkpoint.save(state, self.folder / LAST)
 
+    def save_pretrained_model(self, epoch, saved_model_file):
+        """RecBole's pretraining trainers save a stage with this; here as plain data in the run's folder."""
+        self.saved_model_file = str(self.folder / Path(saved_model_file).name)
+        checkpoint.save(self._model_state(epoch), Path(self.saved_model_file))
+
     def _model_state(self, epoch: int) -> dict:
+        other = self.model.other_parameter() or {}
         return {
             "model": self.config["model"],
             "epoch": epoch,
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            # Some RecBole models list whole modules here; their weights are in the state dict.
+            "other_parameter": {k: v for k, v in other.items() if not isinstance(v, torch.nn.Module)},
         }
 
     def load_model(self, path: Path) -> dict:
@@ -219,9 +230,21 @@ class ResumableTrainer:
         state = checkpoint.load(path, self.device)
         if state["model"] != self.config["model"]:
             raise MicroLensError(f"{path} holds a {state['model']}, not a {self.config['model']}.")
-        self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(state["other_parameter"])
+        with explained(f"{path} does not fit this model", "Leave out settings that change the model."):
+            self.model.load_state_dict(state["state_dict"])
+            self.model.load_other_parameter(state["other_parameter"])
         return state
+
+
+def _generators_of(train_data) -> list[torch.Generator]:
+    """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
+    inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
+    return [loader.generator for loader in (inner if any(inner) else [train_data])]
+
+
+def _numbers_of(model) -> dict[str, int | float]:
+    """Plain numbers that a model keeps, such as the step of MultiVAE's annealing."""
+    return {name: value for name, value in vars(model).items() if type(value) in (int, float)}
 
 
 def create_trainer(config, model, folder: Path, train_data):

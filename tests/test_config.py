@@ -100,6 +100,18 @@ def test_command_line_values_are_literals_and_never_run(text, value):
         (lambda: config(precision="fp64"), "Set one of: fp32, bf16, fp16"),
         (lambda: config(protocol="paper"), "Set one of: microlens, recbole"),
         (lambda: config(save_dataset=True), "save_dataset: not supported"),
+        (lambda: config(missing_media="zero"), "Did you mean 'zeros'"),
+        (lambda: config(item_modality="cover"), "Set one of: video"),
+        (lambda: config(num_frames=2.0), "num_frames: 2.0 is not a whole number of at least 1"),
+        (lambda: config(epochs="abc"), "epochs: 'abc' is not a whole number"),
+        (lambda: config(learning_rate="abc"), "learning_rate: 'abc' is not a number of at least 0"),
+        (lambda: config(max_user_interactions=1), "whole number of at least 3"),
+        (lambda: config(clip_grad_norm=5), "clip_grad_norm: 5 is no"),
+        (
+            lambda: config(topk=20),
+            "valid_metric: Hit@10 is not computed. Set it to one of Hit, NDCG at one of 20",
+        ),
+        (lambda: config(valid_metric="MRR@10"), "valid_metric: MRR@10 is not computed"),
         (lambda: config(files=["missing.yaml"]), "cannot read missing.yaml"),
     ],
 )
@@ -114,9 +126,19 @@ def test_a_file_that_is_no_settings_is_an_error(tmp_path, text):
         config(files=[write(tmp_path / "bad.yaml", text)])
 
 
+def test_part_of_eval_args_leaves_the_rest_of_the_protocol():
+    assert config("SASRec", eval_args={"mode": "uni100"})["eval_args"] == {
+        "split": {"LS": "valid_and_test"},
+        "order": "TO",
+        "group_by": "user",
+        "mode": {"valid": "uni100", "test": "uni100"},
+    }
+
+
 def test_stock_cross_entropy_models_train_without_negatives_unless_asked():
     assert config("SASRec")["train_neg_sample_args"]["distribution"] == "none"
     assert config("BPR")["train_neg_sample_args"]["distribution"] == "uniform"
+    assert config("FM")["train_neg_sample_args"]["distribution"] == "uniform"
     assert config("SASRec", loss_type="BPR")["train_neg_sample_args"]["distribution"] == "uniform"
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import lmdb
 import pytest
 import yaml
 from PIL import Image
@@ -53,6 +54,44 @@ def test_stock_model_under_recboles_settings_gives_its_own_metrics(model, settin
     _, test = run_stock(model, shared | {"eval_step": 2}, tmp_path, monkeypatch)
     assert last["test_result"] == dict(test)
     assert len(test) == 10
+
+
+@pytest.mark.parametrize("model", ["FM", "DIN", "ItemKNN", "RaCT", "NARM", "FPMC"])
+def test_stock_models_of_every_family_run(model, settings):
+    result = run(model, "tiny", config_dict=settings | {"epochs": 1, "pretrain_epochs": 10})
+    assert 0 <= result["test_result"]["ndcg@20"] <= 1
+    runs = Path(settings["checkpoint_dir"])
+    assert [path.name for path in runs.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("user_id:token\titem_id:token", "has no column timestamp"),
+        ("user:token\titem:token\ttime:float", "has no column user_id, item_id, timestamp"),
+        ("\ufeffuser_id:token\titem_id:token\ttimestamp:float", "begins with a byte order mark"),
+    ],
+)
+def test_atomic_files_with_other_columns_are_named(header, message, settings, write_inter):
+    data_path = write_inter("own", [("u", "i", 1)])
+    inter = data_path / "own" / "own.inter"
+    inter.write_text(header + "\n" + inter.read_text().split("\n", 1)[1], encoding="utf-8")
+    with pytest.raises(MicroLensError, match=message):
+        run("BPR", "own", config_dict=settings | {"data_path": str(data_path)})
+
+
+def test_a_damaged_value_is_one_message_also_from_a_worker(content_settings, tiny_data, tmp_path):
+    shutil.copytree(tiny_data / "tiny", tmp_path / "tiny")
+    with (
+        lmdb.open(str(tmp_path / "tiny" / "video.lmdb"), subdir=False) as store,
+        store.begin(write=True) as txn,
+    ):
+        for key in [key for key, _ in txn.cursor() if key != b"__meta__"]:
+            txn.put(key, bytes(100))
+    chosen = content_settings | {"data_path": str(tmp_path), "worker": 1}
+    with pytest.raises(MicroLensError, match="is damaged") as error:
+        run("SASRecV", "tiny", config_dict=chosen)
+    assert "Traceback" not in str(error.value)
 
 
 def test_popularity_ranking_counts_the_training_interactions(settings):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from recbole_microlens import checkpoint
 from recbole_microlens.config import Config
@@ -102,12 +103,41 @@ def test_resumed_run_ends_like_the_unbroken_one(model, content_settings, setting
     broken = run(model, "tiny", config_dict=chosen | {"epochs": 1})
     Path(broken["folder"], "result.json").unlink()
     resumed = run(config_dict={"epochs": 3}, resume=broken["folder"])
+    settings = yaml.safe_load((Path(broken["folder"]) / "config.yaml").read_text())
+    assert settings == resumed["config"] and settings["epochs"] == 3
     assert resumed["test_result"] == unbroken["test_result"]
     assert resumed["best_valid_result"] == unbroken["best_valid_result"]
     assert len(resumed["epoch_times_s"]) == 3
     states = [checkpoint.load(Path(r["folder"]) / "last.pth")["state_dict"] for r in (unbroken, resumed)]
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key], value, atol=0, rtol=0)
+
+
+def test_a_run_with_the_default_device_resumes_where_there_is_no_gpu(settings):
+    del settings["use_gpu"]
+    begun = run("BPR", "tiny", config_dict=settings | {"epochs": 1})
+    assert "gpu_id" not in begun["config"]
+    assert run(resume=begun["folder"])["test_result"] == begun["test_result"]
+
+
+@pytest.mark.parametrize("model", ["MultiVAE", "SASRecV"])
+def test_resume_restores_what_a_model_counts_and_the_trainer_measured(model, content_settings, settings):
+    chosen = (content_settings if model == "SASRecV" else settings) | {"epochs": 2}
+    broken = run(model, "tiny", config_dict=chosen | {"epochs": 1})
+    resumed, unbroken = (
+        run(config_dict={"epochs": 2}, resume=broken["folder"]),
+        run(model, "tiny", config_dict=chosen),
+    )
+    assert resumed["test_result"] == unbroken["test_result"]
+    assert len(resumed["data_wait_shares"]) == len(unbroken["data_wait_shares"])
+    last = [checkpoint.load(Path(r["folder"]) / "last.pth") for r in (resumed, unbroken)]
+    assert last[0]["model_numbers"] == last[1]["model_numbers"]
+
+
+def test_resume_with_another_architecture_is_an_error(content_settings):
+    begun = run("SASRecV", "tiny", config_dict=content_settings | {"epochs": 1})
+    with pytest.raises(MicroLensError, match="does not fit this model"):
+        run(config_dict={"hidden_size": 8}, resume=begun["folder"])
 
 
 def test_same_seed_gives_the_same_result_and_another_seed_another(content_settings):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
 from recbole.data import dataset as recbole_datasets  # noqa: E402
@@ -155,14 +155,7 @@ def create_dataset(config):
     """
     own = getattr(recbole_datasets, config["model"] + "Dataset", None)
     base = own or getattr(recbole_datasets, _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset"))
-    dataset_class = _under_protocol(base, getattr(config.model_class, "whole_sequences", False))
-    try:
-        return dataset_class(config)
-    except ValueError as error:
-        raise MicroLensError(
-            f"RecBole cannot read dataset {config['dataset']} in {config['data_path']}: {first_line(error)} "
-            "Check its files and the keys of the dataset (`load_col`, `user_inter_num_interval`, ...)."
-        ) from error
+    return _under_protocol(base, getattr(config.model_class, "whole_sequences", False))(config)
 
 
 @cache

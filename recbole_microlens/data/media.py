@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.media.store import MediaStore
-
-POLICIES = ("zeros", "error")
 
 
 class MediaReader:
@@ -31,11 +29,6 @@ class MediaReader:
     """
 
     def __init__(self, store: MediaStore, tokens: np.ndarray, num_frames: int, size: int, missing: str):
-        if missing not in POLICIES:
-            raise MicroLensError(
-                f"missing_media: '{missing}' is unknown.{did_you_mean(str(missing), POLICIES)} "
-                f"Set one of: {', '.join(POLICIES)}."
-            )
         stored = store.meta.num_frames
         if num_frames > stored:
             raise MicroLensError(

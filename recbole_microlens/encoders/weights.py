@@ -81,7 +81,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise MicroLensError(
             f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) "
             "accepts "

@@ -1,0 +1,87 @@
+"""Which values the settings may have; checked before anything is read or trained."""
+
+from recbole_microlens.errors import MicroLensError, did_you_mean
+
+# Type and least value of a number; null is allowed where RecBole or the protocol gives it a meaning.
+_NUMBERS = {
+    "num_frames": (int, 1),
+    "frame_size": (int, 1),
+    "finetune_stages": (int, 1),
+    "projection_layers": (int, 0),
+    "encode_batch_size": (int, 1),
+    "train_batch_size": (int, 1),
+    "eval_batch_size": (int, 1),
+    "max_user_interactions": (int, 3),
+    "MAX_ITEM_LIST_LENGTH": (int, 1),
+    "worker": (int, 0),
+    "epochs": (int, None),
+    "eval_step": (int, None),
+    "stopping_step": (int, 0),
+    "seed": (int, 0),
+    "hidden_size": (int, 1),
+    "learning_rate": (float, 0),
+    "weight_decay": (float, 0),
+    "encoder_learning_rate": (float, 0),
+    "encoder_weight_decay": (float, 0),
+}
+_NULLABLE = {"max_user_interactions"}
+_WORDS = {
+    "precision": ("fp32", "bf16", "fp16"),
+    "missing_media": ("zeros", "error"),
+    "item_modality": ("video",),
+}
+_PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+
+def check_values(settings: dict, is_content_model: bool) -> None:
+    """Look at all settings of a run.
+
+    Raises
+    ------
+    MicroLensError
+        A value of the wrong type or range, a word that is none of the known ones, a ``valid_metric`` that is
+        not computed, or a key that would load a pickle.
+    """
+    for key in _PICKLING_KEYS:
+        if settings.get(key):
+            raise MicroLensError(
+                f"{key}: not supported, because it loads or saves pickled objects. Remove it."
+            )
+    for key, (kind, least) in _NUMBERS.items():
+        if key in settings and not (settings[key] is None and key in _NULLABLE):
+            _check_number(key, settings[key], kind, least)
+    for key, words in _WORDS.items():
+        if key in settings and is_content_model and settings[key] not in words:
+            near = did_you_mean(str(settings[key]), words)
+            raise MicroLensError(
+                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(words)}."
+            )
+    clip = settings.get("clip_grad_norm")
+    if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
+        raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
+    _check_valid_metric(settings)
+
+
+def _check_number(key: str, value, kind: type, least: int | None) -> None:
+    allowed = (int,) if kind is int else (int, float)
+    if type(value) not in allowed or (least is not None and value < least):
+        bound = "" if least is None else f" of at least {least}"
+        name = "a whole number" if kind is int else "a number"
+        raise MicroLensError(
+            f"{key}: {value!r} is not {name}{bound}. Change it on the command line or in the file."
+        )
+
+
+def _check_valid_metric(settings: dict) -> None:
+    """RecBole would notice only after the first epoch that the metric it selects by is not computed."""
+    metrics, topk = settings["metrics"], settings["topk"]
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    name, _, cutoff = str(settings["valid_metric"]).partition("@")
+    cutoffs = [str(k) for k in (topk if isinstance(topk, list | tuple) else [topk])]
+    is_computed = name.lower() in {metric.lower() for metric in names}
+    if not is_computed or (cutoff and cutoff not in cutoffs):
+        raise MicroLensError(
+            f"valid_metric: {settings['valid_metric']} is not computed. Set it to one of {', '.join(names)} "
+            "at one of "
+            f"{', '.join(cutoffs)}, or change `metrics` and `topk`."
+        )
