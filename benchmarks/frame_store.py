@@ -154,7 +154,10 @@ def main():
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--short", action="store_true", help="few short videos")
     arguments = parser.parse_args()
+    if arguments.short:
+        arguments.videos, arguments.seconds = 4, 10
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         result = {
