@@ -4,6 +4,7 @@ Each work-around tests for the fault itself, not for a version, does nothing whe
 kept in :data:`worked_around` for ``recbole-microlens doctor``.
 """
 
+import importlib
 import importlib.util
 import re
 import warnings
@@ -39,6 +40,19 @@ def fix_recbole() -> None:
     _fix_scipy()
     # RecBole's trainer calls torch.cuda.amp.GradScaler, which still works.
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+    _keep_anomaly_detection_as_it_is()
+
+
+@cache
+def _keep_anomaly_detection_as_it_is() -> None:
+    """Undo what RecBole's ``sine.py`` does at import: turn on autograd's anomaly mode, which is slow."""
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    importlib.import_module("recbole.model.sequential_recommender")
+    if torch.is_anomaly_enabled() != before:
+        torch.autograd.set_detect_anomaly(before)
+        worked_around["recbole"] = "importing its models turns on autograd's anomaly mode: turned it off"
 
 
 @cache

@@ -40,9 +40,17 @@ class ContentTrainer(Trainer):
     def __init__(self, config, model, reader: MediaReader):
         super().__init__(config, model)
         self.reader = reader
-        self.autocast_dtype = _AUTOCAST.get(config["precision"])
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config["precision"] == "fp16")
+        precision = self._possible_precision(config["precision"])
+        self.autocast_dtype = _AUTOCAST.get(precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.data_wait_shares: list[float] = []
+
+    def _possible_precision(self, precision: str) -> str:
+        """fp32 on the CPU: there torch's bf16 convolutions sometimes give NaN gradients (seen with 2.13)."""
+        if precision != "fp32" and self.device.type == "cpu":
+            self.logger.warning(f"precision: {precision} is for GPUs; on the CPU training stays in fp32")
+            return "fp32"
+        return precision
 
     def _build_optimizer(self, **kwargs):
         groups = self.model.parameter_groups()

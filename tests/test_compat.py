@@ -20,6 +20,15 @@ def test_numpy_aliases_that_recbole_reads_are_there():
     assert np.zeros(1, dtype=np.bool).dtype == bool
 
 
+def test_importing_recboles_models_leaves_anomaly_detection_off():
+    code = (
+        "import torch; from recbole_microlens import models; "
+        "import recbole.model.sequential_recommender.sine; print(torch.is_anomaly_enabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_sparse_matrices_take_the_update_of_recboles_graph_models():
     matrix = sparse.dok_matrix((2, 3), dtype=np.float32)
     matrix._update({(0, 1): 1.0, (1, 2): 1.0})

@@ -75,13 +75,26 @@ def test_nan_loss_stops_with_advice(trainer_of):
         trainer._step(next(iter(train)), lambda batch: torch.tensor(float("nan"), requires_grad=True))
 
 
-def test_bf16_stays_near_fp32(trainer_of):
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="mixed precision is for GPUs")
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_stays_near_fp32(precision, trainer_of):
     losses = {}
-    for precision in ("fp32", "bf16"):
-        trainer, train, *_ = trainer_of(precision=precision, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-        losses[precision] = trainer._train_epoch(train, 0) / len(train)
-    assert losses["bf16"] != losses["fp32"]
-    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+    for chosen in ("fp32", precision):
+        no_dropout = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "use_gpu": True}
+        trainer, train, *_ = trainer_of(precision=chosen, **no_dropout)
+        losses[chosen] = trainer._train_epoch(train, 0) / len(train)
+    assert losses[precision] != losses["fp32"]
+    assert losses[precision] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_on_the_cpu_is_fp32_with_a_warning(precision, trainer_of, caplog):
+    losses = []
+    for chosen in (precision, "fp32"):
+        trainer, train, *_ = trainer_of(precision=chosen)
+        losses.append(trainer._train_epoch(train, 0))
+    assert losses[0] == losses[1]
+    assert f"precision: {precision} is for GPUs" in caplog.text
 
 
 def test_every_item_is_encoded_once_an_evaluation(trainer_of):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps
 
 from recbole_microlens.media.timeline import MediaError, WantedFrames, locate_frames
@@ -22,9 +21,10 @@ _LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
 _SEEK_EARLIER_SECONDS = (0, 10)
 """Some containers (MPEG-TS) seek to a byte, not to a key frame: a miss is tried again this much earlier."""
 
-_RESIZE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-_RESIZE |= Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-"""Without the three flags swscale drops chroma columns and darkens by 1.5 levels: 38 dB, with them 50 dB."""
+_RESIZE = 0x4 | 0x40000 | 0x2000 | 0x4000
+"""swscale's bicubic, accurate_rnd, full_chroma_int and full_chroma_inp; PyAV before 18 names only the first.
+
+Without the three flags swscale drops chroma columns and darkens by 1.5 levels: 38 dB, with them 50 dB."""
 
 
 def select_indices(total_frames: int, num_frames: int, interval: int) -> list[int]:
@@ -178,7 +178,7 @@ def _decode_from_the_start(container, stream, wanted: WantedFrames, size: int) -
 
 def _to_square(frame: av.VideoFrame, size: int) -> np.ndarray:
     """Resize straight from the decoder's YUV, then rotate: on a square target the order does not matter."""
-    small = frame.reformat(width=size, height=size, format="rgb24", interpolation=int(_RESIZE), threads=1)
+    small = frame.reformat(width=size, height=size, format="rgb24", interpolation=_RESIZE, threads=1)
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(small.to_ndarray(), quarter_turns))
 

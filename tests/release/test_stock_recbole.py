@@ -128,7 +128,8 @@ TITLES = {
 @pytest.fixture
 def titled_dataset(make_release, tmp_path):
     pairs = "".join(f"{user},{item},{item}\n" for user in range(1, 5) for item in range(1, 15))
-    titles = pd.DataFrame({"item": list(TITLES), "title": list(TITLES.values())}).to_csv(index=False)
+    quoted = {item: title.replace('"', '""') for item, title in TITLES.items()}
+    titles = "item,title\n" + "".join(f'{item},"{title}"\n' for item, title in quoted.items())
     folder = make_release(
         {
             "MicroLens-100k_pairs.csv": pairs,
