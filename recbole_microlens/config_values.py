@@ -1,6 +1,7 @@
 """Which values the settings may have; checked before anything is read or trained."""
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.items.modality import MODALITIES
 
 # Type and least value of a number; null is allowed where RecBole or the protocol gives it a meaning.
 _NUMBERS = {
@@ -28,7 +29,7 @@ _NULLABLE = {"max_user_interactions"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
-    "item_modality": ("video",),
+    "encoder_output": ("pooled", "head"),
 }
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -56,10 +57,24 @@ def check_values(settings: dict, is_content_model: bool) -> None:
             raise MicroLensError(
                 f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(words)}."
             )
+    if is_content_model:
+        _check_modalities(settings["item_modality"])
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
     _check_valid_metric(settings)
+
+
+def _check_modalities(named) -> None:
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list | tuple) or not names or len(set(names)) < len(names):
+        raise MicroLensError(f"item_modality: {named!r} is no list of {', '.join(MODALITIES)}. Write [a, b].")
+    for name in names:
+        if name not in MODALITIES:
+            raise MicroLensError(
+                f"item_modality: '{name}' is unknown.{did_you_mean(str(name), MODALITIES)} Set one or more "
+                f"of: {', '.join(MODALITIES)}."
+            )
 
 
 def _check_number(key: str, value, kind: type, least: int | None) -> None:

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_microlens import checkpoint, compat
-from recbole_microlens.data.media import MediaReader
+from recbole_microlens.data.media import ItemReader
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -37,7 +37,7 @@ class ContentTrainer(Trainer):
     reader : reads the media of all items for the rankings.
     """
 
-    def __init__(self, config, model, reader: MediaReader):
+    def __init__(self, config, model, reader: ItemReader):
         super().__init__(config, model)
         self.reader = reader
         precision = self._possible_precision(config["precision"])

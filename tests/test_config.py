@@ -47,7 +47,7 @@ def test_later_wins(tmp_path):
 
 
 def test_dataset_file_has_parts_for_single_models():
-    assert config("SASRecV", "microlens-sample")["encoder"] == "x3d_xs"
+    assert config("SASRecV", "microlens-sample")["video_encoder"] == "x3d_xs"
     assert config("SASRec", "microlens-sample")["encoder"] is None
     assert config("SASRec", "microlens-sample")["learning_rate"] == 0.001
     assert config("SASRec", "microlens-sample")["train_batch_size"] == 128
@@ -101,7 +101,7 @@ def test_command_line_values_are_literals_and_never_run(text, value):
         (lambda: config(protocol="paper"), "Set one of: microlens, recbole"),
         (lambda: config(save_dataset=True), "save_dataset: not supported"),
         (lambda: config(missing_media="zero"), "Did you mean 'zeros'"),
-        (lambda: config(item_modality="cover"), "Set one of: video"),
+        (lambda: config(item_modality="cover"), "Set one or more of: id, text, image, video"),
         (lambda: config(num_frames=2.0), "num_frames: 2.0 is not a whole number of at least 1"),
         (lambda: config(epochs="abc"), "epochs: 'abc' is not a whole number"),
         (lambda: config(learning_rate="abc"), "learning_rate: 'abc' is not a number of at least 0"),

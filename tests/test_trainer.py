@@ -43,7 +43,7 @@ def test_encoder_has_its_own_learning_rate_and_no_weight_decay(trainer_of):
     assert isinstance(trainer.optimizer, torch.optim.AdamW)
     assert (encoder["lr"], encoder["weight_decay"]) == (5e-5, 0.0)
     assert (others["lr"], others["weight_decay"]) == (3e-4, 0.1)
-    assert len(encoder["params"]) == len(list(trainer.model.item_embedding.encoder.parameters()))
+    assert len(encoder["params"]) == len(list(trainer.model.item_embedding.encoders().parameters()))
 
 
 def test_frozen_encoder_leaves_one_group(trainer_of):
@@ -101,7 +101,7 @@ def test_every_item_is_encoded_once_an_evaluation(trainer_of):
     trainer, train, valid, _ = trainer_of()
     trainer.eval_collector.data_collect(train)
     encoded = []
-    trainer.model.item_embedding.encoder.register_forward_pre_hook(
+    trainer.model.item_embedding.towers["video"].encoder.register_forward_pre_hook(
         lambda _, args: encoded.append(len(args[0]))
     )
     first = trainer.evaluate(valid, load_best_model=False)
@@ -158,7 +158,7 @@ def test_same_seed_gives_the_same_result_and_another_seed_another(content_settin
     other = run("SASRecV", "tiny", config_dict=content_settings | {"seed": 5})
     states = [checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"] for r in (first, again, other)]
     assert first["test_result"] == again["test_result"]
-    key = "item_embedding.projection.0.0.weight"
+    key = "item_embedding.towers.video.projection.0.0.weight"
     assert torch.equal(states[0][key], states[1][key])
     assert not torch.equal(states[0][key], states[2][key])
 

@@ -8,7 +8,7 @@ import torch
 
 from recbole_microlens import compat
 from recbole_microlens.data.dataset import HISTORY_LENGTH
-from recbole_microlens.data.media import MediaReader, media_reader
+from recbole_microlens.data.media import ItemReader, item_reader
 from recbole_microlens.items.media_batch import ItemMedia
 
 compat.fix_recbole()
@@ -43,7 +43,7 @@ class ContentBatch(Interaction):
 class ContentTrainDataLoader(TrainDataLoader):
     """RecBole's training loader whose workers also read and decode the media of each batch."""
 
-    def __init__(self, config, dataset, sampler, reader: MediaReader, shuffle=False):
+    def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.reader = reader
         self.pin_memory = torch.cuda.is_available()
@@ -92,7 +92,7 @@ def prepare_data(config, dataset):
 
 def _train_loader(config, dataset, train, sampler):
     if config["item_modality"] is not None:
-        reader = media_reader(config, train)
+        reader = item_reader(config, train)
         return ContentTrainDataLoader(config, train, sampler, reader, shuffle=config["shuffle"])
     loader_class = get_dataloader(config, "train")
     if config["MODEL_TYPE"] != ModelType.KNOWLEDGE:

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.modality import modalities
 from recbole_microlens.media.store import MediaStore
 
 
-class MediaReader:
+class VideoReader:
     """Reads the frames of items by their internal ids; may be sent to worker processes.
 
     Parameters
@@ -33,8 +34,7 @@ class MediaReader:
         if num_frames > stored:
             raise MicroLensError(
                 f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` "
-                "to at "
-                f"most {stored}, or build the store again with --num-frames {num_frames}."
+                f"to at most {stored}, or build the store again with --num-frames {num_frames}."
             )
         self.store = store
         self.tokens = tokens
@@ -53,7 +53,7 @@ class MediaReader:
             [i for i in range(1, self.n_items) if str(self.tokens[i]) not in self.store], dtype=np.int64
         )
 
-    def read(self, item_ids: Tensor) -> ItemMedia:
+    def read(self, item_ids: Tensor) -> Tensor:
         """Frames of distinct items.
 
         Parameters
@@ -62,7 +62,7 @@ class MediaReader:
 
         Returns
         -------
-        ItemMedia with pixels [U, num_frames, size, size, 3]: the middle ``num_frames`` of the stored frames.
+        uint8 [U, num_frames, size, size, 3]: the middle ``num_frames`` of the stored frames.
         """
         shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
         pixels = np.zeros(shape, dtype=np.uint8)
@@ -72,10 +72,29 @@ class MediaReader:
                 pixels[row] = frames[self._first : self._first + self.num_frames]
             elif self.missing == "error":
                 raise _missing_error(self.store.path, [str(self.tokens[item])])
-        return ItemMedia(item_ids, torch.from_numpy(pixels))
+        return torch.from_numpy(pixels)
+
+
+class ItemReader:
+    """Reads all that a model looks at; may be sent to worker processes.
+
+    Parameters
+    ----------
+    n_items : number of items, padding (id 0) included.
+    readers : by modality, an object whose ``read(item_ids [U])`` gives the content of distinct items,
+        [U, ...]. Empty for a model that looks at ids alone.
+    """
+
+    def __init__(self, n_items: int, readers: dict[str, VideoReader]):
+        self.n_items = n_items
+        self.readers = readers
+
+    def read(self, item_ids: Tensor) -> ItemMedia:
+        """The content of distinct items, [U] int64 without padding."""
+        return ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})
 
     def all_items(self, batch_size: int, workers: int) -> DataLoader:
-        """A loader of the media of every item once, in batches of :class:`ItemMedia`."""
+        """A loader of every item once, in batches of :class:`ItemMedia`."""
         return DataLoader(
             range(1, self.n_items),
             batch_size=batch_size,
@@ -88,23 +107,30 @@ class MediaReader:
         return self.read(torch.tensor(item_ids, dtype=torch.int64))
 
 
-def media_reader(config, dataset) -> MediaReader:
+def item_reader(config, dataset) -> ItemReader:
     """The reader of a content model's dataset, after a look at what is missing.
 
     Raises
     ------
     MicroLensError
-        The store is not there or too small; or items lack media and ``missing_media`` is ``error``.
+        A store is not there or too small; or items lack media and ``missing_media`` is ``error``.
     """
-    folder = Path(config["data_path"])
-    store = MediaStore(folder / "video.lmdb")
+    readers = {name: _READERS[name](config, dataset) for name in modalities(config) if name in _READERS}
+    return ItemReader(dataset.item_num, readers)
+
+
+def _video_reader(config, dataset) -> VideoReader:
+    store = MediaStore(Path(config["data_path"]) / "video.lmdb")
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field])
-    reader = MediaReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])
+    reader = VideoReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])
     _report_missing(reader, dataset)
     return reader
 
 
-def _report_missing(reader: MediaReader, dataset) -> None:
+_READERS = {"video": _video_reader}
+
+
+def _report_missing(reader: VideoReader, dataset) -> None:
     absent = reader.absent()
     if len(absent) == 0:
         return

@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from recbole_microlens.encoders.registry import EncoderSpec
+from recbole_microlens.encoders.walk import Features, StageWalk, Walk
 
-Features = Tensor | list[Tensor]
+if TYPE_CHECKING:
+    from recbole_microlens.encoders.spec import EncoderSpec
+
+TrunkOutput = tuple[Tensor, ...]
 
 
 class Trunk(nn.Module):
-    """The frozen part: normalised pixels through the lower stages.
+    """The frozen part: an item's content through the lower stages.
 
-    ``forward``: uint8 pixels [N, T, S, S, 3] -> what the next stage takes (a tensor, or a list of pathways).
+    ``forward``: content as the encoder takes it -> what the next stage takes, a tuple of tensors [N, ...].
     """
 
     def __init__(self, encoder: Encoder, n_top: int):
         super().__init__()
-        self.prepare = encoder.prepare
-        self.stages = nn.ModuleList(encoder.stages()[: encoder.n_stages - n_top])
+        self.prepare, self.walk, self.cut = encoder.prepare, encoder.walk, encoder.n_stages - n_top
+        self.stages = nn.ModuleList(encoder.stages()[: self.cut])
 
-    def forward(self, pixels: Tensor) -> Features:
-        return _through(self.stages, self.prepare(pixels))
+    def forward(self, content: Tensor) -> TrunkOutput:
+        features = self.walk(self.prepare(content), 0, self.cut)
+        return tuple(features) if isinstance(features, list) else (features,)
 
 
 class Top(nn.Module):
@@ -36,17 +39,20 @@ class Top(nn.Module):
 
     def __init__(self, encoder: Encoder, n_top: int):
         super().__init__()
-        self.stages = nn.ModuleList(encoder.stages()[encoder.n_stages - n_top :])
+        self.pool, self.walk = encoder.spec.pool, encoder.walk
+        self.first, self.last = encoder.n_stages - n_top, encoder.n_stages
+        self.stages = nn.ModuleList(encoder.stages()[self.first :])
 
-    def forward(self, features: Features) -> Tensor:
-        return _pool(_through(self.stages, features))
+    def forward(self, trunk_output: TrunkOutput) -> Tensor:
+        features = trunk_output[0] if len(trunk_output) == 1 else list(trunk_output)
+        return self.pool(self.walk(features, self.first, self.last))
 
 
 class Encoder(nn.Module):
-    """A network of the registry; ``forward``: uint8 pixels [N, T, S, S, 3] -> features [N, feature_dim].
+    """A network of the registry, from an item's content to features.
 
     The lower stages are frozen when ``trainable_stages`` is less than all: they have no gradients and stay in
-    eval mode, so their output for a clip is a constant.
+    eval mode, so their output for an item is a constant.
 
     Parameters
     ----------
@@ -59,10 +65,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.network = network
-        self.n_stages = len(spec.stages)
+        self.walk: Walk = spec.walk(spec, network)
+        self.n_stages = len(self.walk.stages)
         self.trainable_stages = self.n_stages if trainable_stages is None else trainable_stages
-        self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
-        self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
+        if spec.mean:
+            self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
+            self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
         for stage in self._frozen():
             stage.requires_grad_(False)
 
@@ -70,33 +78,45 @@ class Encoder(nn.Module):
     def feature_dim(self) -> int:
         return self.spec.feature_dim
 
-    def stages(self) -> list[nn.Module]:
-        """The network's stages in the order of the forward pass; they share its parameters."""
-        return [
-            nn.Sequential(*(self.network.get_submodule(name) for name in names)) for names in self.spec.stages
-        ]
+    def stages(self) -> list[nn.ModuleList]:
+        """The modules of each stage, in the order of the forward pass."""
+        return [nn.ModuleList(modules) for modules in self.walk.stages]
 
     def trunk(self, n_top: int) -> Trunk:
-        """All but the last ``n_top`` stages, from pixels on. ``top(n)(trunk(n)(x))`` is the whole network."""
+        """All but the last ``n_top`` stages, from the content on. ``top(n)(trunk(n)(x))`` is the whole
+        network.
+        """
         return Trunk(self, n_top)
 
     def top(self, n_top: int) -> Top:
         """The last ``n_top`` stages and the pooling."""
         return Top(self, n_top)
 
-    def prepare(self, pixels: Tensor) -> Features:
-        """uint8 pixels [N, T, S, S, 3] -> the normalised input of the network.
+    def prepare(self, content: Tensor) -> Features:
+        """An item's content -> the network's input.
 
-        The clips [N, 3, T, S, S] are a view in channels-last order, which is also what convolutions are
-        fastest in.
+        Pixels, uint8 [N, T, S, S, 3] or [N, S, S, 3], are normalised; the clips [N, 3, T, S, S] are a view in
+        channels-last order, which is also what convolutions are fastest in. Tokens, int32 [N, 2, L], stay as
+        they are.
         """
-        clips = (pixels.float() * self.scale + self.shift).permute(0, 4, 1, 2, 3)
-        return self.spec.pathways(clips) if self.spec.pathways else clips
+        if self.spec.modality == "text":
+            return content
+        channel_first = (0, 4, 1, 2, 3) if content.dim() == 5 else (0, 3, 1, 2)
+        pixels = (content.float() * self.scale + self.shift).permute(channel_first)
+        return self.spec.pathways(pixels) if self.spec.pathways else pixels
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable_stages == self.n_stages):
-            features = self.trunk(self.trainable_stages)(pixels)
-        return self.top(self.trainable_stages)(features)
+    def forward(self, content: Tensor | TrunkOutput) -> Tensor:
+        """Features [N, feature_dim] of N items.
+
+        Parameters
+        ----------
+        content : ``video``: uint8 [N, T, S, S, 3]; ``image``: uint8 [N, S, S, 3]; ``text``: int32 [N, 2, L],
+            token ids and attention mask. Or, as a tuple, what :meth:`trunk` gave for them.
+        """
+        if not isinstance(content, tuple):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable_stages == self.n_stages):
+                content = self.trunk(self.trainable_stages)(content)
+        return self.top(self.trainable_stages)(content)
 
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)
@@ -104,18 +124,16 @@ class Encoder(nn.Module):
             stage.eval()
         return self
 
-    def _frozen(self) -> list[nn.Module]:
+    def _frozen(self) -> list[nn.ModuleList]:
         return self.stages()[: self.n_stages - self.trainable_stages]
 
 
-def _through(stages: nn.ModuleList, features: Features) -> Features:
-    for stage in stages:
-        # pytorchvideo's pathways overwrite the list they are given.
-        features = stage(list(features) if isinstance(features, list) else features)
-    return features
+def stage_walk(spec: EncoderSpec, network: nn.Module) -> Walk:
+    """The walk through a network whose modules, named in ``spec.stages``, are called one after another."""
+    return StageWalk([[network.get_submodule(name) for name in names] for names in spec.stages])
 
 
-def _pool(features: Features) -> Tensor:
+def mean_of_maps(features: Features) -> Tensor:
     """Mean over time and space of every pathway, side by side: [N, feature_dim]."""
     pathways = features if isinstance(features, list) else [features]
     return torch.cat([maps.flatten(2).mean(2) if maps.dim() > 2 else maps for maps in pathways], dim=1)

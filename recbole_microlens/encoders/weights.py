@@ -35,8 +35,8 @@ def load_weights(
 
     Parameters
     ----------
-    published : what ``source == "kinetics"`` stands for.
-    source : ``kinetics``, ``none``, or the path of a file that ``torch.load(weights_only=True)`` reads.
+    published : what ``source == "pretrained"`` (or ``kinetics``) stands for.
+    source : ``pretrained``, ``none``, or the path of a file that ``torch.load(weights_only=True)`` reads.
     ignore : prefixes of keys to leave out: those of a classification layer that the network does not have.
 
     Raises
@@ -46,8 +46,9 @@ def load_weights(
     """
     if source is None or str(source).lower() == "none":
         return
-    state = _download(published) if source == "kinetics" else _read(Path(source))
-    origin = published.url if source == "kinetics" else str(source)
+    is_published = source in ("pretrained", "kinetics")
+    state = _download(published) if is_published else _read(Path(source))
+    origin = published.url if is_published else str(source)
     state = {key: value for key, value in state.items() if not key.startswith(ignore)}
     _check(state, network.state_dict(), origin)
     network.load_state_dict(state)
@@ -76,7 +77,7 @@ def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise MicroLensError(
-            f"encoder_weights: there is no file {path}. Set `encoder_weights` to kinetics, none, or a "
+            f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
             "checkpoint's path."
         )
     try:

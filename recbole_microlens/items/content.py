@@ -10,45 +10,51 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.media_batch import ItemMedia
 
 
 class ContentItemEmbedding(nn.Module):
-    """Embeds items from their media through an encoder and a projection (linear and GELU, as in the published
-    code).
+    """Embeds items through a tower for each modality, and a fusion where there are several.
 
-    While training, :meth:`using` brings the media of a batch: each distinct item is encoded once, and
+    While training, :meth:`using` brings the content of a batch: each distinct item is encoded once, and
     :meth:`forward` gathers. For evaluation, :meth:`fill_table` encodes every item once; the table is dropped
     when the layer goes back to training.
 
     Parameters
     ----------
-    encoder : uint8 pixels [U, T, S, S, 3] -> features [U, encoder.feature_dim].
+    towers : by modality, :class:`ItemMedia` of U items -> [U, d].
     n_items : number of items, padding (id 0) included.
     embedding_dim : d.
-    projection_layers : hidden layers of size d between the features and the embedding.
+    fusion : one [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
     """
 
-    def __init__(self, encoder: Encoder, n_items: int, embedding_dim: int, projection_layers: int = 0):
+    def __init__(
+        self, towers: nn.ModuleDict, n_items: int, embedding_dim: int, fusion: nn.Module | None = None
+    ):
         super().__init__()
-        self.encoder = encoder
+        self.towers = towers
         self.n_items = n_items
         self.embedding_dim = embedding_dim
-        widths = [encoder.feature_dim] + [embedding_dim] * (projection_layers + 1)
-        self.projection = nn.Sequential(*(_dense(*pair) for pair in zip(widths, widths[1:], strict=False)))
+        self.fusion = fusion
         self._rows: Tensor | None = None
         self._row_of: Tensor | None = None
         self._table: Tensor | None = None
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels [U, T, S, S, 3] -> embeddings [U, d]."""
-        return self.projection(self.encoder(pixels))
+    def encoders(self) -> nn.ModuleDict:
+        """The encoders of the towers that have one, by modality."""
+        return nn.ModuleDict(
+            {name: tower.encoder for name, tower in self.towers.items() if hasattr(tower, "encoder")}
+        )
+
+    def encode(self, media: ItemMedia) -> Tensor:
+        """The content of U items -> embeddings [U, d]."""
+        embeddings = [tower(media) for tower in self.towers.values()]
+        return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 
     @contextmanager
     def using(self, media: ItemMedia) -> Iterator[None]:
         """Encode the distinct items of a batch; inside the block :meth:`forward` knows these items."""
-        embeddings = self.encode(media.pixels)  # [U, d]
+        embeddings = self.encode(media)  # [U, d]
         self._rows = torch.cat([embeddings.new_zeros(1, self.embedding_dim), embeddings])
         self._row_of = media.item_ids.new_full((self.n_items,), -1)
         self._row_of[media.item_ids] = torch.arange(1, len(media.item_ids) + 1, device=media.item_ids.device)
@@ -64,9 +70,9 @@ class ContentItemEmbedding(nn.Module):
         Raises
         ------
         RuntimeError
-            Neither a batch's media nor a table is there.
+            Neither a batch's content nor a table is there.
         IndexError
-            An id has no media in the batch.
+            An id has no content in the batch.
         """
         if self._rows is not None:
             return nn.functional.embedding(self._row_of[item_ids], self._rows)
@@ -85,22 +91,15 @@ class ContentItemEmbedding(nn.Module):
 
         Parameters
         ----------
-        batches : the media of all items 1 .. n_items - 1, in any order, on the layer's device.
+        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device.
         """
         device = next(self.parameters()).device
         table = torch.zeros(self.n_items, self.embedding_dim, device=device)
         for media in batches:
-            table[media.item_ids] = self.encode(media.pixels).float()
+            table[media.item_ids] = self.encode(media).float()
         self._table = table
 
     def train(self, mode: bool = True) -> "ContentItemEmbedding":
         if mode:
             self._table = None
         return super().train(mode)
-
-
-def _dense(width_in: int, width_out: int) -> nn.Sequential:
-    linear = nn.Linear(width_in, width_out)
-    nn.init.xavier_normal_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, nn.GELU())

@@ -1,4 +1,4 @@
-"""The media of some items, as it travels from the loader's workers to the encoder."""
+"""The content of some items, as it travels from the loader's workers to the towers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Content = Tensor | tuple[Tensor, ...]
+
 
 @dataclass(frozen=True)
 class ItemMedia:
-    """Distinct items and their pixels.
+    """Distinct items and what their towers look at.
 
     Attributes
     ----------
     item_ids : [U] int64, distinct, without padding.
-    pixels : [U, T, S, S, 3] uint8.
+    content : by modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
+        [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask. A tuple of tensors
+        [U, ...] is the output of the encoder's trunk, from a cache. A modality that its tower looks up by id
+        is left out.
     """
 
     item_ids: Tensor
-    pixels: Tensor
+    content: dict[str, Content]
 
     def to(self, device: torch.device | str) -> ItemMedia:
         """Copy to a device; asynchronous from pinned memory."""
-        return ItemMedia(
-            self.item_ids.to(device, non_blocking=True), self.pixels.to(device, non_blocking=True)
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> ItemMedia:
         """Called by a ``DataLoader`` that pins its batches."""
-        return ItemMedia(self.item_ids.pin_memory(), self.pixels.pin_memory())
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move) -> ItemMedia:
+        content = {
+            name: tuple(map(move, part)) if isinstance(part, tuple) else move(part)
+            for name, part in self.content.items()
+        }
+        return ItemMedia(move(self.item_ids), content)

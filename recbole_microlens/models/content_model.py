@@ -7,10 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from recbole_microlens.encoders.finetune import trainable_stages
-from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.towers import create_towers
 from recbole_microlens.losses import in_batch_softmax, log_popularity
 
 
@@ -30,9 +29,8 @@ class ContentModel:
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self._at_every_position = False
-        self.item_embedding = ContentItemEmbedding(
-            _encoder(config), self.n_items, self.item_embedding.embedding_dim, config["projection_layers"]
-        )
+        towers = create_towers(config, self.item_embedding)
+        self.item_embedding = ContentItemEmbedding(towers, self.n_items, self.item_embedding.embedding_dim)
         self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ class ContentModel:
 
     def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """Trainable parameters of the ``encoder``, and all ``others`` (projection and backbone)."""
-        encoder = list(self.item_embedding.encoder.parameters())
+        encoder = list(self.item_embedding.encoders().parameters())
         in_encoder = {id(parameter) for parameter in encoder}
         others = [parameter for parameter in self.parameters() if id(parameter) not in in_encoder]
         groups = {"encoder": encoder, "others": others}
@@ -77,21 +75,13 @@ class ContentModel:
             self._at_every_position = False
 
     def __str__(self) -> str:
-        encoder = self.item_embedding.encoder
-        lines = [
-            f"{type(self).__name__}: {encoder.spec.name}, top {encoder.trainable_stages} of "
-            f"{encoder.n_stages} stages train"
-        ]
+        lines = [f"{type(self).__name__}: {', '.join(self.item_embedding.towers)}"]
+        for modality, encoder in self.item_embedding.encoders().items():
+            lines.append(
+                f"  {modality}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} "
+                "stages train"
+            )
         for name, group in self.parameter_groups().items():
             lines.append(f"  trainable in {name}: {sum(parameter.numel() for parameter in group):,}")
         lines.append(f"  parameters: {sum(parameter.numel() for parameter in self.parameters()):,}")
         return "\n".join(lines)
-
-
-def _encoder(config):
-    stages = trainable_stages(
-        config["finetune"], config["finetune_stages"], len(encoder_spec(config["encoder"]).stages)
-    )
-    return create_encoder(
-        config["encoder"], config["num_frames"], config["frame_size"], config["encoder_weights"], stages
-    )

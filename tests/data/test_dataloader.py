@@ -27,24 +27,24 @@ def test_batch_carries_the_media_of_each_distinct_item_once(content_settings, wo
     for batch in train:
         in_batch = torch.cat([batch["item_id_list"].flatten(), batch["item_id"]]).unique()
         assert batch.media.item_ids.tolist() == [i for i in in_batch.tolist() if i != 0]
-        assert batch.media.pixels.shape == (len(batch.media.item_ids), 2, 32, 32, 3)
-        assert batch.media.pixels.dtype == torch.uint8
-        for item, pixels in zip(batch.media.item_ids, batch.media.pixels, strict=True):
-            stored = train.reader.store.read(str(train.reader.tokens[item]))
+        assert batch.media.content["video"].shape == (len(batch.media.item_ids), 2, 32, 32, 3)
+        assert batch.media.content["video"].dtype == torch.uint8
+        for item, pixels in zip(batch.media.item_ids, batch.media.content["video"], strict=True):
+            stored = train.reader.readers["video"].store.read(str(train.reader.readers["video"].tokens[item]))
             np.testing.assert_array_equal(pixels.numpy(), stored)
 
 
 def test_moving_a_batch_moves_its_media_too(content_settings):
     _, (train, _, _) = loaders(content_settings)
     batch = next(iter(train)).to("meta")
-    assert {batch["item_id"].device.type, batch.media.pixels.device.type} == {"meta"}
+    assert {batch["item_id"].device.type, batch.media.content["video"].device.type} == {"meta"}
 
 
 def test_fewer_frames_are_the_middle_ones_and_more_are_an_error(content_settings):
     _, (train, _, _) = loaders(content_settings, num_frames=1)
     media = train.reader.read(torch.tensor([3]))
-    stored = train.reader.store.read(str(train.reader.tokens[3]))
-    np.testing.assert_array_equal(media.pixels[0].numpy(), stored[:1])
+    stored = train.reader.readers["video"].store.read(str(train.reader.readers["video"].tokens[3]))
+    np.testing.assert_array_equal(media.content["video"][0].numpy(), stored[:1])
     with pytest.raises(MicroLensError, match="num_frames: 3 are wanted, .*video.lmdb holds 2"):
         loaders(content_settings, num_frames=3)
 

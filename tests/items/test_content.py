@@ -6,6 +6,7 @@ from torch import nn
 
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.towers import EncoderTower
 
 
 class MeanColour(nn.Module):
@@ -27,20 +28,25 @@ def media_of(ids, seed=0):
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (9, 2, 4, 4, 3), dtype=torch.uint8, generator=generator)
     ids = torch.tensor(ids)
-    return ItemMedia(ids, pixels[ids])
+    return ItemMedia(ids, {"video": pixels[ids]})
 
 
 @pytest.fixture
 def layer():
     torch.manual_seed(0)
-    return ContentItemEmbedding(MeanColour(), n_items=9, embedding_dim=5)
+    towers = nn.ModuleDict({"video": EncoderTower("video", MeanColour(), embedding_dim=5)})
+    return ContentItemEmbedding(towers, n_items=9, embedding_dim=5)
+
+
+def encoder_of(layer):
+    return layer.towers["video"].encoder
 
 
 def test_ids_of_any_shape_are_gathered_and_padding_is_zero(layer):
     media = media_of([2, 4, 7])
     with layer.using(media):
         embedded = layer(torch.tensor([[[4, 0], [7, 2]]]))
-    expected = layer.encode(media.pixels)
+    expected = layer.encode(media)
     assert embedded.shape == (1, 2, 2, 5)
     torch.testing.assert_close(embedded[0, 0, 0], expected[1])
     torch.testing.assert_close(embedded[0, 1], expected[[2, 0]])
@@ -51,7 +57,7 @@ def test_a_batch_encodes_each_item_once_and_no_padding(layer):
     with layer.using(media_of([2, 4, 7])):
         layer(torch.tensor([2, 2, 0, 4, 7, 7]))
         layer(torch.tensor([[7, 0]]))
-    assert layer.encoder.encoded == 3
+    assert encoder_of(layer).encoded == 3
 
 
 def test_an_item_without_media_is_not_silently_another(layer):
@@ -62,7 +68,7 @@ def test_an_item_without_media_is_not_silently_another(layer):
 def test_table_is_what_forward_gives_and_is_dropped_when_training_goes_on(layer):
     layer.eval()
     layer.fill_table([media_of([1, 2, 3, 4]), media_of([5, 6, 7, 8])])
-    assert layer.encoder.encoded == 8
+    assert encoder_of(layer).encoded == 8
     assert layer.weight.shape == (9, 5)
     assert (layer.weight[0] == 0).all()
     torch.testing.assert_close(layer(torch.tensor([[3, 0]])), layer.weight[[3, 0]].unsqueeze(0))
@@ -76,14 +82,14 @@ def test_table_is_what_forward_gives_and_is_dropped_when_training_goes_on(layer)
 def test_gradients_of_repeats_add_up(layer):
     with layer.using(media_of([2, 4])):
         layer(torch.tensor([2, 2, 2])).sum().backward()
-    thrice = layer.encoder.weight.grad.clone()
+    thrice = encoder_of(layer).weight.grad.clone()
     layer.zero_grad()
     with layer.using(media_of([2, 4])):
         layer(torch.tensor([2])).sum().backward()
-    torch.testing.assert_close(thrice, 3 * layer.encoder.weight.grad)
+    torch.testing.assert_close(thrice, 3 * encoder_of(layer).weight.grad)
 
 
 def test_projection_layers_add_hidden_layers_of_the_item_dimension():
-    layer = ContentItemEmbedding(MeanColour(), n_items=9, embedding_dim=5, projection_layers=2)
-    shapes = [tuple(m.weight.shape) for m in layer.projection.modules() if isinstance(m, nn.Linear)]
+    tower = EncoderTower("video", MeanColour(), embedding_dim=5, projection_layers=2)
+    shapes = [tuple(m.weight.shape) for m in tower.projection.modules() if isinstance(m, nn.Linear)]
     assert shapes == [(5, 3), (5, 5), (5, 5)]

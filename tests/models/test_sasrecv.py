@@ -35,7 +35,7 @@ def test_loss_is_in_batch_softmax_over_the_states_of_every_position(trained_on):
     model, train = trained_on(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
     model.train()
     batch = next(iter(train))
-    model.item_embedding.encoder.eval()  # the same embeddings twice
+    model.item_embedding.encoders().eval()  # the same embeddings twice
     loss = model.calculate_loss(batch)
 
     sequences = [
@@ -87,7 +87,7 @@ def test_training_steps_lower_the_loss_of_a_batch(trained_on):
 def test_parameter_groups_part_the_encoder_from_everything_else(trained_on):
     model, _ = trained_on(finetune="top")
     groups = model.parameter_groups()
-    encoder = {id(p) for p in model.item_embedding.encoder.parameters()}
+    encoder = {id(p) for p in model.item_embedding.encoders().parameters()}
     assert {id(p) for p in groups["encoder"]} < encoder
     assert not {id(p) for p in groups["others"]} & encoder
     trainable = sum(p.requires_grad for p in model.parameters())

@@ -1,0 +1,92 @@
+"""What a model looks at, and the settings of each modality, read from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recbole_microlens.encoders.registry import encoder_spec
+from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.errors import MicroLensError
+
+ENCODED = ("text", "image", "video")
+MODALITIES = ("id", *ENCODED)
+
+
+@dataclass(frozen=True)
+class ModalitySettings:
+    """The settings of one modality that an encoder looks at.
+
+    Attributes
+    ----------
+    name : ``text``, ``image`` or ``video``.
+    encoder : the encoder's row in the registry.
+    weights : ``pretrained``, a path, a hub id, or ``none``.
+    finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
+    output : ``pooled`` or ``head``.
+    """
+
+    name: str
+    encoder: EncoderSpec
+    weights: str
+    finetune: str
+    finetune_stages: int | str
+    output: str
+
+
+def modalities(config) -> tuple[str, ...]:
+    """The modalities of a content model in the order of :data:`MODALITIES`; empty for a stock model."""
+    named = config["item_modality"] or ()
+    named = (named,) if isinstance(named, str) else named
+    return tuple(name for name in MODALITIES if name in named)
+
+
+def modality_settings(config, name: str) -> ModalitySettings:
+    """Settings of a modality: its own where a key is a dict by modality, else those of all.
+
+    Raises
+    ------
+    MicroLensError
+        The encoder is unknown or looks at something else, or a dict has no entry for this modality.
+    """
+    spec = encoder_spec(_encoder_name(config, name))
+    if spec.modality != name:
+        raise MicroLensError(
+            f"encoder: {spec.name} looks at {spec.modality}, {config['model']} wants one for {name}. Run "
+            f"`recbole-microlens encoders` for the list, or choose a model with another suffix."
+        )
+    return ModalitySettings(
+        name,
+        spec,
+        weights=of_modality(config, "encoder_weights", name),
+        finetune=of_modality(config, "finetune", name),
+        finetune_stages=of_modality(config, "finetune_stages", name),
+        output=of_modality(config, "encoder_output", name),
+    )
+
+
+def of_modality(config, key: str, name: str):
+    """A setting of one modality: ``{'video': ..., 'text': ...}``, or one value for all.
+
+    Raises
+    ------
+    MicroLensError
+        The setting is a dict without an entry for this modality.
+    """
+    value = config[key]
+    if not isinstance(value, dict):
+        return value
+    if name not in value:
+        raise MicroLensError(f"{key}: {value} has no entry for {name}. Add one, or give one value for all.")
+    return value[name]
+
+
+def _encoder_name(config, name: str) -> str:
+    encoded = [modality for modality in modalities(config) if modality in ENCODED]
+    if config["encoder"] is None:
+        return config[f"{name}_encoder"]
+    if len(encoded) > 1:
+        raise MicroLensError(
+            f"encoder: {config['encoder']} is given, {config['model']} has encoders for "
+            f"{', '.join(encoded)}. Set {', '.join(f'`{each}_encoder`' for each in encoded)} instead."
+        )
+    return config["encoder"]
