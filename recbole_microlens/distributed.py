@@ -1,0 +1,244 @@
+"""Several processes train one model: who takes part, and how what they have comes together.
+
+Each process ("rank") takes its share of every batch, of the items to encode, and of the users to rank. A
+process that is alone has rank 0 of 1, and every function here then leaves things as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from recbole_microlens.errors import MicroLensError
+
+T = TypeVar("T", bound=Sequence)
+
+_BUCKET_VALUES = 8 * 2**20
+
+
+def rank() -> int:
+    """Number of this process, 0 to :func:`world_size` - 1."""
+    return dist.get_rank() if _is_on() else 0
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if _is_on() else 1
+
+
+def is_first() -> bool:
+    """Whether this process writes the files and the log."""
+    return rank() == 0
+
+
+def is_launched() -> bool:
+    """Whether ``torchrun``, or :func:`launch`, started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine; its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def join(device: torch.device) -> None:
+    """Meet the other processes: over nccl on GPUs, over gloo on CPUs.
+
+    Raises
+    ------
+    MicroLensError
+        The others cannot be reached.
+    """
+    if not is_launched() or _is_on():
+        return
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise MicroLensError(
+            f"The processes of this run cannot meet ({error}). Start them with torchrun or `nproc`, and "
+            "check MASTER_ADDR and MASTER_PORT."
+        ) from error
+
+
+def leave() -> None:
+    """Part from the others."""
+    if _is_on():
+        dist.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if _is_on():
+        dist.barrier()
+
+
+def my_share(values: T) -> T:
+    """Every ``world_size``-th value, from this process's rank on."""
+    return values[rank() :: world_size()]
+
+
+def from_first(value: Any) -> Any:
+    """The first process's plain value, in all of them."""
+    if not _is_on():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def from_all(value: Any) -> list:
+    """Every process's plain value, in the order of ranks."""
+    if not _is_on():
+        return [value]
+    values: list = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def total(value: float, device: torch.device) -> float:
+    """Sum of a number over all processes."""
+    if not _is_on():
+        return value
+    number = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(number)
+    return number.item()
+
+
+def rows_of_all(rows: Tensor) -> Tensor:
+    """The rows [n, ...] of every process, one below the other in the order of ranks; n may differ.
+
+    Without gradients; see :func:`gather_with_gradient`.
+    """
+    if not _is_on():
+        return rows
+    counts = from_all(len(rows))
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded.contiguous())
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """The rows [n, ...] of every process, n the same in all; [world_size * n, ...].
+
+    The gradient of a process's own rows is the sum of what all processes have for them.
+    """
+    return _Gather.apply(rows) if _is_on() else rows
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(context, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]
+
+
+def same_in_all(module: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if not _is_on():
+        return
+    for tensor in module.state_dict().values():
+        dist.broadcast(tensor, src=0)
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Add up the gradients of all processes, in place.
+
+    A parameter that has a gradient in some processes only counts as zero in the others; without any it stays
+    without, so that the optimiser leaves it alone as it would in one process.
+    """
+    if not _is_on():
+        return
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    has_gradient = torch.tensor([p.grad is not None for p in trainable], device=trainable[0].device).int()
+    dist.all_reduce(has_gradient)
+    for bucket in _buckets([p for p, n in zip(trainable, has_gradient.tolist(), strict=True) if n]):
+        flat = torch.cat([_gradient(parameter).flatten() for parameter in bucket])
+        dist.all_reduce(flat)
+        start = 0
+        for parameter in bucket:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+
+
+def _buckets(parameters: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    """Neighbours of one type together, up to a size that keeps the copies small."""
+    bucket: list[nn.Parameter] = []
+    values = 0
+    for parameter in parameters:
+        if bucket and (values + parameter.numel() > _BUCKET_VALUES or parameter.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, values = [], 0
+        bucket.append(parameter)
+        values += parameter.numel()
+    if bucket:
+        yield bucket
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def launch(arguments: list[str], processes: int) -> int:
+    """Run ``python -m recbole_microlens run`` with these arguments as several processes of this machine.
+
+    Returns
+    -------
+    The exit code: 0, or that of the process that failed first; the others are then ended.
+    """
+    command = [sys.executable, "-m", "recbole_microlens", "run", *arguments]
+    common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    if "OMP_NUM_THREADS" not in os.environ:
+        common["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    running = []
+    try:
+        for number in range(processes):
+            own = {"RANK": str(number), "LOCAL_RANK": str(number)}
+            running.append(subprocess.Popen(command, env={**os.environ, **common, **own}))
+        return _first_failure(running)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
+def _first_failure(running: list[subprocess.Popen]) -> int:
+    while True:
+        codes = [process.poll() for process in running]
+        failed = [code for code in codes if code]
+        if failed:
+            return failed[0]
+        if all(code == 0 for code in codes):
+            return 0
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _is_on() -> bool:
+    return dist.is_available() and dist.is_initialized()
