@@ -52,8 +52,8 @@ def in_batch_softmax(
 
     Returns
     -------
-    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is (real targets) x (real
-    slots).
+    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is twice (real targets) x (real
+    slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient.
     """
     is_slot = item_ids != 0  # [B, L + 1]
     slot_ids = item_ids[is_slot]  # [S]
@@ -61,14 +61,14 @@ def in_batch_softmax(
     if row_user.numel() == 0:
         return (user_states.sum() + item_embeddings.sum()) * 0.0
 
-    logits = user_states[target_mask] @ item_embeddings[is_slot].T  # [R, S]
-    logits = logits.float() - _finite_correction(log_popularity, slot_ids)
-
     slot_number = is_slot.flatten().cumsum(0).view_as(item_ids) - 1  # column of each real slot
     target_column = slot_number[row_user, row_position + 1]  # [R]
-    left_out = _own_items(item_ids, is_slot, slot_ids)[row_user]  # [R, S]
-    left_out[torch.arange(len(target_column), device=left_out.device), target_column] = False
-    return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), target_column)
+    logits = (user_states[target_mask] @ item_embeddings[is_slot].T).float()  # [R, S]
+    # In place and unseen by autograd: a constant has no gradient, and a softmax of zero passes none on.
+    with torch.no_grad():
+        logits -= _finite_correction(log_popularity, slot_ids)
+        _leave_out_own_items(logits, target_mask, target_column, *_columns_of_own_items(is_slot, slot_ids))
+    return F.cross_entropy(logits, target_column)
 
 
 def _finite_correction(log_popularity: Tensor, slot_ids: Tensor) -> Tensor:
@@ -79,10 +79,27 @@ def _finite_correction(log_popularity: Tensor, slot_ids: Tensor) -> Tensor:
     return torch.where(unseen, smallest, correction)
 
 
-def _own_items(item_ids: Tensor, is_slot: Tensor, slot_ids: Tensor) -> Tensor:
-    """[B, S] bool: is the item of slot s anywhere in the sequence of user b?"""
-    distinct, inverse = slot_ids.unique(return_inverse=True)
-    owns = item_ids.new_zeros((len(item_ids), len(distinct)), dtype=torch.bool)
-    owner = is_slot.nonzero()[:, 0]
-    owns[owner, inverse] = True
-    return owns[:, inverse]
+def _columns_of_own_items(is_slot: Tensor, slot_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs (user b, column s), flat: the item of slot s is in the sequence of user b."""
+    distinct, inverse, counts = slot_ids.unique(return_inverse=True, return_counts=True)
+    by_item = inverse.argsort(stable=True)
+    start = counts.cumsum(0) - counts
+    owned = (is_slot.nonzero()[:, 0] * len(distinct) + inverse).unique()
+    user, item = owned // len(distinct), owned % len(distinct)
+    times = counts[item]
+    before = times.cumsum(0) - times
+    within = torch.arange(int(times.sum()), device=times.device) - before.repeat_interleave(times)
+    return user.repeat_interleave(times), by_item[start[item].repeat_interleave(times) + within]
+
+
+def _leave_out_own_items(
+    logits: Tensor, target_mask: Tensor, target_column: Tensor, user: Tensor, column: Tensor
+) -> None:
+    """Write -inf into every row of a user at his own items' columns, but for the row's own target."""
+    rows = torch.arange(len(logits), device=logits.device)
+    of_targets = logits[rows, target_column]
+    row_number = target_mask.flatten().cumsum(0).view_as(target_mask) - 1
+    for position in range(target_mask.size(1)):
+        has_row = target_mask[user, position]
+        logits[row_number[user[has_row], position], column[has_row]] = -torch.inf
+    logits[rows, target_column] = of_targets

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from recbole_microlens.losses import in_batch_softmax, log_popularity
 
@@ -77,3 +79,60 @@ def test_batch_without_a_target_gives_zero_and_zero_gradients():
     loss.backward()
     assert loss.item() == 0
     assert states.grad.abs().sum() == 0
+
+
+class LargestTensors(TorchDispatchMode):
+    """Records the tensors of at least ``size`` elements that operators make, views left out."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.made = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        known = {a.untyped_storage().data_ptr() for a in tree_leaves((args, kwargs)) if torch.is_tensor(a)}
+        out = operator(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            is_new = torch.is_tensor(tensor) and tensor.untyped_storage().data_ptr() not in known
+            if is_new and tensor.numel() >= self.size:
+                self.made.append((str(operator), tensor.dtype))
+        return out
+
+
+def test_only_the_logits_and_what_cross_entropy_needs_are_as_large_as_targets_times_slots():
+    torch.manual_seed(0)
+    users, length = 64, 6
+    ids = torch.randint(1, 500, (users, length + 1))
+    ids[::3, 4:] = 0
+    states, embeddings = torch.randn(users, length, 4), torch.randn(users, length + 1, 4)
+    target_mask = ids[:, 1:] != 0
+    size = int(target_mask.sum()) * int((ids != 0).sum()) // 8  # a bool tensor per user would be smaller
+    with LargestTensors(size) as forward:
+        loss = in_batch_softmax(
+            states.requires_grad_(), embeddings.requires_grad_(), ids, target_mask, torch.zeros(500)
+        )
+    assert forward.made == [("aten.mm.default", torch.float32), ("aten._log_softmax.default", torch.float32)]
+    with LargestTensors(size) as backward:
+        loss.backward()
+    assert {name.split(".")[1] for name, _ in backward.made} <= {
+        "nll_loss_backward",
+        "_log_softmax_backward_data",
+    }
+    assert len(backward.made) == 2
+
+
+def test_an_item_in_many_sequences_is_left_out_of_its_owners_rows_only():
+    """Against the definition, written out: every column of an own item goes, but the row's own target."""
+    torch.manual_seed(1)
+    ids = torch.tensor([[1, 2, 1, 3], [2, 2, 4, 0], [0, 5, 1, 2]])
+    target_mask = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 1, 1]], dtype=torch.bool)
+    states, embeddings = torch.randn(3, 3, 4), torch.randn(3, 4, 4)
+    log_pop = torch.tensor([0.0, -1.0, -2.0, -1.5, -3.0, -2.5])
+    slots = [(b, t) for b in range(3) for t in range(4) if ids[b, t] != 0]
+    losses = []
+    for b, t in target_mask.nonzero().tolist():
+        kept = [s for s in slots if ids[s] not in ids[b] or s == (b, t + 1)]
+        logits = torch.stack([states[b, t] @ embeddings[s] - log_pop[ids[s]] for s in kept])
+        losses.append(logits.logsumexp(0) - logits[kept.index((b, t + 1))])
+    loss = in_batch_softmax(states, embeddings, ids, target_mask, log_pop)
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
