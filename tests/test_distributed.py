@@ -1,57 +1,10 @@
 """Two processes on one machine: what each contributes comes together exactly."""
 
-import socket
-import traceback
-
-import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 from torch import nn
+from two_processes import in_two
 
 from recbole_microlens import distributed
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _enter(number, function, environment, results):
-    import os
-
-    os.environ.update(environment, RANK=str(number), LOCAL_RANK=str(number))
-    torch.set_num_threads(1)
-    try:
-        distributed.join(torch.device("cpu"))
-        results.put((number, function(), None))
-    except Exception:
-        results.put((number, None, traceback.format_exc()))
-    finally:
-        distributed.leave()
-
-
-@pytest.fixture
-def in_two():
-    """Return a function that runs another in two processes and returns what each gave, by rank."""
-
-    def run(function):
-        context = multiprocessing.get_context("spawn")
-        results = context.SimpleQueue()
-        environment = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-        processes = [
-            context.Process(target=_enter, args=(number, function, environment, results)) for number in (0, 1)
-        ]
-        for process in processes:
-            process.start()
-        gathered = {number: (value, error) for number, value, error in (results.get() for _ in (0, 1))}
-        for process in processes:
-            process.join()
-        for _, error in gathered.values():
-            assert error is None, error
-        return gathered[0][0], gathered[1][0]
-
-    return run
 
 
 def _exchange():
@@ -67,7 +20,7 @@ def _exchange():
     }
 
 
-def test_values_are_shared_out_and_brought_together(in_two):
+def test_values_are_shared_out_and_brought_together():
     first, second = in_two(_exchange)
     assert (first["share"], second["share"]) == ([10, 12], [11])
     assert first["is_first"] and not second["is_first"]
@@ -96,7 +49,7 @@ def _gradients_of_a_loss_over_all_rows():
     return layer.weight.tolist(), layer.weight.grad.tolist(), unused.grad, used_in_second.grad.tolist()
 
 
-def test_gradients_are_those_of_one_process_with_all_rows(in_two):
+def test_gradients_are_those_of_one_process_with_all_rows():
     first, second = in_two(_gradients_of_a_loss_over_all_rows)
     assert first == second
     weight = torch.tensor(first[0], requires_grad=True)

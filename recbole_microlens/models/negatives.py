@@ -1,0 +1,47 @@
+"""In-batch negatives over several processes: the candidates of one big batch, the targets of a part of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_microlens import distributed
+
+
+def with_sequences_of_all(
+    states: Tensor, embeddings: Tensor, item_ids: Tensor, target_mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What :func:`~recbole_microlens.losses.in_batch_softmax` takes, with every process's sequences.
+
+    The targets stay those of this process, so that the processes' losses add up to that of the whole batch.
+    The other sequences' embeddings come with their gradients.
+
+    Parameters
+    ----------
+    states : [b, L, D], of this process, and so are the others.
+    embeddings : [b, L + 1, D]
+    item_ids : [b, L + 1]
+    target_mask : [b, L] bool
+
+    Returns
+    -------
+    The same four for all B sequences, [B, ...]; a sequence of another process has zeros for states and no
+    target.
+    """
+    if distributed.world_size() == 1:
+        return states, embeddings, item_ids, target_mask
+    most = max(distributed.from_all(len(item_ids)))
+    first, total = most * distributed.rank(), most * distributed.world_size()
+    return (
+        _placed(states, first, total),
+        distributed.gather_with_gradient(_placed(embeddings, 0, most)),
+        distributed.rows_of_all(_placed(item_ids, 0, most)),
+        _placed(target_mask, first, total),
+    )
+
+
+def _placed(rows: Tensor, first: int, total: int) -> Tensor:
+    """The rows from number ``first`` on among ``total``, the others zero."""
+    before = rows.new_zeros((first, *rows.shape[1:]))
+    after = rows.new_zeros((total - first - len(rows), *rows.shape[1:]))
+    return torch.cat([before, rows, after])
