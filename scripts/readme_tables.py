@@ -1,0 +1,33 @@
+"""Write the README's tables anew: each block after a comment that names a command is that command's output.
+
+``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it.
+"""
+
+import re
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from recbole_microlens.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+_BLOCK = re.compile(r"(<!-- recbole-microlens (?P<arguments>[^>]+?) -->\n).*?(<!-- end -->)", re.S)
+
+
+def refreshed(text: str) -> str:
+    """The text with every block's table as its command prints it now."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{_output(block['arguments'].split())}\n{block[3]}", text)
+
+
+def _output(arguments: list[str]) -> str:
+    printed = StringIO()
+    with redirect_stdout(printed):
+        code = main(arguments)
+    if code:
+        sys.exit(f"recbole-microlens {' '.join(arguments)} ended with {code}")
+    return printed.getvalue().strip()
+
+
+if __name__ == "__main__":
+    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")
