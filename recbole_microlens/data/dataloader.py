@@ -9,12 +9,13 @@ import torch
 from recbole_microlens import compat
 from recbole_microlens.data.media import MediaReader, media_reader
 from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
+from recbole_microlens.data.sampling import PHASES, create_samplers
 from recbole_microlens.items.media_batch import ItemMedia
 
 compat.fix_recbole()
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.data.utils import create_samplers, get_dataloader  # noqa: E402
+from recbole.data.utils import get_dataloader  # noqa: E402
 from recbole.sampler import KGSampler  # noqa: E402
 from recbole.utils import ModelType  # noqa: E402
 
@@ -64,7 +65,7 @@ def prepare_data(config, dataset):
     datasets = dataset.build()
     samplers = create_samplers(config, dataset, datasets)
     train = _train_loader(config, dataset, datasets[0], samplers[0])
-    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in ("valid", "test"))
+    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
     getLogger().info(
         f"{len(train._dataset)} training samples in batches of {config['train_batch_size']}; "
         f"{len(valid._dataset)} validation and {len(test._dataset)} test targets"
@@ -86,7 +87,7 @@ def _train_loader(config, dataset, train, sampler):
 
 def _eval_loader(config, phase: str, datasets: list, samplers):
     loader_class = get_dataloader(config, phase)
-    number = ("train", "valid", "test").index(phase)
+    number = PHASES.index(phase)
     if loader_class is not FullSortEvalDataLoader:
         return loader_class(config, datasets[number], samplers[number], shuffle=False)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:

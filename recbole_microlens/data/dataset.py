@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat
-from recbole_microlens.data.sequences import UserItems, Windows, leave_one_out, position_in_group, take
+from recbole_microlens.data.sequences import (
+    UserItems,
+    leave_one_out,
+    position_in_group,
+    stable_order,
+    take,
+    windows,
+)
 from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
@@ -42,6 +49,16 @@ class ProtocolDataset(compat.PandasThree):
         parts = {"train": train} | parts | dict(zip(_HELD_OUT[leave_one_mode], held_out, strict=True))
         self._drop_unused_col()
         return [self.copy(take(self.inter_feat, torch.from_numpy(rows))) for rows in parts.values()]
+
+    def sort(self, by, ascending=True):
+        """As RecBole's, faster where it is ascending by plain columns."""
+        fields = [by] if isinstance(by, str) else by
+        plain = all(field in self.inter_feat and self.inter_feat[field].ndim == 1 for field in fields)
+        if ascending is not True or not plain:
+            super().sort(by, ascending)
+            return
+        order = stable_order([self.inter_feat[field].numpy() for field in fields])
+        self.inter_feat = take(self.inter_feat, torch.from_numpy(order))
 
     def _make_order_exact(self, order: np.ndarray) -> None:
         """Replace times by positions where float32, which RecBole sorts by, would lose their order.
@@ -136,11 +153,10 @@ class SequentialProtocolDataset(ProtocolDataset):
         wanted = [list_field for list_field in columns if list_field in samples]
         if not wanted:
             return
-        lengths = samples[self.item_list_length_field]
-        targets = samples[wanted[0]]
-        windows = Windows(targets, lengths, self.max_item_list_len, len(self.user_items.items))
-        for list_field in wanted:
-            samples[list_field] = windows.of(columns[list_field], self._window_shape(list_field, columns))
+        shapes = [self._window_shape(list_field, columns) for list_field in wanted]
+        lengths, targets = samples[self.item_list_length_field], samples[wanted[0]]
+        sequences = windows([columns[list_field] for list_field in wanted], shapes, targets, lengths)
+        samples.update(Interaction(dict(zip(wanted, sequences, strict=True))))
 
     def _window_shape(self, list_field: str, columns: dict[str, Tensor]) -> tuple[int, ...]:
         shape = self.field2seqlen[list_field]

@@ -13,6 +13,8 @@ from recbole_microlens import compat
 compat.fix_recbole()
 from recbole.data.interaction import Interaction  # noqa: E402
 
+_BLOCK = 1 << 14  # windows made at once, so that their row numbers stay in the processor's cache
+
 
 @dataclass(frozen=True)
 class UserItems:
@@ -50,37 +52,36 @@ class UserItems:
         return self.before(users, self.start[users + 1] - self.start[users])
 
 
-class Windows:
-    """Windows over rows that are sorted by user and time: for each sample the rows before its target.
+def windows(
+    columns: list[Tensor], shapes: list[tuple[int, ...]], targets: Tensor, lengths: Tensor
+) -> list[Tensor]:
+    """The values of each column before each target, oldest first, zeros behind.
 
     Parameters
     ----------
-    targets, lengths : [N] int64; the window of sample n is the ``lengths[n]`` rows before row ``targets[n]``.
-    width : of every window; shorter ones are padded behind.
-    total : number of rows.
+    columns : each [interactions, ...], sorted by user and time.
+    shapes : of one window of each column: the width, the same for all, and the shape of a value.
+    targets, lengths : [N] int64; a window is the ``lengths[n]`` rows before row ``targets[n]``.
+
+    Returns
+    -------
+    [N, *shape] for each column, of its type.
     """
-
-    def __init__(self, targets: Tensor, lengths: Tensor, width: int, total: int):
-        place = torch.arange(width)
-        rows = (targets - lengths).unsqueeze(1) + place
-        self.rows = rows.masked_fill_(place >= lengths.unsqueeze(1), total)  # [N, width]
-
-    def of(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The values in each window, zeros behind.
-
-        Parameters
-        ----------
-        values : [total, ...].
-        shape : of one window, its width first; a value is broadcast to the rest.
-
-        Returns
-        -------
-        [N, *shape], of the type of ``values``.
-        """
-        padded = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
-        # All rows are in range; "clip" only spares NumPy the check, which takes longer than the rest.
-        found = torch.from_numpy(padded.numpy().take(self.rows.numpy(), axis=0, mode="clip"))
-        return found.expand(len(found), *shape).contiguous()
+    padded = [torch.cat([column, column.new_zeros(1, *column.shape[1:])]).numpy() for column in columns]
+    width, padding = shapes[0][0], len(padded[0]) - 1
+    found = [np.empty((len(targets), width, *column.shape[1:]), column.dtype) for column in padded]
+    place = np.arange(width)
+    for start in range(0, len(targets), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        length = lengths[block].numpy()[:, None]
+        rows = np.where(place < length, targets[block].numpy()[:, None] - length + place, padding)
+        for column, out in zip(padded, found, strict=True):
+            _take(column, rows, out[block])
+    tensors = map(torch.from_numpy, found)
+    return [
+        tensor.expand(len(targets), *shape).contiguous()
+        for tensor, shape in zip(tensors, shapes, strict=True)
+    ]
 
 
 def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
@@ -100,12 +101,12 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     """
     if len(groups) == 0:
         return [np.empty(0, dtype=np.int64)] * (held_out + 1)
-    by_group = np.argsort(groups, kind="stable")
+    by_group = _stable_argsort(groups)
     same_group = groups[by_group][1:] == groups[by_group][:-1]
     position = position_in_group(same_group)
     from_end = position_in_group(same_group[::-1])[::-1]
     first_row = by_group[np.arange(len(groups)) - position]  # of the group that row by_group[i] is in
-    by_appearance = np.argsort(first_row, kind="stable")
+    by_appearance = _stable_argsort(first_row)
     rows, position, from_end = by_group[by_appearance], position[by_appearance], from_end[by_appearance]
     is_held_out = (from_end < held_out) & (position > 0)
     part = np.where(is_held_out, held_out - from_end, 0)
@@ -119,6 +120,34 @@ def position_in_group(same_as_previous: np.ndarray) -> np.ndarray:
     return index - np.maximum.accumulate(starts)
 
 
+def stable_order(keys: list[np.ndarray]) -> np.ndarray:
+    """Row numbers that sort by the first key, then the second, and so on; equal rows keep their order."""
+    order = _stable_argsort(keys[-1])
+    for key in reversed(keys[:-1]):
+        order = order[_stable_argsort(key[order])]
+    return order
+
+
+def _stable_argsort(key: np.ndarray) -> np.ndarray:
+    """As NumPy's, five times as fast for ids and times: NumPy has a radix sort, for 16 bits only."""
+    if np.issubdtype(key.dtype, np.integer) and 0 <= key.min(initial=0) <= key.max(initial=0) < 1 << 32:
+        bits = key.astype(np.uint32)
+    elif key.dtype == np.float32 and not (np.signbit(key) | np.isnan(key)).any():
+        bits = key.view(np.uint32)
+    else:
+        return key.argsort(kind="stable")
+    by_low = (bits & 0xFFFF).astype(np.uint16).argsort(kind="stable")
+    return by_low[(bits >> 16).astype(np.uint16)[by_low].argsort(kind="stable")]
+
+
 def take(interaction: Interaction, rows: Tensor) -> Interaction:
     """The given rows, copied; RecBole's own indexing by a tensor goes through a Python list."""
-    return Interaction({field: values[rows] for field, values in interaction.interaction.items()})
+    columns = interaction.interaction.items()
+    return Interaction(
+        {field: torch.from_numpy(_take(values.numpy(), rows.numpy())) for field, values in columns}
+    )
+
+
+def _take(values: np.ndarray, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """``values[rows]`` for rows that are in range: the check takes longer than the rest."""
+    return values.take(rows, axis=0, out=out, mode="clip")
