@@ -16,6 +16,7 @@ from recbole_microlens import checkpoint, compat
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.ranking import HitsCollector
 
 compat.fix_recbole()
 from recbole.trainer import Trainer  # noqa: E402
@@ -131,6 +132,7 @@ class ResumableTrainer:
             super().__init__(config, model, *args)
         self.folder = folder
         self.saved_model_file = str(folder / BEST)
+        self.eval_collector = HitsCollector(config)
         self.epoch_times: list[float] = []
         self._restored: dict | None = None
         self._generators: list[torch.Generator] = []

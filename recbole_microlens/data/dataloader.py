@@ -1,4 +1,4 @@
-"""Loaders: batches that carry the media of their unique items, and evaluation that masks a user's history."""
+"""Loaders: batches that carry the media of their unique items, and the three loaders of a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from logging import getLogger
 import torch
 
 from recbole_microlens import compat
-from recbole_microlens.data.dataset import HISTORY_LENGTH
 from recbole_microlens.data.media import ItemReader, item_reader
+from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
+from recbole_microlens.data.sampling import PHASES, create_samplers
 from recbole_microlens.items.media_batch import ItemMedia
 
 compat.fix_recbole()
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.data.utils import create_samplers, get_dataloader  # noqa: E402
+from recbole.data.utils import get_dataloader  # noqa: E402
 from recbole.sampler import KGSampler  # noqa: E402
 from recbole.utils import ModelType  # noqa: E402
 
@@ -55,21 +56,6 @@ class ContentTrainDataLoader(TrainDataLoader):
         return ContentBatch(batch.interaction, self.reader.read(items[items != 0]))
 
 
-class HistoryMaskedEvalDataLoader(FullSortEvalDataLoader):
-    """RecBole's full-ranking loader for sequential models, with each user's history to leave out.
-
-    RecBole gives sequential models no history. Here it is every interaction of the user before the target,
-    however long; a target that the user has seen before stays in.
-    """
-
-    def collate_fn(self, index):
-        interaction, _, positive_u, positive_i = super().collate_fn(index)
-        users = interaction[self.uid_field]
-        rows, items = self._dataset.user_items.before(users, interaction[HISTORY_LENGTH])
-        unseen = items != positive_i[rows]
-        return interaction, (rows[unseen], items[unseen]), positive_u, positive_i
-
-
 def prepare_data(config, dataset):
     """Split the dataset and build the loaders of training, validation and test.
 
@@ -79,10 +65,7 @@ def prepare_data(config, dataset):
     datasets = dataset.build()
     samplers = create_samplers(config, dataset, datasets)
     train = _train_loader(config, dataset, datasets[0], samplers[0])
-    valid, test = (
-        _eval_class(config, phase)(config, part, sampler, shuffle=False)
-        for phase, part, sampler in zip(("valid", "test"), datasets[1:], samplers[1:], strict=True)
-    )
+    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
     getLogger().info(
         f"{len(train._dataset)} training samples in batches of {config['train_batch_size']}; "
         f"{len(valid._dataset)} validation and {len(test._dataset)} test targets"
@@ -102,7 +85,13 @@ def _train_loader(config, dataset, train, sampler):
     return loader_class(config, train, sampler, kg_sampler, shuffle=True)
 
 
-def _eval_class(config, phase: str) -> type:
+def _eval_loader(config, phase: str, datasets: list, samplers):
     loader_class = get_dataloader(config, phase)
-    masks = config["mask_history"] and config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    return HistoryMaskedEvalDataLoader if masks and loader_class is FullSortEvalDataLoader else loader_class
+    number = PHASES.index(phase)
+    if loader_class is not FullSortEvalDataLoader:
+        return loader_class(config, datasets[number], samplers[number], shuffle=False)
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        seen = [] if config["repeatable"] else datasets[: number + 1]
+        return UserRankingDataLoader(config, datasets[number], seen)
+    ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
+    return ranking_class(config, datasets[number])

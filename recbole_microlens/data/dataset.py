@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,6 +10,14 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat
+from recbole_microlens.data.sequences import (
+    UserItems,
+    leave_one_out,
+    position_in_group,
+    stable_order,
+    take,
+    windows,
+)
 from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
@@ -19,32 +26,7 @@ from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.utils import ModelType  # noqa: E402
 
 HISTORY_LENGTH = "history_length"
-
-
-@dataclass(frozen=True)
-class UserItems:
-    """Every user's items in order, flat.
-
-    Attributes
-    ----------
-    items : [interactions] int64, sorted by user and time.
-    start : [n_users + 1] int64; the items of user u are ``items[start[u]:start[u + 1]]``.
-    """
-
-    items: Tensor
-    start: Tensor
-
-    def before(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The first ``lengths[b]`` items of user ``users[b]`` as (row b, item) pairs, flat.
-
-        Parameters
-        ----------
-        users, lengths : [B] int64.
-        """
-        rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
-        first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-        within = torch.arange(len(rows)) - first
-        return rows, self.items[self.start[users][rows] + within]
+_HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
 
 
 class ProtocolDataset(compat.PandasThree):
@@ -58,6 +40,26 @@ class ProtocolDataset(compat.PandasThree):
             self._make_order_exact(order)
             self._keep_latest(order)
 
+    def leave_one_out(self, group_by, leave_one_mode):
+        """RecBole's split, row by row, by array operations."""
+        if group_by is None or leave_one_mode not in _HELD_OUT:
+            return super().leave_one_out(group_by, leave_one_mode)
+        train, *held_out = leave_one_out(self.inter_feat[group_by].numpy(), len(_HELD_OUT[leave_one_mode]))
+        parts = dict.fromkeys(("valid", "test"), np.empty(0, dtype=np.int64))
+        parts = {"train": train} | parts | dict(zip(_HELD_OUT[leave_one_mode], held_out, strict=True))
+        self._drop_unused_col()
+        return [self.copy(take(self.inter_feat, torch.from_numpy(rows))) for rows in parts.values()]
+
+    def sort(self, by, ascending=True):
+        """As RecBole's, faster where it is ascending by plain columns."""
+        fields = [by] if isinstance(by, str) else by
+        plain = all(field in self.inter_feat and self.inter_feat[field].ndim == 1 for field in fields)
+        if ascending is not True or not plain:
+            super().sort(by, ascending)
+            return
+        order = stable_order([self.inter_feat[field].numpy() for field in fields])
+        self.inter_feat = take(self.inter_feat, torch.from_numpy(order))
+
     def _make_order_exact(self, order: np.ndarray) -> None:
         """Replace times by positions where float32, which RecBole sorts by, would lose their order.
 
@@ -70,7 +72,7 @@ class ProtocolDataset(compat.PandasThree):
         if not lost.any():
             return
         positions = np.empty(len(order))
-        positions[order] = _position_in_group(same_user)
+        positions[order] = position_in_group(same_user)
         self.inter_feat[self.time_field] = positions
         self.logger.info(
             f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which "
@@ -84,8 +86,8 @@ class ProtocolDataset(compat.PandasThree):
         if most is None:
             return
         users = self.inter_feat[self.uid_field].to_numpy()[order]
-        position = _position_in_group(users[1:] == users[:-1])
-        from_end = _position_in_group((users[1:] == users[:-1])[::-1])[::-1]
+        position = position_in_group(users[1:] == users[:-1])
+        from_end = position_in_group((users[1:] == users[:-1])[::-1])[::-1]
         if position.max(initial=0) < most:
             return
         self.inter_feat = self.inter_feat.iloc[np.sort(order[from_end < most])].reset_index(drop=True)
@@ -95,20 +97,72 @@ class ProtocolDataset(compat.PandasThree):
 
 
 class SequentialProtocolDataset(ProtocolDataset):
-    """Mixin for RecBole's sequential datasets: every user's items, and how many precede each target."""
+    """Mixin for RecBole's sequential datasets: RecBole's samples by array operations, and every user's items.
+
+    The samples of training, validation and test are RecBole's, field by field. The dataset itself keeps the
+    targets without their sequences.
+    """
 
     user_items: UserItems
 
     def data_augmentation(self):
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
         users = self.inter_feat[self.uid_field]
-        counts = torch.bincount(users, minlength=self.user_num)
-        start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        self.user_items = UserItems(self.inter_feat[self.iid_field].clone(), start)
-        position = torch.arange(len(users)) - start[users]
-        super().data_augmentation()
+        self.user_items = UserItems.of(users, self.inter_feat[self.iid_field].clone(), self.user_num)
+        position = torch.arange(len(users)) - self.user_items.start[users]
+        self._sequence_columns: dict[str, Tensor] = {}
+        if super().data_augmentation.__func__ is recbole_datasets.SequentialDataset.data_augmentation:
+            self._make_samples(position)
+        else:
+            self.logger.warning(f"{type(self).__name__} makes its samples in its own way: one by one, slower")
+            super().data_augmentation()
         # RecBole makes one sample of every interaction but a user's first, in this order.
         self.inter_feat.update(Interaction({HISTORY_LENGTH: position[position > 0]}))
+
+    def _make_samples(self, position: Tensor) -> None:
+        """RecBole's samples; a list field holds the number of the target's row until the split is made."""
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        columns = self.inter_feat
+        targets = (position > 0).nonzero()[:, 0]
+        self.inter_feat = take(columns, targets)
+        lengths = position[targets].clamp(max=self.max_item_list_len)
+        self.inter_feat.update(Interaction({self.item_list_length_field: lengths}))
+        for field in columns:
+            if field != self.uid_field:
+                list_field = getattr(self, f"{field}_list_field")
+                self._sequence_columns[list_field] = columns[field]
+                self.inter_feat.update(Interaction({list_field: targets}))
+
+    def build(self):
+        parts = super().build()
+        self._finish(parts)
+        return parts
+
+    def _finish(self, parts: list) -> None:
+        """Put the sequences into the samples of each part."""
+        columns = getattr(self, "_sequence_columns", {})
+        for part in parts:
+            self._fill_sequences(part.inter_feat, columns)
+        for list_field in columns:
+            if list_field in self.inter_feat:
+                self.inter_feat.drop(list_field)
+        columns.clear()
+
+    def _fill_sequences(self, samples: Interaction, columns: dict[str, Tensor]) -> None:
+        wanted = [list_field for list_field in columns if list_field in samples]
+        if not wanted:
+            return
+        shapes = [self._window_shape(list_field, columns) for list_field in wanted]
+        lengths, targets = samples[self.item_list_length_field], samples[wanted[0]]
+        sequences = windows([columns[list_field] for list_field in wanted], shapes, targets, lengths)
+        samples.update(Interaction(dict(zip(wanted, sequences, strict=True))))
+
+    def _window_shape(self, list_field: str, columns: dict[str, Tensor]) -> tuple[int, ...]:
+        shape = self.field2seqlen[list_field]
+        shape = (shape,) if isinstance(shape, int) else shape
+        # RecBole keeps a numerical field as pairs of value and index.
+        return shape + tuple(columns[list_field].shape[len(shape) :])
 
     def train_counts(self, train: Interaction) -> Tensor:
         """Training interactions of each item, [n_items] int64: targets, and every user's first item."""
@@ -127,8 +181,8 @@ class WholeSequenceDataset(SequentialProtocolDataset):
 
     popularity: Tensor
 
-    def build(self):
-        train, valid, test = super().build()
+    def _finish(self, parts):
+        train = parts[0]
         if len(train) == 0:
             raise MicroLensError(
                 f"dataset {self.dataset_name}: no user has a training sequence (two interactions beside the "
@@ -138,8 +192,8 @@ class WholeSequenceDataset(SequentialProtocolDataset):
         users = train.inter_feat[self.uid_field]
         is_last = torch.ones(len(users), dtype=torch.bool)
         is_last[:-1] = users[1:] != users[:-1]
-        train.inter_feat = train.inter_feat[is_last.nonzero()[:, 0]]
-        return [train, valid, test]
+        train.inter_feat = take(train.inter_feat, is_last.nonzero()[:, 0])
+        super()._finish(parts)
 
 
 _CLASS_OF_TYPE = {
@@ -165,10 +219,3 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
     else:
         mixin = WholeSequenceDataset if whole_sequences else SequentialProtocolDataset
     return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), {})
-
-
-def _position_in_group(same_as_previous: np.ndarray) -> np.ndarray:
-    """Positions 0, 1, 2, ... within runs; ``same_as_previous[i]``: row i + 1 continues the run of row i."""
-    index = np.arange(len(same_as_previous) + 1)
-    starts = np.where(np.concatenate([[True], ~same_as_previous]), index, 0)
-    return index - np.maximum.accumulate(starts)

@@ -1,0 +1,153 @@
+"""Sequences, splits and histories by array operations: what RecBole loops over users for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_microlens import compat
+
+compat.fix_recbole()
+from recbole.data.interaction import Interaction  # noqa: E402
+
+_BLOCK = 1 << 14  # windows made at once, so that their row numbers stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class UserItems:
+    """Every user's items in order, flat.
+
+    Attributes
+    ----------
+    items : [interactions] int64, sorted by user (and time, where the order matters).
+    start : [n_users + 1] int64; the items of user u are ``items[start[u]:start[u + 1]]``.
+    """
+
+    items: Tensor
+    start: Tensor
+
+    @classmethod
+    def of(cls, users: Tensor, items: Tensor, n_users: int) -> UserItems:
+        """From (user, item) pairs, [interactions] each, that are sorted by user."""
+        counts = torch.bincount(users, minlength=n_users)
+        return cls(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+
+    def before(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The first ``lengths[b]`` items of user ``users[b]`` as (row b, item) pairs, flat.
+
+        Parameters
+        ----------
+        users, lengths : [B] int64.
+        """
+        rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
+        first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+        within = torch.arange(len(rows)) - first
+        return rows, self.items[self.start[users][rows] + within]
+
+    def all_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """All items of user ``users[b]`` as (row b, item) pairs, flat."""
+        return self.before(users, self.start[users + 1] - self.start[users])
+
+
+def windows(
+    columns: list[Tensor], shapes: list[tuple[int, ...]], targets: Tensor, lengths: Tensor
+) -> list[Tensor]:
+    """The values of each column before each target, oldest first, zeros behind.
+
+    Parameters
+    ----------
+    columns : each [interactions, ...], sorted by user and time.
+    shapes : of one window of each column: the width, the same for all, and the shape of a value.
+    targets, lengths : [N] int64; a window is the ``lengths[n]`` rows before row ``targets[n]``.
+
+    Returns
+    -------
+    [N, *shape] for each column, of its type.
+    """
+    padded = [torch.cat([column, column.new_zeros(1, *column.shape[1:])]).numpy() for column in columns]
+    width, padding = shapes[0][0], len(padded[0]) - 1
+    found = [np.empty((len(targets), width, *column.shape[1:]), column.dtype) for column in padded]
+    place = np.arange(width)
+    for start in range(0, len(targets), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        length = lengths[block].numpy()[:, None]
+        rows = np.where(place < length, targets[block].numpy()[:, None] - length + place, padding)
+        for column, out in zip(padded, found, strict=True):
+            _take(column, rows, out[block])
+    tensors = map(torch.from_numpy, found)
+    return [
+        tensor.expand(len(targets), *shape).contiguous()
+        for tensor, shape in zip(tensors, shapes, strict=True)
+    ]
+
+
+def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
+    """Rows for training, and for each of ``held_out`` parts one row of every group that is long enough.
+
+    As ``Dataset._split_index_by_leave_one_out`` of RecBole: the last row of a group goes to the last part,
+    the row before it to the part before, but a group's first row always trains. Groups come in the order in
+    which they first occur, rows of a group in theirs.
+
+    Parameters
+    ----------
+    groups : [rows] int, the group of each row.
+
+    Returns
+    -------
+    ``held_out + 1`` arrays of row numbers, training first.
+    """
+    if len(groups) == 0:
+        return [np.empty(0, dtype=np.int64)] * (held_out + 1)
+    by_group = _stable_argsort(groups)
+    same_group = groups[by_group][1:] == groups[by_group][:-1]
+    position = position_in_group(same_group)
+    from_end = position_in_group(same_group[::-1])[::-1]
+    first_row = by_group[np.arange(len(groups)) - position]  # of the group that row by_group[i] is in
+    by_appearance = _stable_argsort(first_row)
+    rows, position, from_end = by_group[by_appearance], position[by_appearance], from_end[by_appearance]
+    is_held_out = (from_end < held_out) & (position > 0)
+    part = np.where(is_held_out, held_out - from_end, 0)
+    return [rows[part == number] for number in range(held_out + 1)]
+
+
+def position_in_group(same_as_previous: np.ndarray) -> np.ndarray:
+    """Positions 0, 1, 2, ... within runs; ``same_as_previous[i]``: row i + 1 continues the run of row i."""
+    index = np.arange(len(same_as_previous) + 1)
+    starts = np.where(np.concatenate([[True], ~same_as_previous]), index, 0)
+    return index - np.maximum.accumulate(starts)
+
+
+def stable_order(keys: list[np.ndarray]) -> np.ndarray:
+    """Row numbers that sort by the first key, then the second, and so on; equal rows keep their order."""
+    order = _stable_argsort(keys[-1])
+    for key in reversed(keys[:-1]):
+        order = order[_stable_argsort(key[order])]
+    return order
+
+
+def _stable_argsort(key: np.ndarray) -> np.ndarray:
+    """As NumPy's, five times as fast for ids and times: NumPy has a radix sort, for 16 bits only."""
+    if np.issubdtype(key.dtype, np.integer) and 0 <= key.min(initial=0) <= key.max(initial=0) < 1 << 32:
+        bits = key.astype(np.uint32)
+    elif key.dtype == np.float32 and not (np.signbit(key) | np.isnan(key)).any():
+        bits = key.view(np.uint32)
+    else:
+        return key.argsort(kind="stable")
+    by_low = (bits & 0xFFFF).astype(np.uint16).argsort(kind="stable")
+    return by_low[(bits >> 16).astype(np.uint16)[by_low].argsort(kind="stable")]
+
+
+def take(interaction: Interaction, rows: Tensor) -> Interaction:
+    """The given rows, copied; RecBole's own indexing by a tensor goes through a Python list."""
+    columns = interaction.interaction.items()
+    return Interaction(
+        {field: torch.from_numpy(_take(values.numpy(), rows.numpy())) for field, values in columns}
+    )
+
+
+def _take(values: np.ndarray, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """``values[rows]`` for rows that are in range: the check takes longer than the rest."""
+    return values.take(rows, axis=0, out=out, mode="clip")

@@ -1,0 +1,101 @@
+"""Full ranking in two steps: rows of top-k hits, a row a user, then RecBole's metrics over all rows."""
+
+from __future__ import annotations
+
+from logging import getLogger
+
+import torch
+from torch import Tensor
+
+from recbole_microlens import compat
+
+compat.fix_recbole()
+from recbole.evaluator.collector import Collector, DataStruct  # noqa: E402
+from recbole.evaluator.register import metric_information  # noqa: E402
+
+_ROWS = ("rec.items", "rec.topk")
+
+
+class HitsCollector(Collector):
+    """RecBole's collector that keeps hits without a dense [users, items] matrix of the positives.
+
+    Each batch of scores becomes rows, as small as the longest cut-off; :meth:`rows` joins them, and RecBole's
+    ``Evaluator`` computes the metrics from these. The rows are those of RecBole's own collector, bit by bit.
+    A metric that needs more than the top items (GAUC needs every rank) takes RecBole's way.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self._batches: dict[str, list[Tensor]] = {}
+        dense = [metric for metric in self.register.metrics if not _needs_top_items_only(metric)]
+        self._as_recbole = bool(dense)
+        if dense and "full" in config["eval_args"]["mode"].values():
+            getLogger().warning(
+                f"metrics: {', '.join(dense)} needs more than the top items: ranked RecBole's slower way"
+            )
+
+    def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i) -> None:
+        """Keep the rows of a batch.
+
+        Parameters
+        ----------
+        scores_tensor : [B, n_items], minus infinity where an item must not be recommended.
+        interaction : the batch, RecBole's.
+        positive_u, positive_i : [P] int64, the positives as (row of the batch, item) pairs.
+        """
+        if self._as_recbole:
+            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+            return
+        top = torch.topk(scores_tensor, max(self.topk), dim=-1).indices  # [B, k]
+        if self.register.need("rec.items"):
+            self._batches.setdefault("rec.items", []).append(top)
+        if self.register.need("rec.topk"):
+            hits = hit_rows(top, positive_u.to(top.device), positive_i.to(top.device))
+            self._batches.setdefault("rec.topk", []).append(hits)
+
+    def rows(self) -> dict[str, Tensor]:
+        """The rows of all batches since the last call, in order, on the CPU.
+
+        Returns
+        -------
+        ``rec.topk`` [users, k + 1] int64, see :func:`hit_rows`, and ``rec.items`` [users, k] int64, the top
+        items; each only where a metric needs it.
+        """
+        rows = {name: torch.cat(batches).cpu() for name, batches in self._batches.items()}
+        self._batches = {}
+        return rows
+
+    def get_data_struct(self) -> DataStruct:
+        """What RecBole's ``Evaluator`` computes the metrics from."""
+        if self._as_recbole:
+            return super().get_data_struct()
+        struct = DataStruct()
+        struct._data_dict = self.data_struct._data_dict | self.rows()
+        return struct
+
+
+def hit_rows(top: Tensor, positive_u: Tensor, positive_i: Tensor) -> Tensor:
+    """Which of each user's top items are positives, and how many positives he has.
+
+    Parameters
+    ----------
+    top : [B, k] int64, a user's top items, best first.
+    positive_u, positive_i : [P] int64, the positives as (row, item) pairs; a pair given twice counts once.
+
+    Returns
+    -------
+    [B, k + 1] int64: k zeros and ones, then the number of positives.
+    """
+    pairs = torch.stack([positive_u, positive_i]).unique(dim=1)
+    row, item = pairs[0], pairs[1]
+    of_pairs = torch.cat(
+        [top[row] == item.unsqueeze(1), torch.ones_like(item, dtype=torch.bool).unsqueeze(1)], 1
+    )
+    return top.new_zeros(len(top), top.size(1) + 1).index_add_(0, row, of_pairs.long())
+
+
+def _needs_top_items_only(metric: str) -> bool:
+    return all(
+        need in _ROWS or need.startswith("data.") and need != "data.label"
+        for need in metric_information[metric]
+    )
