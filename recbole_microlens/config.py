@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import re
-from functools import cache
 from logging import getLogger
 from pathlib import Path
 
@@ -14,34 +12,33 @@ import yaml
 from recbole_microlens import compat
 from recbole_microlens.config_values import check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
-from recbole_microlens.models import MODELS
-from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
+from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
+from recbole_microlens.property_files import (
+    YamlLoader,
+    content_keys,
+    internal_settings,
+    is_content_model,
+    known_keys,
+    properties_folder,
+    read_yaml,
+    recbole_name,
+)
 
 compat.fix_recbole()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
 from recbole.utils import ModelType, get_model  # noqa: E402
 
-_PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
-_OWN_KEYS = {"model", "dataset", "config_files", "protocol"}
+__all__ = ["Config", "known_keys", "model_class", "properties_folder", "warn_without_gpu"]
+
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """YAML as RecBole reads it (``1e-3`` is a number), but never an arbitrary Python object."""
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789."),
-)
 
 
 class Config(RecBoleConfig):
     """All settings of a run.
 
-    Later wins: RecBole's defaults, our protocol (``properties/overall.yaml``), RecBole's file of the model,
-    ours, the dataset's file, ``config_file_list``, ``config_dict`` (the command line).
+    Later wins: RecBole's defaults, the property files (see :func:`~recbole_microlens.property_files.
+    internal_settings`), ``config_file_list``, ``config_dict`` (the command line).
 
     Parameters
     ----------
@@ -67,7 +64,7 @@ class Config(RecBoleConfig):
         compat.fix_recbole()
 
     def _build_yaml_loader(self):
-        return _YamlLoader
+        return YamlLoader
 
     def _load_cmd_line(self):
         """Nothing: the command line arrives as ``config_dict``; a library call never reads ``sys.argv``."""
@@ -79,7 +76,7 @@ class Config(RecBoleConfig):
     def _load_config_files(self, file_list):
         settings = {}
         for path in file_list or []:
-            settings.update(_read_yaml(Path(path)))
+            settings.update(read_yaml(Path(path)))
         return settings
 
     def _get_model_and_dataset(self, model, dataset):
@@ -95,38 +92,48 @@ class Config(RecBoleConfig):
         return model, model_class(model), str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        backbone = _recbole_name(model_class)
-        super()._load_internal_config_dict(backbone, model_class, dataset)
-        protocol = self.external_config_dict.get("protocol", "microlens")
-        if protocol not in _PROTOCOLS:
-            raise MicroLensError(f"protocol: '{protocol}' is unknown. Set one of: {', '.join(_PROTOCOLS)}.")
-        files = [properties_folder() / _PROTOCOLS[protocol]]
-        files.append(compat.recbole_folder() / "properties" / "model" / f"{backbone}.yaml")
-        if _is_content_model(model_class):
-            files.append(properties_folder() / "content.yaml")
-        if _is_content_model(model_class) or protocol == "microlens":
-            files.append(properties_folder() / "model" / f"{model}.yaml")
-        files.append(properties_folder() / "dataset" / f"{dataset}.yaml")
-        for path in files:
-            if path.is_file():
-                settings, sections = _without_sections(_read_yaml(path))
-                self.internal_config_dict.update(settings)
-                for section in ("content",) * _is_content_model(model_class) + (model,):
-                    self.internal_config_dict.update(sections.get(section) or {})
+        super()._load_internal_config_dict(recbole_name(model_class), model_class, dataset)
+        found, self._ours = internal_settings(model, model_class, dataset, self.external_config_dict)
+        self.internal_config_dict.update(found)
 
     def _get_final_config_dict(self):
         _check_keys(self.external_config_dict)
+        is_content = is_content_model(self.model_class)
+        if not is_content:
+            self._refuse_content_keys()
         settings = super()._get_final_config_dict()
         self._complete(settings)
-        check_values(settings, _is_content_model(self.model_class))
+        check_values(settings, is_content)
+        if is_content:
+            check_modality(settings, self.model_class)
         self.as_given = self._as_given(settings)
         return settings
+
+    def _refuse_content_keys(self) -> None:
+        """A stock model reads no encoder: an error on the command line, one warning in a file for several."""
+        unread = sorted(content_keys() & self.external_config_dict.keys())
+        if not unread:
+            return
+        name = recbole_name(self.model_class)
+        reader = f"{name}V" if name in backbones() else _EXAMPLES["model"]
+        message = (
+            f"{', '.join(unread)}: {self.model} does not read this; a model with content does: {reader}."
+        )
+        if self.variable_config_dict.keys() & set(unread):
+            raise MicroLensError(f"{message} Remove it, or set --model={reader}.")
+        getLogger().warning(message)
 
     def _complete(self, settings: dict) -> None:
         """Fill in what nobody asked for and RecBole would stop at."""
         given = self.external_config_dict
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
+        if is_content_model(self.model_class):
+            settle_width(
+                settings, self.model_class, [self.variable_config_dict, self.file_config_dict, self._ours]
+            )
+            settle_loss(settings, self.model_class, given)
+            return
         if "train_neg_sample_args" in given:
             return
         is_cross_entropy = settings.get("loss_type") == "CE" and not hasattr(self.model_class, "input_type")
@@ -167,34 +174,24 @@ def model_class(name: str) -> type:
     MicroLensError
         No such model; the message names the nearest one.
     """
-    if name in MODELS:
-        return MODELS[name]
-    known = compat.recbole_model_names() | set(MODELS)
-    if name not in known:
+    stock = compat.recbole_model_names()
+    if name in stock:
+        return _stock_class(name)
+    try:
+        return content_class(name)
+    except KeyError:
         raise MicroLensError(
-            f"model: there is no model '{name}'.{did_you_mean(name, known)} "
-            f"Ours: {', '.join(MODELS)}; or any stock RecBole model."
-        )
+            f"model: there is no model '{name}'.{did_you_mean(name, stock | grid_names())} Give any RecBole "
+            f"model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such as SASRecV: "
+            "`recbole-microlens models` lists them."
+        ) from None
+
+
+def _stock_class(name: str) -> type:
     try:
         return get_model(name)
     except (ImportError, ValueError, AttributeError) as error:
         raise MicroLensError(f"model: RecBole cannot load {name} here: {error}.") from error
-
-
-def known_keys() -> set[str]:
-    """Every key that a property file, RecBole's code or ours knows."""
-    keys = set(compat.recbole_config_keys()) | _OWN_KEYS
-    for path in properties_folder().rglob("*.yaml"):
-        settings, sections = _without_sections(_read_yaml(path))
-        keys.update(settings, *sections.values())
-    return keys
-
-
-@cache
-def properties_folder() -> Path:
-    """Folder of our property files: inside an installed wheel, or at the top of a checkout."""
-    inside = Path(__file__).parent / "properties"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
 
 
 def warn_without_gpu(config: Config) -> None:
@@ -204,23 +201,6 @@ def warn_without_gpu(config: Config) -> None:
             "No CUDA device: the encoder trains on the CPU. For a quick result set --encoder=x3d_xs "
             "--frame_size=64, or --finetune=frozen; --use_gpu=false silences this."
         )
-
-
-def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
-    """Part a dataset's file into settings for all, and those under a model's name or ``content``."""
-    names = {"content", *MODELS, *compat.recbole_model_names()}
-    for_all = {key: value for key, value in settings.items() if key not in names}
-    return for_all, {key: value for key, value in settings.items() if key in names}
-
-
-def _is_content_model(model_class: type) -> bool:
-    return issubclass(model_class, ContentModel)
-
-
-def _recbole_name(model_class: type) -> str:
-    """Name of the stock model that a model is, or is built on."""
-    names = compat.recbole_model_names()
-    return next((c.__name__ for c in model_class.__mro__ if c.__name__ in names), model_class.__name__)
 
 
 def _check_keys(settings: dict) -> None:
@@ -233,29 +213,26 @@ def _check_keys(settings: dict) -> None:
             )
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
-    except OSError as error:
-        raise MicroLensError(
-            f"config_files: cannot read {path} ({error.strerror}). Check the path."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MicroLensError(
-            f"config_files: {path} is not valid YAML: {' '.join(str(error).split())}"
-        ) from error
-    if settings is not None and not isinstance(settings, dict):
-        raise MicroLensError(f"config_files: {path} must hold `key: value` lines.")
-    return settings or {}
-
-
 def _value(text: str):
-    """A command-line value: a Python literal where it is one, as in RecBole, but never evaluated as code."""
-    if text.strip().lower() in _WORDS:
-        return _WORDS[text.strip().lower()]
+    """A command-line value: a Python literal where it is one, as in RecBole, but never evaluated as code.
+
+    A list or dict may be in YAML as well, ``[text, image]``.
+    """
+    text = text.strip()
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return _yaml_collection(text)
+
+
+def _yaml_collection(text: str):
+    if text[:1] + text[-1:] not in ("[]", "{}"):
+        return text
+    try:
+        return yaml.load(text, Loader=YamlLoader)
+    except yaml.YAMLError:
         return text
 
 

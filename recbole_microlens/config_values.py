@@ -20,11 +20,13 @@ _NUMBERS = {
     "stopping_step": (int, 0),
     "seed": (int, 0),
     "hidden_size": (int, 1),
+    "embedding_size": (int, 1),
     "learning_rate": (float, 0),
     "weight_decay": (float, 0),
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
+_BY_MODALITY = {"finetune_stages", "encoder_output"}
 _NULLABLE = {"max_user_interactions"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
@@ -49,20 +51,27 @@ def check_values(settings: dict, is_content_model: bool) -> None:
                 f"{key}: not supported, because it loads or saves pickled objects. Remove it."
             )
     for key, (kind, least) in _NUMBERS.items():
-        if key in settings and not (settings[key] is None and key in _NULLABLE):
-            _check_number(key, settings[key], kind, least)
+        for value in _values(settings, key):
+            if not (value is None and key in _NULLABLE):
+                _check_number(key, value, kind, least)
     for key, words in _WORDS.items():
-        if key in settings and is_content_model and settings[key] not in words:
-            near = did_you_mean(str(settings[key]), words)
-            raise MicroLensError(
-                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(words)}."
-            )
+        for value in _values(settings, key) if is_content_model else ():
+            if value not in words:
+                near = did_you_mean(str(value), words)
+                raise MicroLensError(f"{key}: '{value}' is unknown.{near} Set one of: {', '.join(words)}.")
     if is_content_model:
         _check_modalities(settings["item_modality"])
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
     _check_valid_metric(settings)
+
+
+def _values(settings: dict, key: str) -> list:
+    """The value of a key, none if it is missing, one for each modality where it is a dict."""
+    if key in _BY_MODALITY and isinstance(settings.get(key), dict):
+        return list(settings[key].values())
+    return [settings[key]] if key in settings else []
 
 
 def _check_modalities(named) -> None:

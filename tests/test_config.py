@@ -7,7 +7,7 @@ import yaml
 from recbole_microlens import compat
 from recbole_microlens.config import Config, known_keys, properties_folder
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.models import MODELS
+MODELS = ("SASRecV",)
 
 
 def config(model="SASRecV", dataset="any", files=None, **settings):

@@ -25,20 +25,34 @@ class ContentBatch(Interaction):
 
     Attributes
     ----------
-    media : :class:`ItemMedia` of every item in the batch's sequences and targets, padding left out.
+    media : :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending
+        order, padding left out.
+    item_fields : names of the fields that hold item ids.
     """
 
-    def __init__(self, interaction: dict, media: ItemMedia):
+    def __init__(self, interaction: dict, media: ItemMedia, item_fields: tuple[str, ...]):
         super().__init__(interaction)
         self.media = media
+        self.item_fields = item_fields
 
     def to(self, device, selected_field=None) -> ContentBatch:
         fields = {name: value.to(device, non_blocking=True) for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.to(device))
+        return ContentBatch(fields, self.media.to(device), self.item_fields)
 
     def pin_memory(self) -> ContentBatch:
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.pin_memory())
+        return ContentBatch(fields, self.media.pin_memory(), self.item_fields)
+
+    def renumbered(self) -> tuple[tuple[str, ...], Interaction]:
+        """The names of the item fields, and the batch with its U items numbered 1 to U in them.
+
+        Padding stays 0; an id above all items, BERT4Rec's mask token, becomes U + 1.
+        """
+        fields = dict(self.interaction)
+        for name in self.item_fields:
+            number = torch.searchsorted(self.media.item_ids, fields[name].contiguous()) + 1
+            fields[name] = torch.where(fields[name] == 0, 0, number)
+        return self.item_fields, Interaction(fields)
 
 
 class ContentTrainDataLoader(TrainDataLoader):
@@ -48,12 +62,21 @@ class ContentTrainDataLoader(TrainDataLoader):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.reader = reader
         self.pin_memory = torch.cuda.is_available()
-        self._item_fields = (dataset.iid_field, dataset.iid_field + config["LIST_SUFFIX"])
+        self._possible_item_fields = _item_fields(config, dataset.iid_field)
 
     def collate_fn(self, index) -> ContentBatch:
         batch = super().collate_fn(index)
-        items = torch.cat([batch[field].flatten() for field in self._item_fields]).unique()
-        return ContentBatch(batch.interaction, self.reader.read(items[items != 0]))
+        fields = tuple(field for field in self._possible_item_fields if field in batch)
+        items = torch.cat([batch[field].flatten() for field in fields]).unique()
+        is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
+        return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields)
+
+
+def _item_fields(config, item_field: str) -> list[str]:
+    """Every name under which RecBole's datasets, transforms and negative sampling put item ids."""
+    prefixes = ("", config["NEG_PREFIX"], "Mask_", "Pos_", "Neg_", "Inverse_", "Crop_", "Reorder_")
+    suffixes = ("", config["LIST_SUFFIX"])
+    return [prefix + item_field + suffix for prefix in prefixes for suffix in suffixes]
 
 
 def prepare_data(config, dataset):

@@ -1,5 +1,12 @@
-"""Recommenders: RecBole backbones with the content drop-in, by name."""
+"""Recommenders: RecBole's sequential models with the content drop-in, by name (backbone and suffix).
 
-from recbole_microlens.models.sasrecv import SASRecV
+Every name of the grid can be imported from here: ``from recbole_microlens.models import GRU4RecV``.
+"""
 
-MODELS: dict[str, type] = {model.__name__: model for model in (SASRecV,)}
+from recbole_microlens.models.grid import content_class, is_grid_name
+
+
+def __getattr__(name: str) -> type:
+    if is_grid_name(name):
+        return content_class(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

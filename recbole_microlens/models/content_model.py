@@ -1,59 +1,48 @@
-"""The mixin that gives a RecBole sequential model a content encoder in place of its item-id embedding."""
+"""What all content models share: the drop-in in place of the item-id embedding, and its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import create_towers
-from recbole_microlens.losses import in_batch_softmax, log_popularity
+from recbole_microlens.losses import log_popularity
 
 
 class ContentModel:
-    """``class SASRecV(ContentModel, SASRec)``: the stock model with the drop-in.
+    """Mixin before a RecBole sequential model: ``class SASRecV(EveryPositionModel, SASRec)``.
 
-    The stock ``__init__`` builds itself, then ``item_embedding`` is replaced. Training takes whole sequences
-    and predicts at every position; scoring and ranking are the stock code on the item table.
+    The stock ``__init__`` builds itself, then ``item_embedding`` is replaced. How the model is trained is
+    said by :class:`~recbole_microlens.models.every_position.EveryPositionModel` or
+    :class:`~recbole_microlens.models.last_position.LastPositionModel`; scoring and ranking are the stock code
+    on the item table.
 
     Class attributes
     ----------------
-    whole_sequences : the dataset gives one training sample a user.
+    whole_sequences : the dataset gives one training sample a user, not one for each of his prefixes.
+    suffix : what the model's name adds to its backbone's; empty for a class of your own.
+    item_modality : what an item's embedding is computed from.
     """
 
-    whole_sequences = True
+    whole_sequences = False
+    suffix = ""
+    item_modality: tuple[str, ...] = ("video",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self._at_every_position = False
-        towers = create_towers(config, self.item_embedding)
-        self.item_embedding = ContentItemEmbedding(towers, self.n_items, self.item_embedding.embedding_dim)
-        self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
-
-    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
-        """RecBole's choice of one position's state; in training, the states of all positions [B, L, d]."""
-        return output if self._at_every_position else super().gather_indexes(output, gather_index)
-
-    def calculate_loss(self, batch) -> Tensor:
-        """In-batch softmax at every position of the batch's sequences.
-
-        Parameters
-        ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
-            [B, L] padded on the right, its length [B], the last target [B].
-        """
-        item_seq, length, target = batch[self.ITEM_SEQ], batch[self.ITEM_SEQ_LEN], batch[self.ITEM_ID]
-        item_ids = torch.cat([item_seq, torch.zeros_like(target).unsqueeze(1)], dim=1)  # [B, L + 1]
-        item_ids.scatter_(1, length.unsqueeze(1), target.unsqueeze(1))
-        positions = torch.arange(item_seq.size(1), device=item_seq.device)
-        target_mask = positions < length.unsqueeze(1)  # [B, L]
-        with self.item_embedding.using(batch.media):
-            states = self._states(item_seq, length)  # [B, L, d]
-            embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
-        return in_batch_softmax(states, embeddings, item_ids, target_mask, self.log_popularity)
+        stock = getattr(self, "item_embedding", None)
+        if not isinstance(stock, nn.Embedding):
+            raise MicroLensError(
+                f"model: {type(self).__name__} cannot be built: its backbone keeps no items in an "
+                "`item_embedding`. Run `recbole-microlens models` for those that do."
+            )
+        self._put_in_place_of(stock, _content_embedding(config, stock, self.n_items))
+        self.register_buffer("log_popularity", log_popularity(self._train_counts(dataset)), persistent=False)
 
     def fill_item_table(self, batches: Iterable[ItemMedia]) -> None:
         """Encode every item once, for the evaluation that follows; see :class:`ContentItemEmbedding`."""
@@ -67,12 +56,16 @@ class ContentModel:
         groups = {"encoder": encoder, "others": others}
         return {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
 
-    def _states(self, item_seq: Tensor, length: Tensor) -> Tensor:
-        self._at_every_position = True
-        try:
-            return self.forward(item_seq, length)
-        finally:
-            self._at_every_position = False
+    def _train_counts(self, dataset) -> Tensor:
+        raise NotImplementedError
+
+    def _put_in_place_of(self, stock: nn.Embedding, embedding: nn.Module) -> None:
+        """Replace the stock embedding under every name it has: some models share it with their output."""
+        if hasattr(stock, "bias"):
+            embedding.bias = stock.bias
+        for name, module in list(self._modules.items()):
+            if module is stock:
+                setattr(self, name, embedding)
 
     def __str__(self) -> str:
         lines = [f"{type(self).__name__}: {', '.join(self.item_embedding.towers)}"]
@@ -85,3 +78,28 @@ class ContentModel:
             lines.append(f"  trainable in {name}: {sum(parameter.numel() for parameter in group):,}")
         lines.append(f"  parameters: {sum(parameter.numel() for parameter in self.parameters()):,}")
         return "\n".join(lines)
+
+
+class EmbeddingWithExtraRows(ContentItemEmbedding):
+    """The drop-in, and learned rows after the items: BERT4Rec's mask token has the id ``n_items``.
+
+    Attributes
+    ----------
+    extra : [rows, d], set after construction from the stock embedding.
+    """
+
+    extra: nn.Parameter
+
+    @property
+    def weight(self) -> Tensor:
+        """The table of all items and the extra rows, [n_items + rows, d]."""
+        return torch.cat([super().weight, self.extra])
+
+
+def _content_embedding(config, stock: nn.Embedding, n_items: int) -> ContentItemEmbedding:
+    has_extra = stock.num_embeddings > n_items
+    embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
+    embedding = embedding_class(create_towers(config, stock), n_items, stock.embedding_dim)
+    if has_extra:
+        embedding.extra = nn.Parameter(stock.weight.detach()[n_items:].clone())
+    return embedding

@@ -1,0 +1,71 @@
+"""Models that are trained at every position of whole sequences, with the in-batch softmax of the paper."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_microlens.losses import in_batch_softmax
+from recbole_microlens.models.content_model import ContentModel
+
+
+class EveryPositionModel(ContentModel):
+    """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``.
+
+    The loss is the in-batch softmax alone; the backbone's own loss and its ``reg_weight`` are not used: the
+    protocol regularises with weight decay.
+    """
+
+    whole_sequences = True
+    _at_every_position = False
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's choice of one position's state; in training, the states of all positions [B, L, d]."""
+        return output if self._at_every_position else super().gather_indexes(output, gather_index)
+
+    def calculate_loss(self, batch) -> Tensor:
+        """In-batch softmax at every position of the batch's sequences.
+
+        Parameters
+        ----------
+        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
+            [B, L] padded on the right, its length [B], the last target [B].
+        """
+        item_seq, length, target = batch[self.ITEM_SEQ], batch[self.ITEM_SEQ_LEN], batch[self.ITEM_ID]
+        item_ids = torch.cat([item_seq, torch.zeros_like(target).unsqueeze(1)], dim=1)  # [B, L + 1]
+        item_ids.scatter_(1, length.unsqueeze(1), target.unsqueeze(1))
+        positions = torch.arange(item_seq.size(1), device=item_seq.device)
+        target_mask = positions < length.unsqueeze(1)  # [B, L]
+        with self.item_embedding.using(batch.media):
+            states = self._states(item_seq, length)  # [B, L, d]
+            embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
+        return in_batch_softmax(states, embeddings, item_ids, target_mask, self.log_popularity)
+
+    def _states(self, item_seq: Tensor, length: Tensor) -> Tensor:
+        self._at_every_position = True
+        try:
+            return self.forward(item_seq, length)
+        finally:
+            self._at_every_position = False
+
+    def _train_counts(self, dataset) -> Tensor:
+        return dataset.popularity
+
+
+class NextItNetAtRealItems(EveryPositionModel):
+    """NextItNet, read at real items.
+
+    RecBole's takes the last column ``[:, -1]``, which on its sequences, padded on the right, is the state of
+    a padding position for every user with a short history.
+    """
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor | None = None) -> Tensor:
+        """[B, L] item ids -> the state at the last real item, [B, d]; in training at all positions.
+
+        Parameters
+        ----------
+        item_seq_len : [B]; counted where RecBole's prediction does not give it.
+        """
+        length = (item_seq != 0).sum(1) if item_seq_len is None else item_seq_len
+        states = self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))  # [B, L, d]
+        return self.gather_indexes(states, length - 1)

@@ -1,0 +1,81 @@
+"""Models that are trained as RecBole trains them, with the items of a batch as the only ones there are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.models.batch_items import BatchItemTable, CandidateCrossEntropy, replaced
+from recbole_microlens.models.content_model import ContentModel
+
+
+class LastPositionModel(ContentModel):
+    """Mixin for any sequential model of RecBole that keeps its items in ``item_embedding``.
+
+    The stock ``calculate_loss`` runs on RecBole's augmented sequences. For that step the distinct items of
+    the batch, each encoded once, are numbered 1 to U, and everything the model has for all items is there for
+    these alone: ``item_embedding``, ``n_items``, and the rows of other tables by item. A cross-entropy over
+    all items so becomes one over the candidates of the batch, corrected for their popularity.
+
+    Class attributes
+    ----------------
+    item_rows : names of other parameters with a row for each item.
+    """
+
+    item_rows: tuple[str, ...] = ()
+
+    def calculate_loss(self, batch) -> Tensor:
+        """The stock model's loss on the items of the batch.
+
+        Parameters
+        ----------
+        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
+        """
+        fields, interaction = batch.renumbered()
+        kept = torch.cat([batch.media.item_ids.new_zeros(1), batch.media.item_ids])  # [U + 1]
+        correction = CandidateCrossEntropy(self.log_popularity[kept], [interaction[name] for name in fields])
+        with replaced(self, self._of_batch(batch.media, kept)), correction:
+            loss = super().calculate_loss(interaction)
+        if getattr(self, "loss_type", None) == "CE" and not correction.applied:
+            raise RuntimeError(
+                f"{type(self).__name__}: no cross-entropy over the items of the batch was seen"
+            )
+        return loss
+
+    def _of_batch(self, media: ItemMedia, kept: Tensor) -> dict[str, object]:
+        """What stands in for the model's attributes on the items of a batch, by name."""
+        embeddings = self.item_embedding.encode(media)  # [U, d]
+        rows = [embeddings.new_zeros(1, embeddings.size(1)), embeddings]
+        if hasattr(self.item_embedding, "extra"):
+            rows.append(self.item_embedding.extra.to(embeddings.dtype))
+        table = BatchItemTable(torch.cat(rows), getattr(self.item_embedding, "bias", None))
+        shared = [name for name, module in self._modules.items() if module is self.item_embedding]
+        values = {"n_items": len(kept)} | dict.fromkeys(shared, table)
+        values |= {name: self.get_parameter(name)[kept] for name in self._own_item_rows()}
+        if hasattr(self, "reranker_CAN_NUM"):
+            values["reranker_CAN_NUM"] = [min(count, len(kept)) for count in self.reranker_CAN_NUM]
+        return values
+
+    def _own_item_rows(self) -> list[str]:
+        """The names of ``item_rows``; a table that the model shares with ``item_embedding`` is replaced."""
+        owners = {name: name.rpartition(".")[0] for name in self.item_rows}
+        return [
+            name for name, owner in owners.items() if self.get_submodule(owner) is not self.item_embedding
+        ]
+
+    def _train_counts(self, dataset) -> Tensor:
+        return dataset.train_counts(dataset.inter_feat)
+
+
+class MaskedItemModel(LastPositionModel):
+    """BERT4Rec: it predicts masked items, of which a small batch may have none."""
+
+    def calculate_loss(self, batch) -> Tensor:
+        """As the stock model's; 0 where it would divide by the number of masked items, zero.
+
+        RecBole counts no mask at position 0.
+        """
+        if not (batch[self.MASK_INDEX] > 0).any():
+            return self.item_embedding.encode(batch.media).sum() * 0.0
+        return super().calculate_loss(batch)

@@ -1,0 +1,179 @@
+"""Which property files a model's settings come from, and what they say."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from recbole_microlens import compat
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.modality import ENCODED
+from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.grid import grid_names
+
+_PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
+_OWN_KEYS = {"model", "dataset", "config_files", "protocol", "item_modality"}
+# Settings that an encoder's file gives for its modality alone.
+_BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages")
+
+
+class YamlLoader(yaml.SafeLoader):
+    """YAML as RecBole reads it (``1e-3`` is a number), but never an arbitrary Python object."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def internal_settings(model: str, model_class: type, dataset: str, external: dict) -> tuple[dict, dict]:
+    """The settings of our property files and RecBole's file of the model; later wins.
+
+    The order: the protocol, RecBole's file of the backbone, ``content.yaml`` (and ``content_and_id.yaml``),
+    the model's file, the files of the encoders, the dataset's file.
+
+    Parameters
+    ----------
+    model : name of a model; its file is the first of :func:`model_files`.
+    external : what the user gives, which may name the encoder.
+
+    Returns
+    -------
+    All settings, and those that come after RecBole's file.
+
+    Raises
+    ------
+    MicroLensError
+        An unknown ``protocol``, or a file that cannot be read.
+    """
+    backbone, is_content = recbole_name(model_class), is_content_model(model_class)
+    protocol = external.get("protocol", "microlens")
+    if protocol not in _PROTOCOLS:
+        raise MicroLensError(f"protocol: '{protocol}' is unknown. Set one of: {', '.join(_PROTOCOLS)}.")
+    folder = properties_folder()
+    sections = (*["content"] * is_content, model)
+    recboles = _merged([folder / _PROTOCOLS[protocol], recbole_file(backbone)], sections)
+    files = [folder / "content.yaml"] * is_content
+    if is_content and "id" in model_class.item_modality and len(model_class.item_modality) > 1:
+        files.append(folder / "content_and_id.yaml")
+    if is_content or protocol == "microlens":
+        files += model_files(model, backbone, getattr(model_class, "suffix", ""))[:1]
+    ours = _merged(files, sections)
+    of_dataset = _merged([folder / "dataset" / f"{dataset}.yaml"], sections)
+    if is_content:
+        ours["item_modality"] = list(model_class.item_modality)
+        ours |= _encoder_settings(ours, ours | of_dataset | external)
+    ours |= of_dataset
+    return recboles | ours, ours
+
+
+def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
+    """The property files that a model may have, nearest first; only those that exist.
+
+    Its own; that of the backbone with ``IDV``, if ids and content are put together; that of the backbone with
+    ``V``, but not for ids alone. ``SASRecT`` has what ``SASRecV`` has unless there is a ``SASRecT.yaml``.
+    """
+    names = [model]
+    if suffix and suffix != "ID":
+        names += [backbone + "IDV"] * suffix.startswith("ID") + [backbone + "V"]
+    paths = [properties_folder() / "model" / f"{name}.yaml" for name in names]
+    return [path for path in paths if path.is_file()]
+
+
+def _encoder_settings(below: dict, final: dict) -> dict:
+    """The files of the encoders that the final settings name, each for its modality."""
+    named = final["item_modality"] or ()
+    encoded = [name for name in ENCODED if name in ((named,) if isinstance(named, str) else named)]
+    found: dict = {}
+    for modality in encoded:
+        encoder = (len(encoded) == 1 and final["encoder"]) or final.get(f"{modality}_encoder")
+        path = properties_folder() / "encoder" / f"{encoder}.yaml"
+        for key, value in (read_yaml(path) if path.is_file() else {}).items():
+            if key in _BY_MODALITY and len(encoded) > 1:
+                value = dict.fromkeys(encoded, below[key]) | found.get(key, {}) | {modality: value}
+            found[key] = value
+    return found
+
+
+def recbole_file(model: str) -> Path:
+    """RecBole's own property file of a stock model."""
+    return compat.recbole_folder() / "properties" / "model" / f"{model}.yaml"
+
+
+def recbole_name(model_class: type) -> str:
+    """Name of the stock model that a model is, or is built on."""
+    names = compat.recbole_model_names()
+    return next((c.__name__ for c in model_class.__mro__ if c.__name__ in names), model_class.__name__)
+
+
+def is_content_model(model_class: type) -> bool:
+    """Does a model take its items from content (or from ids under the same protocol)?"""
+    return issubclass(model_class, ContentModel)
+
+
+def known_keys() -> set[str]:
+    """Every key that a property file, RecBole's code or ours knows."""
+    keys = set(compat.recbole_config_keys()) | _OWN_KEYS
+    for path in properties_folder().rglob("*.yaml"):
+        settings, sections = _without_sections(read_yaml(path))
+        keys.update(settings, *sections.values())
+    return keys
+
+
+def content_keys() -> set[str]:
+    """The keys that only content models read."""
+    return set(read_yaml(properties_folder() / "content.yaml")) - compat.recbole_config_keys()
+
+
+@cache
+def properties_folder() -> Path:
+    """Folder of our property files: inside an installed wheel, or at the top of a checkout."""
+    inside = Path(__file__).parent / "properties"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
+
+
+def read_yaml(path: Path) -> dict:
+    """The settings in a file.
+
+    Raises
+    ------
+    MicroLensError
+        The file cannot be read, is not valid YAML, or holds something other than ``key: value`` lines.
+    """
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=YamlLoader)
+    except OSError as error:
+        raise MicroLensError(
+            f"config_files: cannot read {path} ({error.strerror}). Check the path."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MicroLensError(
+            f"config_files: {path} is not valid YAML: {' '.join(str(error).split())}"
+        ) from error
+    if settings is not None and not isinstance(settings, dict):
+        raise MicroLensError(f"config_files: {path} must hold `key: value` lines.")
+    return settings or {}
+
+
+def _merged(files: list[Path], sections: tuple[str, ...]) -> dict:
+    """The settings of several files, those that exist; later wins, and a section over what is for all."""
+    merged: dict = {}
+    for path in files:
+        if path.is_file():
+            for_all, by_section = _without_sections(read_yaml(path))
+            merged |= for_all
+            for section in sections:
+                merged |= by_section.get(section) or {}
+    return merged
+
+
+def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
+    """Part a dataset's file into settings for all, and those under a model's name or ``content``."""
+    names = {"content"} | grid_names() | compat.recbole_model_names()
+    for_all = {key: value for key, value in settings.items() if key not in names}
+    return for_all, {key: value for key, value in settings.items() if key in names}
