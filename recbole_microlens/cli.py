@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import time
 from pathlib import Path
 
 from recbole_microlens import __version__
@@ -23,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         return arguments.call(arguments)
     except MicroLensError as error:
+        if os.environ.get("RANK", "0") != "0":
+            # What is wrong for all processes is said by the first, which ends the others.
+            time.sleep(10)
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -208,7 +213,7 @@ runs/<dataset>/<model>-<time>/.
   --resume          continue a run that was broken off
   --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
                     --frame_size=112 --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false
-                    --protocol=recbole; the README lists ours
+                    --protocol=recbole --nproc=4; the README lists ours
 """
 
 
@@ -227,6 +232,12 @@ def _run(argv: list[str]) -> int:
         return 0 if argv else 2
     settings = parse_settings(argv)
     files = str(settings.pop("config_files", "") or "").split()
+    from recbole_microlens import distributed
+    from recbole_microlens.config import wanted_processes
+
+    processes = wanted_processes(settings, files)
+    if processes > 1 and not distributed.is_launched():
+        return distributed.launch(argv, processes)
     from recbole_microlens.quick_start import run
 
     model, dataset, resume = (settings.pop(key, None) for key in ("model", "dataset", "resume"))
@@ -238,9 +249,16 @@ def _run(argv: list[str]) -> int:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
+    finally:
+        distributed.leave()
+    if not distributed.is_launched() or os.environ["RANK"] == "0":
+        _print_result(result)
+    return 0
+
+
+def _print_result(result: dict) -> None:
     print("test: " + "    ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items()))
     print(f"run folder: {result['folder']}")
-    return 0
 
 
 def parse_settings(argv: list[str]) -> dict[str, str]:

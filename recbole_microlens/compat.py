@@ -6,6 +6,7 @@ kept in :data:`worked_around` for ``recbole-microlens doctor``.
 
 import importlib
 import importlib.util
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -148,14 +149,25 @@ class PandasThree:
                     feat[field] = [empty if isinstance(value, float) else value for value in feat[field]]
 
 
+class _NoTensorboard:
+    def add_scalar(self, *_):
+        """Nothing."""
+
+    def add_hparams(self, *_):
+        """Nothing."""
+
+
 @contextmanager
-def tensorboard_in(folder: Path):
-    """Make RecBole's trainers write TensorBoard events to ``folder`` instead of ``./log_tensorboard``."""
+def tensorboard_in(folder: Path | None):
+    """Make RecBole's trainers write TensorBoard events to ``folder`` instead of ``./log_tensorboard``.
+
+    ``None``: nowhere.
+    """
     from recbole.trainer import trainer as module
     from torch.utils.tensorboard import SummaryWriter
 
     original = module.get_tensorboard
-    module.get_tensorboard = lambda logger: SummaryWriter(str(folder))
+    module.get_tensorboard = lambda logger: SummaryWriter(str(folder)) if folder else _NoTensorboard()
     try:
         yield
     finally:
@@ -191,6 +203,13 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def all_gpu_ids() -> str:
+    """The numbers of all CUDA devices that this process may use, as RecBole's ``gpu_id`` takes them."""
+    import torch
+
+    return os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
 
 
 def visible_gpus() -> int:

@@ -7,10 +7,11 @@ import copy
 from logging import getLogger
 from pathlib import Path
 
+import torch
 import yaml
 
-from recbole_microlens import compat
-from recbole_microlens.config_values import check_values
+from recbole_microlens import compat, distributed
+from recbole_microlens.config_values import check_number, check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
 from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
@@ -153,6 +154,8 @@ class Config(RecBoleConfig):
         settings = self.final_config_dict
         if not settings["use_gpu"]:
             settings["gpu_id"] = ""
+        elif distributed.is_launched() and "gpu_id" not in self.external_config_dict:
+            settings["gpu_id"] = compat.all_gpu_ids()
         super()._init_device()
         wanted = [gpu for gpu in settings["gpu_id"].split(",") if gpu.strip()]
         found = compat.visible_gpus()
@@ -161,6 +164,34 @@ class Config(RecBoleConfig):
                 f"gpu_id: {settings['gpu_id']} is asked for, torch sees {found} of these CUDA devices. "
                 "See `nvidia-smi` for the numbers, or run on the CPU with --use_gpu=false."
             )
+        if distributed.is_launched() and settings["device"].type == "cuda":
+            settings["device"] = torch.device("cuda", self._own_gpu(found))
+
+    @staticmethod
+    def _own_gpu(found: int) -> int:
+        own = distributed.local_rank()
+        if own >= found:
+            raise MicroLensError(
+                f"nproc: process {own} of this machine has no GPU, torch sees {found}. Start no more "
+                "processes than there are GPUs, or run on the CPU with --use_gpu=false."
+            )
+        return own
+
+
+def wanted_processes(settings: dict[str, str], files: list[str]) -> int:
+    """How many processes ``nproc`` asks for, on the command line or else in a file.
+
+    Raises
+    ------
+    MicroLensError
+        It is no whole number of at least 1, or a file cannot be read.
+    """
+    wanted = {}
+    for path in files:
+        wanted |= read_yaml(Path(path))
+    wanted |= {key: _value(text) for key, text in settings.items()}
+    check_number("nproc", wanted.get("nproc", 1), int, 1)
+    return wanted.get("nproc", 1)
 
 
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}

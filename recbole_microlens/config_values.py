@@ -15,6 +15,7 @@ _NUMBERS = {
     "max_user_interactions": (int, 3),
     "MAX_ITEM_LIST_LENGTH": (int, 1),
     "worker": (int, 0),
+    "nproc": (int, 1),
     "epochs": (int, None),
     "eval_step": (int, None),
     "stopping_step": (int, 0),
@@ -32,6 +33,7 @@ _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
     "encoder_output": ("pooled", "head"),
+    "negatives": ("local", "global"),
 }
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -53,7 +55,7 @@ def check_values(settings: dict, is_content_model: bool) -> None:
     for key, (kind, least) in _NUMBERS.items():
         for value in _values(settings, key):
             if not (value is None and key in _NULLABLE):
-                _check_number(key, value, kind, least)
+                check_number(key, value, kind, least)
     for key, words in _WORDS.items():
         for value in _values(settings, key) if is_content_model else ():
             if value not in words:
@@ -86,7 +88,8 @@ def _check_modalities(named) -> None:
             )
 
 
-def _check_number(key: str, value, kind: type, least: int | None) -> None:
+def check_number(key: str, value, kind: type, least: int | None) -> None:
+    """Raise a :class:`MicroLensError` unless a value is a number of its kind and not below the least."""
     allowed = (int,) if kind is int else (int, float)
     if type(value) not in allowed or (least is not None and value < least):
         bound = "" if least is None else f" of at least {least}"

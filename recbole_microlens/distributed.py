@@ -84,9 +84,14 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
+def share_of(values: T, number: int, processes: int) -> T:
+    """The values of one of several processes: every ``processes``-th, from ``number`` on."""
+    return values[number::processes]
+
+
 def my_share(values: T) -> T:
-    """Every ``world_size``-th value, from this process's rank on."""
-    return values[rank() :: world_size()]
+    """The values of this process."""
+    return share_of(values, rank(), world_size())
 
 
 def from_first(value: Any) -> Any:
@@ -114,6 +119,13 @@ def total(value: float, device: torch.device) -> float:
     number = torch.tensor(value, dtype=torch.float64, device=device)
     dist.all_reduce(number)
     return number.item()
+
+
+def sum_of_all(tensor: Tensor) -> Tensor:
+    """Add up the tensors of all processes, in place and without gradients."""
+    if _is_on():
+        dist.all_reduce(tensor)
+    return tensor
 
 
 def rows_of_all(rows: Tensor) -> Tensor:
@@ -197,6 +209,24 @@ def _buckets(parameters: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def require_supported(config) -> None:
+    """Raise a :class:`MicroLensError` for what runs in one process only."""
+    if not is_launched():
+        if config["nproc"] is not None and config["nproc"] > 1:
+            raise MicroLensError(
+                f"nproc: {config['nproc']} is for the command line. In Python, start your script with "
+                f"torchrun --nproc_per_node={config['nproc']} and leave nproc out."
+            )
+        return
+    modes = set(config["eval_args"]["mode"].values())
+    if config["item_modality"] is None or modes != {"full"}:
+        raise MicroLensError(
+            f"nproc: several processes train content models (such as SASRecV) under full ranking; "
+            f"{config['model']} with mode {', '.join(sorted(modes))} runs in one. Leave out nproc or "
+            "torchrun."
+        )
 
 
 def launch(arguments: list[str], processes: int) -> int:

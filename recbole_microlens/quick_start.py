@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 
 import torch
 
-from recbole_microlens import run_folder
+from recbole_microlens import distributed, run_folder
 from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -49,11 +50,13 @@ def run(
         run_folder.require_same_experiment(Path(resume), model, dataset)
         config_file_list = [str(run_folder.config_path(Path(resume))), *(config_file_list or [])]
     config = Config(model, dataset, config_file_list, config_dict)
-    require_dataset(config)
+    distributed.require_supported(config)
+    distributed.join(config["device"])
+    _in_turn(lambda: require_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
 
     root = Path(config["checkpoint_dir"])
-    folder = Path(resume) if resume else run_folder.create(root, config["dataset"], config["model"])
+    folder = Path(resume) if resume else _new_folder(root, config)
     run_folder.start_log(folder, config["state"])
     logger = getLogger()
     logger.info(config)
@@ -65,21 +68,45 @@ def run(
         require_enough_items(config, dataset)
         train_data, valid_data, test_data = prepare_data(config, dataset)
 
-        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        init_seed(config["seed"], config["reproducibility"])
         model = config.model_class(config, train_data._dataset).to(config["device"])
         logger.info(model)
+        _part_ways(config, model)
         trainer = create_trainer(config, model, folder, train_data)
 
     if resume is not None and (folder / LAST).is_file():
         trainer.resume_checkpoint(folder / LAST)
-    run_folder.write_config(folder, config.as_given)
+    if distributed.is_first():
+        run_folder.write_config(folder, config.as_given)
     _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
 
     result = _result(config, trainer, best_valid_result, test_result)
-    run_folder.write_result(folder, result)
+    if distributed.is_first():
+        run_folder.write_result(folder, result)
     run_folder.stop_log()
     return result
+
+
+def _in_turn(prepare: Callable[[], None]) -> None:
+    """Let the first process write what all then find."""
+    if distributed.is_first():
+        prepare()
+    distributed.wait_for_all()
+    if not distributed.is_first():
+        prepare()
+
+
+def _part_ways(config, model) -> None:
+    """From one model in all processes on, each has its own chance, for dropout."""
+    distributed.same_in_all(model)
+    if distributed.world_size() > 1:
+        init_seed(config["seed"] + distributed.rank(), config["reproducibility"])
+
+
+def _new_folder(root: Path, config) -> Path:
+    own = str(run_folder.create(root, config["dataset"], config["model"])) if distributed.is_first() else None
+    return Path(distributed.from_first(own))
 
 
 def _building(config):
@@ -97,6 +124,7 @@ def _result(config, trainer, best_valid_result: dict | None, test_result: dict) 
         "best_valid_result": dict(best_valid_result or {}),
         "config": config.as_given,
         "seed": config["seed"],
+        "processes": distributed.world_size(),
         "versions": run_folder.versions(),
         "git_commit": run_folder.git_commit(),
         "epoch_times_s": trainer.epoch_times,

@@ -7,7 +7,8 @@ from logging import getLogger
 import torch
 from torch import Tensor
 
-from recbole_microlens import compat
+from recbole_microlens import compat, distributed
+from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
 from recbole.evaluator.collector import Collector, DataStruct  # noqa: E402
@@ -29,6 +30,11 @@ class HitsCollector(Collector):
         self._batches: dict[str, list[Tensor]] = {}
         dense = [metric for metric in self.register.metrics if not _needs_top_items_only(metric)]
         self._as_recbole = bool(dense)
+        if dense and distributed.world_size() > 1:
+            raise MicroLensError(
+                f"metrics: {', '.join(dense)} needs more than the top items, which several processes do not "
+                "bring together. Remove it from `metrics`, or train with one process."
+            )
         if dense and "full" in config["eval_args"]["mode"].values():
             getLogger().warning(
                 f"metrics: {', '.join(dense)} needs more than the top items: ranked RecBole's slower way"
@@ -54,14 +60,15 @@ class HitsCollector(Collector):
             self._batches.setdefault("rec.topk", []).append(hits)
 
     def rows(self) -> dict[str, Tensor]:
-        """The rows of all batches since the last call, in order, on the CPU.
+        """The rows of all batches since the last call, of all processes, on the CPU.
 
         Returns
         -------
         ``rec.topk`` [users, k + 1] int64, see :func:`hit_rows`, and ``rec.items`` [users, k] int64, the top
         items; each only where a metric needs it.
         """
-        rows = {name: torch.cat(batches).cpu() for name, batches in self._batches.items()}
+        mine = {name: torch.cat(batches) for name, batches in self._batches.items()}
+        rows = {name: distributed.rows_of_all(part).cpu() for name, part in mine.items()}
         self._batches = {}
         return rows
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import colorlog
 import yaml
 
-from recbole_microlens import compat
+from recbole_microlens import compat, distributed
 from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
@@ -58,7 +58,13 @@ def create(root: Path, dataset: str, model: str) -> Path:
 
 
 def start_log(folder: Path, state: str | None) -> None:
-    """Log to the screen and, without colours, to ``log.txt``; a resumed run appends."""
+    """Log to the screen and, without colours, to ``log.txt``; a resumed run appends.
+
+    Of several processes the first one logs; the others say errors only.
+    """
+    if not distributed.is_first():
+        logging.getLogger().setLevel(logging.ERROR)
+        return
     level = getattr(logging, (state or "INFO").upper(), logging.INFO)
     screen = logging.StreamHandler(sys.stderr)
     colours = colorlog.ColoredFormatter(_SCREEN_FORMAT, _SCREEN_TIME, log_colors=log_colors_config)

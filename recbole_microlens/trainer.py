@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import checkpoint, compat
+from recbole_microlens import checkpoint, compat, distributed
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.media_batch import ItemMedia
@@ -87,19 +87,29 @@ class ContentTrainer(Trainer):
         batch = batch.to(self.device)
         self.optimizer.zero_grad()
         with self._autocast():
-            loss = loss_func(batch)
-        self._check_nan(loss)
+            loss = loss_func(batch) * self._share_of_targets(batch)
+        total_loss = torch.tensor(distributed.total(loss.item(), self.device))
+        self._check_nan(total_loss)
         self.scaler.scale(loss).backward()
+        distributed.sum_gradients(self.model.parameters())
         if self.clip_grad_norm:
             self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.item()
+        return total_loss.item()
+
+    def _share_of_targets(self, batch) -> float:
+        """How much of the mean over the targets of all processes is this process's."""
+        if distributed.world_size() == 1:
+            return 1.0
+        mine = 0 if batch.is_idle else self.model.n_targets(batch)
+        return mine / distributed.total(mine, self.device)
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, on a table for which every item is encoded once."""
+        distributed.same_in_all(self.model)
         self.model.eval()
         with self._autocast():
             self.model.fill_item_table(self._all_media(show_progress))
@@ -128,7 +138,7 @@ class ResumableTrainer:
     """
 
     def __init__(self, config, model, folder: Path, *args):
-        with compat.tensorboard_in(folder / "tensorboard"):
+        with compat.tensorboard_in(folder / "tensorboard" if distributed.is_first() else None):
             super().__init__(config, model, *args)
         self.folder = folder
         self.saved_model_file = str(folder / BEST)
@@ -143,7 +153,7 @@ class ResumableTrainer:
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
         self._generators = _generators_of(train_data)
         if self._restored:
-            checkpoint.set_random_states(self._restored["random"], self._generators)
+            self._set_random_states(self._restored["random"])
             if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
                 self.eval_collector.data_collect(train_data)
                 return self.best_valid_score, self.best_valid_result
@@ -155,6 +165,15 @@ class ResumableTrainer:
                 callback_fn(epoch, score)
 
         return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+
+    def _set_random_states(self, states: list[dict]) -> None:
+        if len(states) != distributed.world_size():
+            self.logger.warning(
+                f"The run was broken off with {len(states)} processes and goes on with "
+                f"{distributed.world_size()}: chance (dropout, shuffling) is not what it would have been"
+            )
+        own = states[min(distributed.rank(), len(states) - 1)]
+        checkpoint.set_random_states(own, self._generators)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, from a checkpoint of plain data."""
@@ -199,7 +218,7 @@ class ResumableTrainer:
             )
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        checkpoint.save(self._model_state(epoch), Path(self.saved_model_file))
+        self._write(self._model_state(epoch), Path(self.saved_model_file))
         if self.eval_step <= 0:
             self._save_last(epoch)
         if verbose:
@@ -216,9 +235,16 @@ class ResumableTrainer:
             "epoch_times": self.epoch_times,
             "data_wait_shares": getattr(self, "data_wait_shares", []),
             "model_numbers": _numbers_of(self.model),
-            "random": checkpoint.random_states(self._generators),
+            "random": distributed.from_all(checkpoint.random_states(self._generators)),
         }
-        checkpoint.save(state, self.folder / LAST)
+        self._write(state, self.folder / LAST)
+
+    @staticmethod
+    def _write(state: dict, path: Path) -> None:
+        """Save a checkpoint, once; no process goes on before it is there."""
+        if distributed.is_first():
+            checkpoint.save(state, path)
+        distributed.wait_for_all()
 
     def save_pretrained_model(self, epoch, saved_model_file):
         """RecBole's pretraining trainers save a stage with this; here as plain data in the run's folder."""

@@ -6,7 +6,7 @@ from logging import getLogger
 
 import torch
 
-from recbole_microlens import compat
+from recbole_microlens import compat, distributed
 from recbole_microlens.data.media import ItemReader, item_reader
 from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
 from recbole_microlens.data.sampling import PHASES, create_samplers
@@ -28,20 +28,25 @@ class ContentBatch(Interaction):
     media : :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending
         order, padding left out.
     item_fields : names of the fields that hold item ids.
+    is_idle : there was nothing left for this process in a batch shared by several; the sample is another's
+        and must not count.
     """
 
-    def __init__(self, interaction: dict, media: ItemMedia, item_fields: tuple[str, ...]):
+    def __init__(
+        self, interaction: dict, media: ItemMedia, item_fields: tuple[str, ...], is_idle: bool = False
+    ):
         super().__init__(interaction)
         self.media = media
         self.item_fields = item_fields
+        self.is_idle = is_idle
 
     def to(self, device, selected_field=None) -> ContentBatch:
         fields = {name: value.to(device, non_blocking=True) for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.to(device), self.item_fields)
+        return ContentBatch(fields, self.media.to(device), self.item_fields, self.is_idle)
 
     def pin_memory(self) -> ContentBatch:
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.pin_memory(), self.item_fields)
+        return ContentBatch(fields, self.media.pin_memory(), self.item_fields, self.is_idle)
 
     def renumbered(self) -> tuple[tuple[str, ...], Interaction]:
         """The names of the item fields, and the batch with its U items numbered 1 to U in them.
@@ -56,20 +61,26 @@ class ContentBatch(Interaction):
 
 
 class ContentTrainDataLoader(TrainDataLoader):
-    """RecBole's training loader whose workers also read and decode the media of each batch."""
+    """RecBole's training loader whose workers also read and decode the media of each batch.
+
+    Of several processes each gets its share of every batch: all shuffle alike.
+    """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.reader = reader
         self.pin_memory = torch.cuda.is_available()
+        # Read here: worker processes do not belong to the group.
+        self._rank, self._world_size = distributed.rank(), distributed.world_size()
         self._possible_item_fields = _item_fields(config, dataset.iid_field)
 
     def collate_fn(self, index) -> ContentBatch:
-        batch = super().collate_fn(index)
+        share = distributed.share_of(index, self._rank, self._world_size)
+        batch = super().collate_fn(share or index[:1])
         fields = tuple(field for field in self._possible_item_fields if field in batch)
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
-        return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields)
+        return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields, not share)
 
 
 def _item_fields(config, item_field: str) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from recbole_microlens import distributed
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import modalities
@@ -94,9 +95,11 @@ class ItemReader:
         return ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})
 
     def all_items(self, batch_size: int, workers: int) -> DataLoader:
-        """A loader of every item once, in batches of :class:`ItemMedia`."""
+        """A loader of every item once, in batches of :class:`ItemMedia`; of several processes, of its
+        share.
+        """
         return DataLoader(
-            range(1, self.n_items),
+            distributed.my_share(range(1, self.n_items)),
             batch_size=batch_size,
             num_workers=workers,
             collate_fn=self._collate,

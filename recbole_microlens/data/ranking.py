@@ -7,7 +7,7 @@ from logging import getLogger
 import torch
 from torch import Tensor
 
-from recbole_microlens import compat
+from recbole_microlens import compat, distributed
 from recbole_microlens.data.dataset import HISTORY_LENGTH
 from recbole_microlens.data.sequences import UserItems, take
 
@@ -24,7 +24,8 @@ SCORE_BYTES = {"cpu": 32 << 20, "cuda": 128 << 20}
 class RankingDataLoader(FullSortEvalDataLoader):
     """RecBole's full-ranking loader for sequential models, in batches whose scores stay small.
 
-    A batch is no larger than ``eval_batch_size`` targets and :data:`SCORE_BYTES` of scores.
+    A batch is no larger than ``eval_batch_size`` targets and :data:`SCORE_BYTES` of scores. Of several
+    processes each ranks its share of the targets.
     """
 
     def __init__(self, config, dataset):
@@ -34,9 +35,12 @@ class RankingDataLoader(FullSortEvalDataLoader):
         rows = users_within(SCORE_BYTES, self.config["device"], self._dataset.item_num)
         self.step = min(rows, self.config["eval_batch_size"])
         self.set_batch_size(self.step)
+        # RecBole makes its list of samples after this.
+        self._mine = distributed.my_share(torch.arange(self.sample_size))
+        self.sample_size = len(self._mine)
 
     def collate_fn(self, index):
-        rows = torch.tensor(index)
+        rows = self._mine[index]
         interaction = self._dataset.join(take(self._dataset.inter_feat, rows))
         interaction = self.transform(self._dataset, interaction)
         return interaction, None, torch.arange(len(rows)), interaction[self.iid_field]

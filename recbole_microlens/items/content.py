@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from recbole_microlens import distributed
 from recbole_microlens.items.media_batch import ItemMedia
 
 
@@ -91,13 +92,14 @@ class ContentItemEmbedding(nn.Module):
 
         Parameters
         ----------
-        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device.
+        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
+            processes, of each its share.
         """
         device = next(self.parameters()).device
         table = torch.zeros(self.n_items, self.embedding_dim, device=device)
         for media in batches:
             table[media.item_ids] = self.encode(media).float()
-        self._table = table
+        self._table = distributed.sum_of_all(table)
 
     def train(self, mode: bool = True) -> "ContentItemEmbedding":
         if mode:

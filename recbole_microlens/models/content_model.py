@@ -35,6 +35,7 @@ class ContentModel:
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.negatives = config["negatives"]
         stock = getattr(self, "item_embedding", None)
         if not isinstance(stock, nn.Embedding):
             raise MicroLensError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recbole_microlens.losses import in_batch_softmax
 from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.negatives import with_sequences_of_all
 
 
 class EveryPositionModel(ContentModel):
@@ -39,7 +40,16 @@ class EveryPositionModel(ContentModel):
         with self.item_embedding.using(batch.media):
             states = self._states(item_seq, length)  # [B, L, d]
             embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
-        return in_batch_softmax(states, embeddings, item_ids, target_mask, self.log_popularity)
+        if batch.is_idle:
+            item_ids, target_mask = torch.zeros_like(item_ids), torch.zeros_like(target_mask)
+        given = states, embeddings, item_ids, target_mask
+        if self.negatives == "global":
+            given = with_sequences_of_all(*given)
+        return in_batch_softmax(*given, self.log_popularity)
+
+    def n_targets(self, batch) -> int:
+        """Over how many targets the loss of a batch is a mean."""
+        return int(batch[self.ITEM_SEQ_LEN].sum())
 
     def _states(self, item_seq: Tensor, length: Tensor) -> Tensor:
         self._at_every_position = True

@@ -43,6 +43,10 @@ class LastPositionModel(ContentModel):
             )
         return loss
 
+    def n_targets(self, batch) -> int:
+        """Over how many targets the loss of a batch is a mean."""
+        return len(batch)
+
     def _of_batch(self, media: ItemMedia, kept: Tensor) -> dict[str, object]:
         """What stands in for the model's attributes on the items of a batch, by name."""
         embeddings = self.item_embedding.encode(media)  # [U, d]

@@ -1,0 +1,74 @@
+"""Two processes with half of each batch train the model that one process trains, and measure the same."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from two_processes import in_two
+
+from recbole_microlens import checkpoint
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.quick_start import run
+
+# 24 users: the last batch of 23 leaves one user, and one of two processes idle.
+EXACT = {"train_batch_size": 23, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "finetune": "frozen"}
+
+
+def _run(model, settings):
+    result = run(model, "tiny", config_dict=settings)
+    log = (
+        (Path(result["folder"]) / "log.txt").read_text() if Path(result["folder"], "log.txt").exists() else ""
+    )
+    return result, log
+
+
+def _losses(log):
+    return [
+        float(line.rpartition("train loss: ")[2].rstrip("]"))
+        for line in log.splitlines()
+        if "train loss" in line
+    ]
+
+
+@pytest.mark.parametrize("model", ["SASRecIDV"])
+def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings, tmp_path):
+    settings = content_settings | EXACT | {"state": "INFO"}
+    (whole, log) = _run(model, settings)
+    torch.manual_seed(0)
+    (first, both_log), (second, _) = in_two(_run, model, settings)
+
+    assert first["folder"] == second["folder"] != whole["folder"]
+    assert first["processes"] == 2
+    assert _losses(both_log) == pytest.approx(_losses(log), abs=1e-4)
+    assert first["test_result"] == second["test_result"] == pytest.approx(whole["test_result"], abs=1e-4)
+    states = [checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"] for r in (whole, first)]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, atol=1e-4, rtol=1e-3)
+
+
+def test_one_command_starts_several_processes_and_one_of_them_writes(content_settings, tmp_path):
+    settings = content_settings | {"nproc": 2, "epochs": 1}
+    command = [sys.executable, "-m", "recbole_microlens", "run", "--model=SASRecID", "--dataset=tiny"]
+    command += [f"--{key}={value}" for key, value in settings.items()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test: ") == 1
+    (result,) = tmp_path.rglob("result.json")
+    assert json.loads(result.read_text())["processes"] == 2
+
+
+def test_stock_models_run_in_one_process_and_say_so(settings):
+    command = [sys.executable, "-m", "recbole_microlens", "run", "--model=BPR", "--dataset=tiny", "--nproc=2"]
+    command += [f"--{key}={value}" for key, value in settings.items()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.count("error: nproc: BPR does not read this") == 1
+
+
+def test_in_python_nproc_names_torchrun(content_settings):
+    with pytest.raises(MicroLensError, match="torchrun --nproc_per_node=2"):
+        run("SASRecID", "tiny", config_dict=content_settings | {"nproc": 2})
