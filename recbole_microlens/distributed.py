@@ -136,11 +136,11 @@ def rows_of_all(rows: Tensor) -> Tensor:
     if not _is_on():
         return rows
     counts = from_all(len(rows))
-    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded = torch.zeros(max(counts), *rows.shape[1:], dtype=rows.dtype, device=_meeting_place(rows))
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded.contiguous())
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).to(rows.device)
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:
@@ -268,6 +268,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _meeting_place(rows: Tensor) -> torch.device:
+    """Where tensors can be exchanged: nccl takes none on the CPU."""
+    if dist.get_backend() == "nccl" and rows.device.type == "cpu":
+        return torch.device("cuda", torch.cuda.current_device())
+    return rows.device
 
 
 def _is_on() -> bool:

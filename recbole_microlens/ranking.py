@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat, distributed
-from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
 from recbole.evaluator.collector import Collector, DataStruct  # noqa: E402
@@ -30,11 +29,6 @@ class HitsCollector(Collector):
         self._batches: dict[str, list[Tensor]] = {}
         dense = [metric for metric in self.register.metrics if not _needs_top_items_only(metric)]
         self._as_recbole = bool(dense)
-        if dense and distributed.world_size() > 1:
-            raise MicroLensError(
-                f"metrics: {', '.join(dense)} needs more than the top items, which several processes do not "
-                "bring together. Remove it from `metrics`, or train with one process."
-            )
         if dense and "full" in config["eval_args"]["mode"].values():
             getLogger().warning(
                 f"metrics: {', '.join(dense)} needs more than the top items: ranked RecBole's slower way"
@@ -65,19 +59,21 @@ class HitsCollector(Collector):
         Returns
         -------
         ``rec.topk`` [users, k + 1] int64, see :func:`hit_rows`, and ``rec.items`` [users, k] int64, the top
-        items; each only where a metric needs it.
+        items; each only where a metric needs it. What RecBole's way collects, where a metric goes that way.
         """
-        mine = {name: torch.cat(batches) for name, batches in self._batches.items()}
-        rows = {name: distributed.rows_of_all(part).cpu() for name, part in mine.items()}
+        rows = {name: torch.cat(batches) for name, batches in self._batches.items()}
         self._batches = {}
-        return rows
+        for name in [name for name in self.data_struct._data_dict if _is_of_a_batch(name)]:
+            rows[name] = self.data_struct.get(name)
+            del self.data_struct[name]
+        return {name: distributed.rows_of_all(tensor).cpu() for name, tensor in rows.items()}
 
     def get_data_struct(self) -> DataStruct:
-        """What RecBole's ``Evaluator`` computes the metrics from."""
-        if self._as_recbole:
-            return super().get_data_struct()
+        """What RecBole's ``Evaluator`` computes metrics from: the rows, and counts of the training data."""
+        rows = self.rows()
         struct = DataStruct()
-        struct._data_dict = self.data_struct._data_dict | self.rows()
+        for name, value in (self.data_struct._data_dict | rows).items():
+            struct.set(name, value)
         return struct
 
 
@@ -93,16 +89,16 @@ def hit_rows(top: Tensor, positive_u: Tensor, positive_i: Tensor) -> Tensor:
     -------
     [B, k + 1] int64: k zeros and ones, then the number of positives.
     """
-    pairs = torch.stack([positive_u, positive_i]).unique(dim=1)
-    row, item = pairs[0], pairs[1]
-    of_pairs = torch.cat(
-        [top[row] == item.unsqueeze(1), torch.ones_like(item, dtype=torch.bool).unsqueeze(1)], 1
-    )
-    return top.new_zeros(len(top), top.size(1) + 1).index_add_(0, row, of_pairs.long())
+    pairs = (positive_u << 32 | positive_i).unique()
+    row, item = pairs >> 32, pairs & 0xFFFFFFFF
+    is_hit = top[row] == item.unsqueeze(1)  # [P, k]
+    counted = torch.cat([is_hit, torch.ones_like(is_hit[:, :1])], dim=1).long()
+    return top.new_zeros(len(top), top.size(1) + 1).index_add_(0, row, counted)
 
 
 def _needs_top_items_only(metric: str) -> bool:
-    return all(
-        need in _ROWS or need.startswith("data.") and need != "data.label"
-        for need in metric_information[metric]
-    )
+    return all(need in _ROWS for need in metric_information[metric] if _is_of_a_batch(need))
+
+
+def _is_of_a_batch(need: str) -> bool:
+    return need.startswith("rec.") or need == "data.label"

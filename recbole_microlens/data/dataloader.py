@@ -125,7 +125,8 @@ def _eval_loader(config, phase: str, datasets: list, samplers):
     if loader_class is not FullSortEvalDataLoader:
         return loader_class(config, datasets[number], samplers[number], shuffle=False)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        seen = [] if config["repeatable"] else datasets[: number + 1]
+        # A repeatable sampler knows of no used items, so that nothing but the positives counts as seen.
+        seen = datasets[number if config["repeatable"] else 0 : number + 1]
         return UserRankingDataLoader(config, datasets[number], seen)
     ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
     return ranking_class(config, datasets[number])
