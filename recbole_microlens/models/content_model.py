@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens.items.content import ContentItemEmbedding
+from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import create_towers
 from recbole_microlens.losses import in_batch_softmax, log_popularity
@@ -30,7 +31,9 @@ class ContentModel:
         super().__init__(config, dataset)
         self._at_every_position = False
         towers = create_towers(config, self.item_embedding)
-        self.item_embedding = ContentItemEmbedding(towers, self.n_items, self.item_embedding.embedding_dim)
+        dim = self.item_embedding.embedding_dim
+        fusion = create_fusion(config["fusion"], len(towers), dim)
+        self.item_embedding = ContentItemEmbedding(towers, self.n_items, dim, fusion)
         self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
@@ -76,6 +79,8 @@ class ContentModel:
 
     def __str__(self) -> str:
         lines = [f"{type(self).__name__}: {', '.join(self.item_embedding.towers)}"]
+        if self.item_embedding.fusion is not None:
+            lines.append(f"  fusion: {type(self.item_embedding.fusion).__name__}")
         for modality, encoder in self.item_embedding.encoders().items():
             lines.append(
                 f"  {modality}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} "
