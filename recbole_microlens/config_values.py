@@ -85,16 +85,16 @@ def _check_modalities(named) -> None:
 def _check_features(features, named) -> None:
     if features is None:
         return
-    looked_at = [name for name in ([named] if isinstance(named, str) else named) if name in ENCODED]
-    by_modality = features if isinstance(features, dict) else {"all": features}
-    if not all(path and isinstance(path, str) for path in by_modality.values()):
+    by_modality = features.values() if isinstance(features, dict) else [features]
+    if not all(path and isinstance(path, str) for path in by_modality):
         raise MicroLensError(f"features: {features!r} is no path of a .npy file, nor {{'video': path}}.")
-    others = [name for name in by_modality if name not in ("all" * bool(looked_at), *looked_at)]
-    if others:
-        raise MicroLensError(
-            f"features: {features!r} is given for {', '.join(others)}, the model looks at "
-            f"{', '.join(looked_at) or 'ids alone'}. Leave it out, or choose a model with another suffix."
-        )
+    looked_at = [name for name in ([named] if isinstance(named, str) else named) if name in ENCODED]
+    for name in features if isinstance(features, dict) else ():
+        if name not in looked_at:
+            raise MicroLensError(
+                f"features: {features!r} has an entry for {name}, the model looks at "
+                f"{', '.join(looked_at) or 'ids alone'}. Leave it out, or choose a model with another suffix."
+            )
 
 
 def _check_number(key: str, value, kind: type, least: int | None) -> None:

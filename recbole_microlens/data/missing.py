@@ -44,14 +44,14 @@ class Lack:
         )
 
 
-def report_missing(reader, interactions: np.ndarray) -> None:
+def report_missing(reader, interactions: np.ndarray | None = None) -> None:
     """Say once how many items have nothing, and how many interactions that concerns.
 
     Parameters
     ----------
     reader : has ``tokens``, ``missing``, ``lack`` and ``absent()``; see
         :class:`recbole_microlens.data.media.Reader`.
-    interactions : [n] int64, the internal item id of each interaction.
+    interactions : [n] int64, the internal item id of each interaction, where there are any.
 
     Raises
     ------
@@ -69,11 +69,13 @@ def report_missing(reader, interactions: np.ndarray) -> None:
         )
     if reader.missing == "error":
         raise lack.error([str(token) for token in reader.tokens[absent]])
-    concerned = int(np.isin(interactions, absent).sum())
+    concerned = ""
+    if interactions is not None:
+        concerned = f" ({np.isin(interactions, absent).sum()} of {len(interactions)} interactions)"
     reasons = f"; the reasons are in {lack.report}" if lack.report and lack.report.is_file() else ""
     getLogger().warning(
-        f"missing_media: {len(absent)} of {n_items} items ({concerned} of {len(interactions)} interactions) "
-        f"have {lack.nothing} in {lack.source} and give {lack.instead} to the model{reasons}."
+        f"missing_media: {len(absent)} of {n_items} items{concerned} have {lack.nothing} in {lack.source} "
+        f"and give {lack.instead} to the model{reasons}."
     )
 
 
