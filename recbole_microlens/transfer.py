@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from logging import getLogger
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
     """
     if not isinstance(model, ContentModel):
         raise MicroLensError(f"init_from: {config['model']} has no encoder to start from a run. Remove it.")
-    settings = yaml.safe_load(run_folder.config_path(run).read_text(encoding="utf-8")) or {}
+    settings = _settings(run)
     saved = checkpoint.load(run / BEST, config["device"])["state_dict"]
     by_id = names_by_id(model, config, dataset)
     theirs = _parts({name: value for name, value in saved.items() if name not in by_id})
@@ -62,6 +63,12 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
         _require_equal_shapes(part, ours[part], theirs.get(part, {}), run)
         model.load_state_dict(theirs[part], strict=False)
     _log(f"{run} ({settings['model']} on {settings['dataset']})", taken, reasons, by_id)
+
+
+def _settings(run: Path) -> dict:
+    """The settings of a run; ``None`` for those that its model does not have."""
+    found = yaml.safe_load(run_folder.config_path(run).read_text(encoding="utf-8")) or {}
+    return defaultdict(lambda: None, found)
 
 
 def names_by_id(model: nn.Module, config, dataset) -> set[str]:
@@ -153,8 +160,8 @@ def _require_equal_shapes(part: str, ours: State, theirs: State, run: Path) -> N
     if faults:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise MicroLensError(
-            f"init_from: the {part} of {run} does not fit: {'; '.join(faults[:_SHOWN])}{more}. Give both runs "
-            "the same encoder, sizes and number of layers, or leave out `init_from`."
+            f"init_from: the {part} of {run} does not fit: {'; '.join(faults[:_SHOWN])}{more}. Give both "
+            "runs the same encoder, sizes and number of layers, or leave out `init_from`."
         )
 
 
