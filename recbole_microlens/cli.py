@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from recbole_microlens import __version__
+from recbole_microlens import __version__, extract_command
 from recbole_microlens.errors import MicroLensError, first_line
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--seed", type=int, default=2023, help="the same seed gives the same data (default 2023)"
     )
+
+    extract = _command(commands, "extract", extract_command.call, "items -> an encoder's features (.npy)")
+    extract_command.add_arguments(extract)
 
     compare = _command(commands, "compare", _compare, "one table of the results of several runs")
     compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders of run folders")

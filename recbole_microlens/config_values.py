@@ -1,7 +1,8 @@
 """Which values the settings may have; checked before anything is read or trained."""
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
-from recbole_microlens.items.modality import MODALITIES
+from recbole_microlens.items.fusion import FUSIONS
+from recbole_microlens.items.modality import ENCODED, IMAGE_SOURCES, MODALITIES
 
 # Type and least value of a number; null is allowed where RecBole or the protocol gives it a meaning.
 _NUMBERS = {
@@ -9,6 +10,7 @@ _NUMBERS = {
     "frame_size": (int, 1),
     "finetune_stages": (int, 1),
     "projection_layers": (int, 0),
+    "max_title_tokens": (int, 2),
     "encode_batch_size": (int, 1),
     "train_batch_size": (int, 1),
     "eval_batch_size": (int, 1),
@@ -34,6 +36,8 @@ _WORDS = {
     "missing_media": ("zeros", "error"),
     "encoder_output": ("pooled", "head"),
     "negatives": ("local", "global"),
+    "fusion": tuple(FUSIONS),
+    "image_source": IMAGE_SOURCES,
 }
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -63,6 +67,7 @@ def check_values(settings: dict, is_content_model: bool) -> None:
                 raise MicroLensError(f"{key}: '{value}' is unknown.{near} Set one of: {', '.join(words)}.")
     if is_content_model:
         _check_modalities(settings["item_modality"])
+        _check_features(settings["features"], settings["item_modality"])
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
@@ -85,6 +90,21 @@ def _check_modalities(named) -> None:
             raise MicroLensError(
                 f"item_modality: '{name}' is unknown.{did_you_mean(str(name), MODALITIES)} Set one or more "
                 f"of: {', '.join(MODALITIES)}."
+            )
+
+
+def _check_features(features, named) -> None:
+    if features is None:
+        return
+    by_modality = features.values() if isinstance(features, dict) else [features]
+    if not all(path and isinstance(path, str) for path in by_modality):
+        raise MicroLensError(f"features: {features!r} is no path of a .npy file, nor {{'video': path}}.")
+    looked_at = [name for name in ([named] if isinstance(named, str) else named) if name in ENCODED]
+    for name in features if isinstance(features, dict) else ():
+        if name not in looked_at:
+            raise MicroLensError(
+                f"features: {features!r} has an entry for {name}, the model looks at "
+                f"{', '.join(looked_at) or 'ids alone'}. Leave it out, or choose a model with another suffix."
             )
 
 

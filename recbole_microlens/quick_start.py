@@ -17,6 +17,7 @@ from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
 from recbole_microlens.trainer import BEST, LAST, create_trainer
+from recbole_microlens.transfer import start_from
 
 from recbole.utils import init_seed  # isort: skip
 
@@ -76,6 +77,8 @@ def run(
 
     if resume is not None and (folder / LAST).is_file():
         trainer.resume_checkpoint(folder / LAST)
+    elif config["init_from"] is not None:
+        start_from(model, config, train_data._dataset, Path(config["init_from"]))
     if distributed.is_first():
         run_folder.write_config(folder, config.as_given)
     _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])

@@ -1,9 +1,16 @@
 """A tiny converted dataset with real videos, made once for all tests that train on it."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
+from recbole_microlens.encoders import registry
+from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.weights import PublishedWeights
 from recbole_microlens.media.build import build_covers, build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
@@ -77,3 +84,57 @@ def write_inter(tmp_path):
         return folder.parent
 
     return write
+
+
+class BagOfTokens(nn.Module):
+    """The mean of the embeddings of a title's tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(256, 6)
+
+    def forward(self, content):
+        tokens, mask = content.long().unbind(1)
+        summed = (self.table(tokens) * mask.unsqueeze(2)).sum(1)
+        return summed / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def tokenize_bytes(spec, titles, max_tokens):
+    """Stands for a tokenizer: the bytes of a title, and a mask."""
+    rows = torch.zeros(len(titles), 2, max_tokens, dtype=torch.int32)
+    for row, title in zip(rows, titles, strict=True):
+        taken = title.encode()[:max_tokens]
+        row[0, : len(taken)] = torch.tensor(list(taken), dtype=torch.int32)
+        row[1, : len(taken)] = 1
+    return rows.numpy()
+
+
+def tiny_spec(name, modality, modules, feature_dim):
+    """A row of the table of encoders: each module is a stage."""
+    return EncoderSpec(
+        name=name,
+        paper_name="",
+        modality=modality,
+        build=lambda frames, size: nn.ModuleDict({key: make() for key, make in modules.items()}),
+        stages=tuple((key,) for key in modules),
+        head=(),
+        feature_dim=feature_dim,
+        mean=() if modality == "text" else (0.5, 0.5, 0.5),
+        std=() if modality == "text" else (0.25, 0.25, 0.25),
+        published=PublishedWeights("", "", ""),
+    )
+
+
+@pytest.fixture
+def tiny_encoders(monkeypatch) -> dict:
+    """Register an encoder of a few weights for each modality; settings of a run on ``tiny`` with them."""
+    for spec in (
+        tiny_spec("tiny_video", "video", {"stem": lambda: nn.Conv3d(3, 4, 2), "top": nn.Tanh}, 4),
+        tiny_spec("tiny_image", "image", {"stem": lambda: nn.Conv2d(3, 5, 4), "top": nn.Tanh}, 5),
+        tiny_spec("tiny_text", "text", {"bag": BagOfTokens, "top": nn.Tanh}, 6),
+    ):
+        monkeypatch.setitem(registry.ENCODERS, spec.name, spec)
+    text = SimpleNamespace(tokenize=tokenize_bytes, tokenizer_fingerprint=lambda spec: spec.name)
+    monkeypatch.setitem(sys.modules, "recbole_microlens.encoders.text", text)
+    encoders = {f"{modality}_encoder": f"tiny_{modality}" for modality in ("video", "image", "text")}
+    return TINY_CONTENT | encoders | {"encoder": None, "max_title_tokens": 24}

@@ -10,6 +10,7 @@ from recbole_microlens.errors import MicroLensError
 
 ENCODED = ("text", "image", "video")
 MODALITIES = ("id", *ENCODED)
+IMAGE_SOURCES = ("cover", "video")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,28 @@ def modality_settings(config, name: str) -> ModalitySettings:
     )
 
 
+def features_path(config, name: str) -> str | None:
+    """The file of frozen features that stands for a modality's encoder, or ``None``.
+
+    Raises
+    ------
+    MicroLensError
+        ``features`` is one path, and the model looks at several modalities beside ids.
+    """
+    features = config["features"]
+    if features is None or name not in ENCODED:
+        return None
+    if isinstance(features, dict):
+        return features.get(name)
+    looked_at = [modality for modality in modalities(config) if modality in ENCODED]
+    if len(looked_at) > 1:
+        raise MicroLensError(
+            f"features: {features} is one file, {config['model']} looks at {', '.join(looked_at)}. Name the "
+            f"modality: features={{'{looked_at[0]}': '{features}'}}."
+        )
+    return str(features)
+
+
 def of_modality(config, key: str, name: str):
     """A setting of one modality: ``{'video': ..., 'text': ...}``, or one value for all.
 
@@ -81,7 +104,7 @@ def of_modality(config, key: str, name: str):
 
 
 def _encoder_name(config, name: str) -> str:
-    encoded = [modality for modality in modalities(config) if modality in ENCODED]
+    encoded = [m for m in modalities(config) if m in ENCODED and features_path(config, m) is None]
     if config["encoder"] is None:
         return config[f"{name}_encoder"]
     if len(encoded) > 1:

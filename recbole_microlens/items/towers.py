@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.finetune import trainable_stages
 from recbole_microlens.encoders.registry import create_encoder
+from recbole_microlens.items.feature_file import open_features
 from recbole_microlens.items.media_batch import ItemMedia
-from recbole_microlens.items.modality import ModalitySettings, modalities, modality_settings
+from recbole_microlens.items.modality import (
+    ModalitySettings,
+    features_path,
+    modalities,
+    modality_settings,
+)
 
 
 class EncoderTower(nn.Module):
@@ -26,12 +33,31 @@ class EncoderTower(nn.Module):
         super().__init__()
         self.modality = modality
         self.encoder = encoder
-        widths = [encoder.feature_dim] + [embedding_dim] * (projection_layers + 1)
-        self.projection = nn.Sequential(*(_dense(*pair) for pair in zip(widths, widths[1:], strict=False)))
+        self.projection = _projection(encoder.feature_dim, embedding_dim, projection_layers)
 
     def forward(self, media: ItemMedia) -> Tensor:
         """The content of U items -> [U, d]."""
         return self.projection(self.encoder(media.content[self.modality]))
+
+
+class FeatureTower(nn.Module):
+    """Frozen features from a file, and the projection that an encoder's features would have.
+
+    Parameters
+    ----------
+    modality : which part of the items' content the features are.
+    feature_dim : length of a feature vector.
+    embedding_dim, projection_layers : as those of :class:`EncoderTower`.
+    """
+
+    def __init__(self, modality: str, feature_dim: int, embedding_dim: int, projection_layers: int = 0):
+        super().__init__()
+        self.modality = modality
+        self.projection = _projection(feature_dim, embedding_dim, projection_layers)
+
+    def forward(self, media: ItemMedia) -> Tensor:
+        """The features of U items, float32 [U, feature_dim] -> [U, d]."""
+        return self.projection(media.content[self.modality])
 
 
 class IdTower(nn.Module):
@@ -58,22 +84,34 @@ def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
     ----------
     id_embedding : the item embedding that the stock model built; kept if the model looks at ids.
     """
-    dim = id_embedding.embedding_dim
     towers = {
-        name: IdTower(id_embedding)
-        if name == "id"
-        else EncoderTower(
-            name, _encoder(config, modality_settings(config, name)), dim, config["projection_layers"]
-        )
+        name: IdTower(id_embedding) if name == "id" else _tower(config, name, id_embedding.embedding_dim)
         for name in modalities(config)
     }
     return nn.ModuleDict(towers)
 
 
-def _encoder(config, settings: ModalitySettings) -> Encoder:
+def build_encoder(config, settings: ModalitySettings) -> Encoder:
+    """The encoder of one modality under the settings of a run, its weights loaded."""
     spec = settings.encoder
     stages = trainable_stages(settings.finetune, settings.finetune_stages, len(spec.stages))
     return create_encoder(spec.name, config["num_frames"], config["frame_size"], settings.weights, stages)
+
+
+def _tower(config, name: str, dim: int) -> nn.Module:
+    path = features_path(config, name)
+    if path is not None:
+        return FeatureTower(name, open_features(path).dim, dim, config["projection_layers"])
+    # The draws of an encoder's random weights change nothing that is built after it: the rest of the model
+    # starts the same whatever encodes the items.
+    with torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(config, modality_settings(config, name))
+    return EncoderTower(name, encoder, dim, config["projection_layers"])
+
+
+def _projection(feature_dim: int, embedding_dim: int, hidden_layers: int) -> nn.Sequential:
+    widths = [feature_dim] + [embedding_dim] * (hidden_layers + 1)
+    return nn.Sequential(*(_dense(*pair) for pair in zip(widths, widths[1:], strict=False)))
 
 
 def _dense(width_in: int, width_out: int) -> nn.Sequential:

@@ -85,12 +85,14 @@ def encode_value(frames: np.ndarray, quality: int = 90) -> bytes:
     return _HEADER.pack(_MAGIC, FORMAT_VERSION, len(jpegs)) + lengths + b"".join(jpegs)
 
 
-def decode_value(value: bytes | memoryview, size: int | None = None) -> np.ndarray:
+def decode_value(
+    value: bytes | memoryview, size: int | None = None, frames: slice = slice(None)
+) -> np.ndarray:
     """Unpack the value of one item to uint8 RGB [n, size, size, 3]; ``size`` None means as it was stored.
 
-    Raises ``ValueError`` where the value is malformed.
+    ``frames`` are those to decode. Raises ``ValueError`` where the value is malformed.
     """
-    return np.stack([_decode_jpeg(jpeg, size) for jpeg in _split_value(memoryview(value))])
+    return np.stack([_decode_jpeg(jpeg, size) for jpeg in _split_value(memoryview(value))[frames]])
 
 
 def _split_value(value: memoryview) -> list[memoryview]:
@@ -155,14 +157,15 @@ class MediaStore:
             keys = [bytes(key) for key in txn.cursor().iternext(values=False)]
         return (key.decode() for key in keys if key != META_KEY)
 
-    def read(self, item_id: str, size: int | None = None) -> np.ndarray | None:
+    def read(self, item_id: str, size: int | None = None, frames: slice = slice(None)) -> np.ndarray | None:
         """Frames of an item, uint8 RGB [n, size, size, 3], or None where the store has none for it.
 
-        ``size`` defaults to that of the store; another one is resized to, cheaply when it is smaller. Raises
-        ``MicroLensError`` where the stored value is damaged.
+        ``size`` defaults to that of the store; another one is resized to, cheaply when it is smaller.
+        ``frames`` are those to decode, all by default. Raises ``MicroLensError`` where the stored value is
+        damaged.
         """
         try:
-            return self._get(item_id, lambda value: decode_value(value, size))
+            return self._get(item_id, lambda value: decode_value(value, size, frames))
         except ValueError as error:
             raise MicroLensError(
                 f"{self.path}: the value of item {item_id!r} is damaged ({error}). {_REBUILD}"

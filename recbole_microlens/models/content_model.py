@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.content import ContentItemEmbedding
+from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import create_towers
 from recbole_microlens.losses import log_popularity
@@ -70,6 +71,8 @@ class ContentModel:
 
     def __str__(self) -> str:
         lines = [f"{type(self).__name__}: {', '.join(self.item_embedding.towers)}"]
+        if self.item_embedding.fusion is not None:
+            lines.append(f"  fusion: {type(self.item_embedding.fusion).__name__}")
         for modality, encoder in self.item_embedding.encoders().items():
             lines.append(
                 f"  {modality}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} "
@@ -100,7 +103,8 @@ class EmbeddingWithExtraRows(ContentItemEmbedding):
 def _content_embedding(config, stock: nn.Embedding, n_items: int) -> ContentItemEmbedding:
     has_extra = stock.num_embeddings > n_items
     embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
-    embedding = embedding_class(create_towers(config, stock), n_items, stock.embedding_dim)
+    towers, dim = create_towers(config, stock), stock.embedding_dim
+    embedding = embedding_class(towers, n_items, dim, create_fusion(config["fusion"], len(towers), dim))
     if has_extra:
         embedding.extra = nn.Parameter(stock.weight.detach()[n_items:].clone())
     return embedding

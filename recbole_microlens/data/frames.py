@@ -1,0 +1,120 @@
+"""Readers of the media stores: the clip of an item, and its cover or a frame of its clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_microlens.data.missing import Lack
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.report import report_path
+from recbole_microlens.media.store import MediaStore
+
+
+class VideoReader:
+    """Reads the frames of items by their internal ids; may be sent to worker processes.
+
+    Parameters
+    ----------
+    store : an open store.
+    tokens : original item id of each internal id, [n_items]; index 0 is padding.
+    num_frames, size : frames of a clip and their height and width; the store must hold at least
+        ``num_frames``.
+    missing : what an item without media gives: ``zeros`` (black frames) or ``error``.
+    """
+
+    def __init__(self, store: MediaStore, tokens: np.ndarray, num_frames: int, size: int, missing: str):
+        stored = store.meta.num_frames
+        if num_frames > stored:
+            raise MicroLensError(
+                f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` "
+                f"to at most {stored}, or build the store again with --num-frames {num_frames}."
+            )
+        self.store = store
+        self.tokens = tokens
+        self.num_frames = num_frames
+        self.size = size
+        self.missing = missing
+        first = (stored - num_frames) // 2
+        self._middle = slice(first, first + num_frames)
+
+    @property
+    def lack(self) -> Lack:
+        is_cover = self.store.meta.modality == "image"
+        return Lack(
+            nothing="no cover" if is_cover else "no frames",
+            source=self.store.path,
+            instead="a black image" if is_cover else "black frames",
+            remedy="Add the files and build the store again",
+            report=report_path(self.store.path, self.store.meta.modality),
+        )
+
+    def absent(self) -> np.ndarray:
+        """Internal ids of the items that the store does not hold."""
+        return np.array([i for i in range(1, len(self.tokens)) if str(self.tokens[i]) not in self.store], int)
+
+    def read(self, item_ids: Tensor) -> Tensor:
+        """Frames of distinct items.
+
+        Parameters
+        ----------
+        item_ids : [U] int64 internal ids, without padding.
+
+        Returns
+        -------
+        uint8 [U, num_frames, size, size, 3]: the middle ``num_frames`` of the stored frames.
+        """
+        shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
+        pixels = np.zeros(shape, dtype=np.uint8)
+        for row, item in enumerate(item_ids.tolist()):
+            frames = self.store.read(str(self.tokens[item]), self.size, self._middle)
+            if frames is not None:
+                pixels[row] = frames
+            elif self.missing == "error":
+                raise self.lack.error([str(self.tokens[item])])
+        return torch.from_numpy(pixels)
+
+
+class ImageReader(VideoReader):
+    """A cover, or the middle frame of a clip: what :class:`VideoReader` reads, without the time.
+
+    ``read`` gives uint8 [U, size, size, 3].
+    """
+
+    def __init__(self, store: MediaStore, tokens: np.ndarray, size: int, missing: str):
+        super().__init__(store, tokens, num_frames=1, size=size, missing=missing)
+
+    def read(self, item_ids: Tensor) -> Tensor:
+        return super().read(item_ids)[:, 0]
+
+
+def video_reader(config, tokens: np.ndarray) -> VideoReader:
+    """The reader of ``video.lmdb`` under the settings of a run.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such store, or it holds too few frames an item.
+    """
+    store = MediaStore(Path(config["data_path"]) / "video.lmdb")
+    return VideoReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])
+
+
+def image_reader(config, tokens: np.ndarray) -> ImageReader:
+    """The reader of the images that ``image_source`` names.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such store.
+    """
+    path = Path(config["data_path"]) / f"{config['image_source']}.lmdb"
+    if config["image_source"] == "cover" and not path.exists() and path.with_name("video.lmdb").exists():
+        raise MicroLensError(
+            f"{path} is not there. Build it with: recbole-microlens covers RELEASE_FOLDER --dataset "
+            f"{config['dataset']}; or set `image_source: video` to look at the middle frame of each video."
+        )
+    return ImageReader(MediaStore(path), tokens, config["frame_size"], config["missing_media"])

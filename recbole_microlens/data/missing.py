@@ -1,0 +1,86 @@
+"""What is done about items that a reader has nothing for: counted once in the log, or an error."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+
+from recbole_microlens.errors import MicroLensError
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Lack:
+    """How a reader speaks of items that it has nothing for.
+
+    Attributes
+    ----------
+    nothing : what such an item has: ``no frames``.
+    source : the file where it was looked for.
+    instead : what the model gets in its place: ``black frames``.
+    remedy : how to add what is missing.
+    report : a table ``item_id, reason, file`` of a build, where there is one.
+    """
+
+    nothing: str
+    source: Path
+    instead: str
+    remedy: str
+    report: Path | None = None
+
+    def error(self, tokens: list[str]) -> MicroLensError:
+        """The error for items that have nothing, by their original ids."""
+        reasons = _reasons(self.report)
+        shown = [f"{token} ({reasons[token]})" if token in reasons else token for token in tokens[:_SHOWN]]
+        return MicroLensError(
+            f"missing_media: {len(tokens)} items have {self.nothing} in {self.source}: {', '.join(shown)}"
+            f"{', ...' if len(tokens) > _SHOWN else ''}. {self.remedy}, or set `missing_media: zeros` to "
+            f"give them {self.instead}."
+        )
+
+
+def report_missing(reader, interactions: np.ndarray | None = None) -> None:
+    """Say once how many items have nothing, and how many interactions that concerns.
+
+    Parameters
+    ----------
+    reader : has ``tokens``, ``missing``, ``lack`` and ``absent()``; see
+        :class:`recbole_microlens.data.media.Reader`.
+    interactions : [n] int64, the internal item id of each interaction, where there are any.
+
+    Raises
+    ------
+    MicroLensError
+        No item at all has something; or some lack it and ``missing_media`` is ``error``.
+    """
+    absent, lack, n_items = reader.absent(), reader.lack, len(reader.tokens) - 1
+    if len(absent) == 0:
+        return
+    if len(absent) == n_items:
+        first = ", ".join(map(str, reader.tokens[1 : 1 + _SHOWN]))
+        raise MicroLensError(
+            f"missing_media: all of the {n_items} items ({first}, ...) have {lack.nothing} in {lack.source}: "
+            f"is it of another dataset? {lack.remedy}."
+        )
+    if reader.missing == "error":
+        raise lack.error([str(token) for token in reader.tokens[absent]])
+    concerned = ""
+    if interactions is not None:
+        concerned = f" ({np.isin(interactions, absent).sum()} of {len(interactions)} interactions)"
+    reasons = f"; the reasons are in {lack.report}" if lack.report and lack.report.is_file() else ""
+    getLogger().warning(
+        f"missing_media: {len(absent)} of {n_items} items{concerned} have {lack.nothing} in {lack.source} "
+        f"and give {lack.instead} to the model{reasons}."
+    )
+
+
+def _reasons(report: Path | None) -> dict[str, str]:
+    if report is None or not report.is_file():
+        return {}
+    with report.open(encoding="utf-8", newline="") as file:
+        return {row["item_id"]: row["reason"] for row in csv.DictReader(file)}

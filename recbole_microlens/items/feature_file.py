@@ -1,0 +1,164 @@
+"""Files of item features, ``<name>.npy`` with ``<name>.json`` beside it: written whole, read by original id.
+
+A file that ``recbole-microlens extract`` wrote names the item of each row in its ``.json``. A file without
+one of ours is taken as the MicroLens authors publish them: row r belongs to item r + 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbole_microlens.errors import MicroLensError, first_line
+
+FORMAT = "recbole-microlens features 1"
+_START = '{"format": "recbole-microlens features'
+_CHECKED_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """Features of items on disk.
+
+    Attributes
+    ----------
+    path : the ``.npy`` file.
+    rows : [rows, dim] of a float type, memory-mapped.
+    item_ids : original item id of each row; ``None``: row r belongs to item r + 1.
+    """
+
+    path: Path
+    rows: np.ndarray
+    item_ids: list[str] | None
+
+    @property
+    def dim(self) -> int:
+        return self.rows.shape[1]
+
+    def rows_of(self, tokens: np.ndarray) -> np.ndarray:
+        """Row of each original item id, [n] int64; -1 where the file has none.
+
+        Raises
+        ------
+        MicroLensError
+            The file has no ``.json`` of ours, and an id is no whole number from 1 on or is above the number
+            of rows.
+        """
+        if self.item_ids is not None:
+            row_of = {item: row for row, item in enumerate(self.item_ids)}
+            return np.array([row_of.get(str(token), -1) for token in tokens], dtype=np.int64)
+        numbers = [_number(str(token)) for token in tokens]
+        if None in numbers:
+            raise MicroLensError(
+                f"features: {self.path} has no {_twin(self.path).name} that names the item of each row, so "
+                f"row r is item r + 1; but item {str(tokens[numbers.index(None)])!r} is no number from 1 on. "
+                "Make the file with `recbole-microlens extract`, which writes both."
+            )
+        if max(numbers, default=0) > len(self.rows):
+            raise MicroLensError(
+                f"features: {self.path} has {len(self.rows)} rows, for the items 1 to {len(self.rows)}; the "
+                f"dataset has item {max(numbers)}. Use the features of this dataset."
+            )
+        return np.array(numbers, dtype=np.int64) - 1
+
+    def require_finite(self, rows: np.ndarray) -> None:
+        """Raise a :class:`MicroLensError` that names the first of these rows with a NaN or an infinity."""
+        for start in range(0, len(rows), _CHECKED_ROWS):
+            chunk = rows[start : start + _CHECKED_ROWS]
+            bad = np.flatnonzero(~np.isfinite(self.rows[chunk]).all(axis=1))
+            if len(bad):
+                row = int(chunk[bad[0]])
+                item = self.item_ids[row] if self.item_ids is not None else row + 1
+                raise MicroLensError(
+                    f"features: row {row} of {self.path} (item {item}) holds NaN or an infinity. Make the "
+                    "file again, or leave that item out of it."
+                )
+
+
+def open_features(path: str | Path) -> FeatureFile:
+    """Open a ``.npy`` file of features without reading its rows.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such file; it is no array [items, dim] of floats; or its ``.json`` does not belong to it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MicroLensError(
+            f"features: there is no file {path}. Make it with: recbole-microlens extract DATASET --encoder "
+            f"ENCODER --out {path}"
+        )
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MicroLensError(
+            f"features: {path} is no .npy file of plain numbers ({first_line(error)}). Save a float32 array "
+            "[items, dim] with numpy.save."
+        ) from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
+        raise MicroLensError(
+            f"features: {path} holds {getattr(rows, 'dtype', 'several arrays')} of shape "
+            f"{list(getattr(rows, 'shape', []))}; wanted are floats [items, dim], a row an item."
+        )
+    return FeatureFile(path, rows, _item_ids(_twin(path), rows))
+
+
+@contextmanager
+def written_features(path: Path, item_ids: list[str], dim: int, about: dict) -> Iterator[np.ndarray]:
+    """Give the float32 array [items, dim] to fill; file and ``.json`` appear when the block ends well.
+
+    Parameters
+    ----------
+    about : what the ``.json`` says beside the ids; may still be added to inside the block.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, twin = path.with_name(path.name + ".partial"), _twin(path)
+    partial_twin = twin.with_name(twin.name + ".partial")
+    try:
+        array = np.lib.format.open_memmap(partial, "w+", np.float32, (len(item_ids), dim))
+        yield array
+        array.flush()
+        text = json.dumps({"format": FORMAT, **about, "item_ids": item_ids}, ensure_ascii=False)
+        partial_twin.write_text(text + "\n", encoding="utf-8")
+        # An .npy without its own .json would be read by row number: it goes first and comes last.
+        path.unlink(missing_ok=True)
+        os.replace(partial_twin, twin)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_twin.unlink(missing_ok=True)
+
+
+def _twin(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _item_ids(twin: Path, rows: np.ndarray) -> list[str] | None:
+    """The ids in a ``.json`` of ours; the published ones, item id -> vector, are large and are not read."""
+    if not twin.is_file():
+        return None
+    with twin.open(encoding="utf-8", errors="replace") as file:
+        if file.read(len(_START)) != _START:
+            return None
+    try:
+        about = json.loads(twin.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MicroLensError(f"features: {twin} is damaged ({error}). Extract the features again.") from error
+    item_ids = about.get("item_ids")
+    if about["format"] != FORMAT or not isinstance(item_ids, list) or len(item_ids) != len(rows):
+        raise MicroLensError(
+            f"features: {twin} is of another format, or does not belong to the {len(rows)} rows beside it. "
+            "Extract the features again."
+        )
+    return [str(item) for item in item_ids]
+
+
+def _number(token: str) -> int | None:
+    return int(token) if token.isascii() and token.isdecimal() and token[0] != "0" else None
