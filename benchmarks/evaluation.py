@@ -86,16 +86,16 @@ def main() -> None:
     parser.add_argument("--model", default="SASRec", help="a stock sequential or general model")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--short", action="store_true", help="a tenth of the users and items")
+    parser.add_argument("--short", action="store_true", help="a tenth of the users, one round")
     arguments = parser.parse_args()
-    share = 0.1 if arguments.short else 1.0
+    share, rounds = (0.1, 1) if arguments.short else (1.0, arguments.rounds)
     logging.disable(logging.WARNING)
     with TemporaryDirectory() as scratch:
         data = write_interactions(Path(scratch), NAME, share)
         network, ways = prepared(arguments.model, data, arguments.gpu)
-        whole = compare(ways, arguments.rounds, "evaluation")
+        whole = compare(ways, rounds, "evaluation")
         put_scores_at_hand(network, ways["ours"][1])
-        ranking = compare(ways, arguments.rounds, "ranking alone")
+        ranking = compare(ways, rounds, "ranking alone")
     test = ways["ours"][1]
     result = {
         "benchmark": "evaluation",
@@ -105,7 +105,7 @@ def main() -> None:
         "users": test.sample_size,
         "items": test._dataset.item_num - 1,
         "users_in_a_batch": {name: loader.step for name, (_, loader) in ways.items()},
-        "rounds": arguments.rounds,
+        "rounds": rounds,
         "evaluation": whole,
         "ranking_alone": ranking,
         "stock_over_ours": ranking["stock_over_ours"],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat, distributed
+from recbole_microlens.top_items import top_items
 
 compat.fix_recbole()
 from recbole.evaluator.collector import Collector, DataStruct  # noqa: E402
@@ -46,7 +47,7 @@ class HitsCollector(Collector):
         if self._as_recbole:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
-        top = torch.topk(scores_tensor, max(self.topk), dim=-1).indices  # [B, k]
+        top = top_items(scores_tensor, max(self.topk))  # [B, k]
         if self.register.need("rec.items"):
             self._batches.setdefault("rec.items", []).append(top)
         if self.register.need("rec.topk"):

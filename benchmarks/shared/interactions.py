@@ -14,16 +14,16 @@ def write_interactions(folder: Path, name: str, share: float = 1.0, seed: int = 
 
     Parameters
     ----------
-    share : part of MicroLens-100K's users, items and interactions.
+    share : part of MicroLens-100K's users and interactions; the items are all there.
     """
     rng = np.random.default_rng(seed)
-    users, items, total = (round(count * share) for count in (USERS, ITEMS, INTERACTIONS))
+    users, total = round(USERS * share), round(INTERACTIONS * share)
     lengths = _lengths(rng, users, total)
     user = np.repeat(np.arange(users), lengths)
     place = np.arange(total) - np.repeat(lengths.cumsum() - lengths, lengths)
     columns = {
         "user_id:token": user + 1,
-        "item_id:token": _items(rng, items, total),
+        "item_id:token": _items(rng, ITEMS, total),
         "timestamp:float": place + 1,
     }
     path = folder / name / f"{name}.inter"
