@@ -53,7 +53,8 @@ def extract(
     Parameters
     ----------
     dataset : name of a folder in ``data_path``.
-    encoder : a name of the registry, with the weights that ``encoder_weights`` names; or
+    encoder : a name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
+        ``seed``); or
     run : the folder of a run, whose trained encoder and settings are taken.
     modality : which encoder of a run that has several.
     out : the ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
@@ -73,7 +74,9 @@ def extract(
         raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
     if run is None:
         config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
-        network = build_encoder(config, modality_settings(config, modality))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config["seed"])
+            network = build_encoder(config, modality_settings(config, modality))
     else:
         config, modality = _config_of_run(dataset, Path(run), modality, settings or {})
         network = _trained_encoder(config, modality, Path(run))
@@ -116,9 +119,11 @@ def fingerprint(network: nn.Module) -> str:
 def _fill(features: np.ndarray, network: Encoder, reader, config, progress: bool) -> None:
     n_items = len(features) + 1
     loader = ItemReader(n_items, {"it": reader}).all_items(config["encode_batch_size"], config["worker"])
-    for media in tqdm(loader, desc="extract", unit="batch", disable=not progress):
-        media = media.to(config["device"])
-        features[media.item_ids.cpu().numpy() - 1] = network(media.content["it"]).float().cpu().numpy()
+    with tqdm(total=len(features), desc="extract", unit="item", disable=not progress) as bar:
+        for media in loader:
+            rows = media.item_ids.numpy() - 1
+            features[rows] = network(media.to(config["device"]).content["it"]).float().cpu().numpy()
+            bar.update(len(rows))
 
 
 def _config_of_encoder(

@@ -116,7 +116,7 @@ def _with_ids_alone(config):
 
 
 def _parts(state: State) -> dict[str, State]:
-    """A state by item tower, fusion, and user model; without tables of item ids."""
+    """A state by item tower, fusion, and user model, without a stock model's item table."""
     parts: dict[str, State] = {}
     for name, value in state.items():
         part = _USER_MODEL
@@ -124,7 +124,7 @@ def _parts(state: State) -> dict[str, State]:
             part = f"{name.removeprefix(_TOWERS).partition('.')[0]} tower"
         elif name.startswith(_FUSION):
             part = "fusion"
-        if part != "id tower" and name != _STOCK_TABLE:
+        if name != _STOCK_TABLE:
             parts.setdefault(part, {})[name] = value
     return parts
 
