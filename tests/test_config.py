@@ -7,6 +7,7 @@ import yaml
 from recbole_microlens import compat
 from recbole_microlens.config import Config, known_keys, properties_folder
 from recbole_microlens.errors import MicroLensError
+
 MODELS = ("SASRecV",)
 
 
