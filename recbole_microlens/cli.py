@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = _command(commands, "compare", _compare, "one table of the results of several runs")
     compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders of run folders")
+    models = _command(commands, "models", _models, "the models there are, and how each is trained")
+    models.add_argument("--markdown", action="store_true", help="tables for a README")
     _command(commands, "doctor", _doctor, "versions, work-arounds, device, and what is missing")
     return parser
 
@@ -196,6 +198,13 @@ def _compare(arguments) -> int:
     return 0
 
 
+def _models(arguments) -> int:
+    from recbole_microlens.models.listing import format_models
+
+    print(format_models(arguments.markdown))
+    return 0
+
+
 def _doctor(arguments) -> int:
     from recbole_microlens.doctor import examine
 
@@ -210,7 +219,8 @@ _RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [
 Train a model, choose its best epoch on validation, test it, and leave everything in
 runs/<dataset>/<model>-<time>/.
 
-  --model, -m       one of ours ({models}), or any stock RecBole model
+  --model, -m       any stock RecBole model, or one of ours: {models};
+                    `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
   --config_files    "a.yaml b.yaml": files with settings; a later one wins, the command line wins over all
   --resume          continue a run that was broken off
@@ -229,9 +239,9 @@ _LESS_MEMORY = (
 
 def _run(argv: list[str]) -> int:
     if not argv or "--help" in argv or "-h" in argv:
-        from recbole_microlens.models import MODELS
+        from recbole_microlens.models.listing import tuned_models
 
-        print(_RUN_HELP.format(models=", ".join(MODELS)))
+        print(_RUN_HELP.format(models=", ".join(tuned_models())))
         return 0 if argv else 2
     settings = parse_settings(argv)
     files = str(settings.pop("config_files", "") or "").split()

@@ -107,6 +107,8 @@ class Config(RecBoleConfig):
         check_values(settings, is_content)
         if is_content:
             check_modality(settings, self.model_class)
+        else:
+            settings.pop("item_modality", None)  # It is how a content model is told from a stock one.
         self.as_given = self._as_given(settings)
         return settings
 

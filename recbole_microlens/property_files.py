@@ -127,7 +127,8 @@ def known_keys() -> set[str]:
 
 def content_keys() -> set[str]:
     """The keys that only content models read."""
-    return set(read_yaml(properties_folder() / "content.yaml")) - compat.recbole_config_keys()
+    keys = set(read_yaml(properties_folder() / "content.yaml")) | {"item_modality"}
+    return keys - compat.recbole_config_keys()
 
 
 @cache

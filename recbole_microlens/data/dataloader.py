@@ -84,8 +84,13 @@ class ContentTrainDataLoader(TrainDataLoader):
 
 
 def _item_fields(config, item_field: str) -> list[str]:
-    """Every name under which RecBole's datasets, transforms and negative sampling put item ids."""
-    prefixes = ("", config["NEG_PREFIX"], "Mask_", "Pos_", "Neg_", "Inverse_", "Crop_", "Reorder_")
+    """Every name under which RecBole's datasets, transforms and negative sampling put item ids to train on.
+
+    With a cross-entropy the negatives that masking draws are not looked at: their content need not be read.
+    """
+    prefixes = ("", "Mask_", "Pos_", "Inverse_", "Crop_", "Reorder_")
+    if config["loss_type"] != "CE":
+        prefixes += (config["NEG_PREFIX"], "Neg_")
     suffixes = ("", config["LIST_SUFFIX"])
     return [prefix + item_field + suffix for prefix in prefixes for suffix in suffixes]
 

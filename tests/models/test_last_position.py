@@ -1,0 +1,208 @@
+"""Models trained as RecBole trains them: their own loss, on the items of the batch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from recbole.model.sequential_recommender import FPMC
+from recbole.utils import init_seed
+from torch import nn
+
+from recbole_microlens.config import Config
+from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.data.dataset import create_dataset
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.models.grid import ITEM_ROWS, backbones, is_at_every_position
+from recbole_microlens.models.last_position import LastPositionModel
+
+LAST = [name for name in backbones() if not is_at_every_position(name)]
+N_ITEMS = 9
+
+
+def data_of(write_inter, name, n_items, users=9):
+    """Users with sequences of 8 items; every item is in the training part."""
+    rows = [(u, (u * 2 + t) % n_items, t) for u in range(users) for t in range(8)]
+    return str(write_inter(name, rows))
+
+
+@pytest.fixture
+def side_by_side(write_inter, settings):
+    """Return a function (backbone, settings) -> (content model of ids, RecBole's own, the first batch)."""
+    data_path = data_of(write_inter, "small", N_ITEMS)
+
+    def make(backbone, every_item=True, **more):
+        chosen = settings | {"data_path": data_path, "train_batch_size": 4096, "worker": 0}
+        chosen |= {"hidden_size": 16, "reranker_CAN_NUM": 5, "topk": [5], "valid_metric": "Hit@5"}
+        config = Config(f"{backbone}ID", "small", config_dict=chosen | more)
+        train, _, _ = prepare_data(config, create_dataset(config))
+        batch = next(iter(train))
+        assert (batch.media.item_ids.tolist() == list(range(1, N_ITEMS + 1))) == every_item
+        models = []
+        for model_class in (config.model_class, backbones()[backbone]):
+            init_seed(0, reproducibility=True)
+            models.append(model_class(config, train._dataset).eval())
+        with torch.no_grad():
+            models[1].item_embedding.weight[0] = 0
+        return *models, batch
+
+    return make
+
+
+def correct(stock, log_popularity, left_out):
+    """Make RecBole's cross-entropy leave out columns and subtract log popularity."""
+    shift = (-log_popularity).masked_fill(left_out, -1e9)
+    if hasattr(stock, "output_bias"):
+        stock.output_bias.data += shift
+    elif isinstance(getattr(stock, "loss_fct", None), nn.CrossEntropyLoss | nn.NLLLoss):
+        del stock.loss_fct
+        stock.loss_fct = lambda logits, target: F.cross_entropy(logits + shift, target)
+
+
+PADDING = torch.arange(N_ITEMS + 1) == 0
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("backbone", LAST)
+def test_with_every_item_in_the_batch_the_loss_is_recboles_own(side_by_side, backbone, corrected):
+    model, stock, batch = side_by_side(backbone)
+    assert isinstance(model, LastPositionModel)
+    if not corrected:
+        model.log_popularity.zero_()
+    correct(stock, model.log_popularity, PADDING)
+    loss, expected = model.calculate_loss(batch), stock.calculate_loss(batch)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+    loss.backward()
+    expected.backward()
+    grads = dict(model.named_parameters())
+    table = grads["item_embedding.towers.id.table.weight"].grad
+    items = slice(1, N_ITEMS + 1)
+    torch.testing.assert_close(table[items], stock.item_embedding.weight.grad[items], atol=1e-5, rtol=1e-4)
+    for name in ITEM_ROWS.get(backbone, ()):
+        if name in dict(stock.named_parameters()):
+            expected = stock.get_parameter(name).grad[1:]
+            torch.testing.assert_close(grads[name].grad[1:], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["NARM", "STAMP", "CORE", "GCSAN"])
+def test_pairwise_loss_is_recboles_own_and_its_negatives_are_in_the_batch(side_by_side, backbone):
+    if backbone == "CORE":
+        with pytest.raises(NotImplementedError):
+            side_by_side(backbone, loss_type="BPR")
+        return
+    model, stock, batch = side_by_side(backbone, loss_type="BPR")
+    assert set(batch["neg_item_id"].tolist()) <= set(batch.media.item_ids.tolist())
+    assert model.calculate_loss(batch).item() == pytest.approx(stock.calculate_loss(batch).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["NARM", "CORE", "BERT4Rec", "SRGNN"])
+def test_candidates_are_the_items_of_the_batch(side_by_side, backbone):
+    """RecBole's loss on a small batch, with the column of every other item left out."""
+    model, stock, batch = side_by_side(backbone, every_item=False, train_batch_size=3, mask_ratio=0.5)
+    assert len(batch.media.item_ids) > 3
+    left_out = ~torch.isin(torch.arange(N_ITEMS + 1), batch.media.item_ids)
+    correct(stock, model.log_popularity, left_out)
+    assert model.calculate_loss(batch).item() == pytest.approx(stock.calculate_loss(batch).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["ID", "V"])
+@pytest.mark.parametrize("backbone", LAST)
+def test_a_step_reaches_the_items_and_evaluation_repeats(built, backbone, suffix):
+    model, train, valid = built(backbone + suffix, finetune="top")
+    batch = next(iter(train))
+    n_items = model.n_items
+    model.train()
+    loss = model.calculate_loss(batch)
+    loss.backward()
+    assert torch.isfinite(loss)
+    reached = [p.grad for p in model.item_embedding.parameters() if p.requires_grad]
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in reached)
+    if suffix == "V":
+        assert any(p.grad is not None for p in model.parameter_groups()["encoder"])
+
+    assert model.n_items == n_items == train._dataset.item_num
+    model.eval()
+    interaction = next(iter(valid))[0]
+    with torch.no_grad():
+        model.fill_item_table(train.reader.all_items(20, 0))
+        scores, again = (model.full_sort_predict(interaction) for _ in range(2))
+    assert scores.shape == (len(interaction), n_items)
+    assert torch.isfinite(scores).all()
+    assert torch.equal(scores, again)
+
+
+def test_every_parameter_with_a_row_for_each_item_is_in_the_table(write_inter, settings):
+    shapes = {}
+    for n_items in (9, 11):
+        name = f"items{n_items}"
+        chosen = settings | {"data_path": data_of(write_inter, name, n_items), "use_out_emb": True}
+        chosen |= {"topk": [5], "valid_metric": "Hit@5"}
+        for backbone in LAST:
+            config = Config(f"{backbone}ID", name, config_dict=chosen)
+            train, _, _ = prepare_data(config, create_dataset(config))
+            model = config.model_class(config, train._dataset)
+            shapes[n_items, backbone] = {n: p.shape for n, p in model.named_parameters()}
+    for backbone in LAST:
+        few, many = shapes[9, backbone], shapes[11, backbone]
+        by_item = {name for name in few if few[name] != many[name] and not name.startswith("item_embedding.")}
+        # NPE builds a second table that it never reads.
+        assert by_item - {"embedding_seq_item.weight"} == set(ITEM_ROWS.get(backbone, ())), backbone
+
+
+def test_training_lowers_the_loss_of_a_generic_model(built):
+    model, train, _ = built("NARMV", finetune="top")
+    batch = next(iter(train))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = model.calculate_loss(batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_mask_token_of_bert4rec_has_a_row_of_its_own_in_training_and_evaluation(built):
+    model, train, valid = built("BERT4RecID")
+    batch = next(iter(train))
+    assert model.mask_token == train._dataset.item_num
+    assert (batch["Mask_item_id_list"] == model.mask_token).any()
+    assert model.mask_token not in batch.media.item_ids
+    model.train()
+    model.calculate_loss(batch).backward()
+    assert model.item_embedding.extra.grad.abs().sum() > 0
+    model.eval()
+    interaction = next(iter(valid))[0]
+    with torch.no_grad():
+        model.fill_item_table(train.reader.all_items(20, 0))
+        before = model.full_sort_predict(interaction)
+        model.item_embedding.extra += 1
+        assert not torch.allclose(model.full_sort_predict(interaction), before)
+
+
+@pytest.mark.parametrize(("loss_type", "brought"), [("CE", False), ("BPR", True)])
+def test_negatives_of_masking_are_brought_only_where_the_loss_looks_at_them(built, loss_type, brought):
+    model, train, _ = built("BERT4RecID", loss_type=loss_type, train_batch_size=2)
+    batches = list(train)
+    negatives = [set(batch["Neg_item_id"].flatten().tolist()) - {0} for batch in batches]
+    present = [set(batch.media.item_ids.tolist()) for batch in batches]
+    assert all(n <= p for n, p in zip(negatives, present, strict=True)) == brought
+    assert torch.isfinite(model.calculate_loss(batches[0]))
+
+
+def test_a_batch_without_a_masked_item_has_no_loss(built):
+    model, train, _ = built("BERT4RecID")
+    batch = next(iter(train))
+    batch["MASK_INDEX"].zero_()
+    loss = model.calculate_loss(batch)
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_a_model_without_an_item_embedding_is_an_error_when_built(settings):
+    class FPMCWithContent(LastPositionModel, FPMC):
+        pass
+
+    config = Config(FPMCWithContent, "tiny", config_dict=settings)
+    with pytest.raises(MicroLensError, match="FPMCWithContent cannot be built: .* no items in an"):
+        FPMCWithContent(config, create_dataset(config))
