@@ -77,7 +77,7 @@ def _parts(network: nn.Module, name: str) -> tuple[str, ...]:
     """Names of the modules that a module calls one after another, nothing else; empty if it does more."""
     module = network.get_submodule(name)
     if type(module).forward is nn.Sequential.forward:
-        return tuple(f"{name}.{child}" for child, _ in module.named_children())
-    if [child for child, _ in module.named_children()] == ["res_blocks"]:  # a ResStage of pytorchvideo
-        return tuple(f"{name}.res_blocks.{child}" for child, _ in module.res_blocks.named_children())
+        return tuple(f"{name}.{child}" for child in module._modules)
+    if list(module._modules) == ["res_blocks"]:  # a ResStage of pytorchvideo
+        return tuple(f"{name}.res_blocks.{child}" for child in module.res_blocks._modules)
     return ()

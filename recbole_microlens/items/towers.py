@@ -73,7 +73,17 @@ def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
 def _encoder(config, settings: ModalitySettings) -> Encoder:
     spec = settings.encoder
     stages = trainable_stages(settings.finetune, settings.finetune_stages, len(spec.stages))
-    return create_encoder(spec.name, config["num_frames"], config["frame_size"], settings.weights, stages)
+    return create_encoder(
+        spec.name,
+        config["num_frames"],
+        config["frame_size"],
+        settings.weights,
+        stages,
+        settings.output,
+        settings.pooling,
+        settings.freeze_bn_statistics,
+        settings.gradient_checkpointing,
+    )
 
 
 def _dense(width_in: int, width_out: int) -> nn.Sequential:

@@ -1,5 +1,7 @@
 """What the rows state: the cuts of the released runs, and weights that are the libraries' own."""
 
+import dataclasses
+
 import pytest
 import torch
 import yaml
@@ -8,6 +10,7 @@ from recbole_microlens import compat
 from recbole_microlens.config import properties_folder
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
+from recbole_microlens.errors import MicroLensError
 
 # Index of the first parameter tensor that the released runs left trainable, and how many tensors the whole
 # network with its classification layer has.
@@ -93,3 +96,27 @@ def test_video_swin_uses_a_part_of_its_position_bias_for_short_clips():
     torch.testing.assert_close(
         long.get_relative_position_bias([3, 7, 7]), short.get_relative_position_bias([3, 7, 7])
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: create_encoder("slowfast_r5"), "Did you mean 'slowfast_r50'"),
+        (lambda: create_encoder("r3d_18", frames=0), "num_frames >= 1"),
+        (lambda: create_encoder("c2d_r50", frames=1), "num_frames >= 2"),
+        (lambda: create_encoder("x3d_xs", size=16), "frame_size >= 32"),
+        (lambda: create_encoder("x3d_xs", 2, 32, output="haed"), "Did you mean 'head'"),
+        (lambda: create_encoder("x3d_xs", 2, 32, pooling="cls"), "cannot pool by 'cls'.*one of: mean"),
+        (lambda: create_encoder("mvit_base_16x4", 2, 32, output="head", pooling="mean"), "trained on 'cls'"),
+    ],
+)
+def test_bad_settings_say_what_to_do(call, message):
+    with pytest.raises(MicroLensError, match=message):
+        call()
+
+
+def test_a_row_without_a_published_head_refuses_it(monkeypatch):
+    headless = dataclasses.replace(ENCODERS["x3d_xs"], head=())
+    monkeypatch.setitem(ENCODERS, "x3d_xs", headless)
+    with pytest.raises(MicroLensError, match="x3d_xs is published without a classification head"):
+        create_encoder("x3d_xs", 2, 32, output="head")
