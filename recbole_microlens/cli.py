@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from recbole_microlens import __version__, extract_command
@@ -83,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
 
     extract = _command(commands, "extract", extract_command.call, "items -> an encoder's features (.npy)")
     extract_command.add_arguments(extract)
+    encoders = _command(commands, "encoders", _encoders, "one table of all content encoders")
+    encoders.add_argument("--modality", choices=("video", "image", "text"), help="of this modality alone")
+    encoders.add_argument("--measure", action="store_true", help="time each on this machine's CPU")
+    form = encoders.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as a table of Markdown")
 
     compare = _command(commands, "compare", _compare, "one table of the results of several runs")
     compare.add_argument("runs", type=Path, nargs="+", help="run folders, or folders of run folders")
@@ -188,6 +196,17 @@ def _sample(arguments) -> int:
         f"The sample dataset is in {folder}. Next: python run_recbole_ml.py --model=SASRecV "
         "--dataset=microlens-sample"
     )
+    return 0
+
+
+def _encoders(arguments) -> int:
+    from recbole_microlens.encoders.listing import as_table, list_encoders
+
+    listed = list_encoders(arguments.modality, arguments.measure)
+    if arguments.json:
+        print(json.dumps([asdict(line) for line in listed], indent=2))
+    else:
+        print(as_table(listed, arguments.markdown))
     return 0
 
 

@@ -8,7 +8,6 @@ from recbole_microlens.items.modality import ENCODED, IMAGE_SOURCES, MODALITIES
 _NUMBERS = {
     "num_frames": (int, 1),
     "frame_size": (int, 1),
-    "finetune_stages": (int, 1),
     "projection_layers": (int, 0),
     "max_title_tokens": (int, 2),
     "encode_batch_size": (int, 1),
@@ -29,8 +28,7 @@ _NUMBERS = {
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
-_BY_MODALITY = {"finetune_stages", "encoder_output"}
-_NULLABLE = {"max_user_interactions"}
+_NULLABLE = {"max_user_interactions", "encoder_pooling"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
@@ -38,7 +36,9 @@ _WORDS = {
     "negatives": ("local", "global"),
     "fusion": tuple(FUSIONS),
     "image_source": IMAGE_SOURCES,
+    "encoder_pooling": ("cls", "mean"),
 }
+_FLAGS = ("freeze_bn_statistics", "gradient_checkpointing")
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 
@@ -57,28 +57,41 @@ def check_values(settings: dict, is_content_model: bool) -> None:
                 f"{key}: not supported, because it loads or saves pickled objects. Remove it."
             )
     for key, (kind, least) in _NUMBERS.items():
-        for value in _values(settings, key):
-            if not (value is None and key in _NULLABLE):
-                check_number(key, value, kind, least)
+        if key in settings and not (settings[key] is None and key in _NULLABLE):
+            check_number(key, settings[key], kind, least)
     for key, words in _WORDS.items():
-        for value in _values(settings, key) if is_content_model else ():
-            if value not in words:
-                near = did_you_mean(str(value), words)
-                raise MicroLensError(f"{key}: '{value}' is unknown.{near} Set one of: {', '.join(words)}.")
+        if key in settings and is_content_model:
+            _check_words(key, settings[key], words)
     if is_content_model:
         _check_modalities(settings["item_modality"])
         _check_features(settings["features"], settings["item_modality"])
+        _check_finetuning(settings)
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
     _check_valid_metric(settings)
 
 
-def _values(settings: dict, key: str) -> list:
-    """The value of a key, none if it is missing, one for each modality where it is a dict."""
-    if key in _BY_MODALITY and isinstance(settings.get(key), dict):
-        return list(settings[key].values())
-    return [settings[key]] if key in settings else []
+def _check_words(key: str, given, words: tuple[str, ...]) -> None:
+    for value in _by_modality(given):
+        if value not in words and not (value is None and key in _NULLABLE):
+            near = did_you_mean(str(value), words)
+            raise MicroLensError(f"{key}: '{value}' is unknown.{near} Set one of: {', '.join(words)}.")
+
+
+def _check_finetuning(settings: dict) -> None:
+    for value in _by_modality(settings["finetune_stages"]):
+        if not isinstance(value, str):
+            check_number("finetune_stages", value, int, 1)
+    for key in _FLAGS:
+        for value in _by_modality(settings[key]):
+            if not isinstance(value, bool):
+                raise MicroLensError(f"{key}: {value!r} is neither true nor false. Set one of them.")
+
+
+def _by_modality(given) -> list:
+    """The values of a setting that may be a dict by modality."""
+    return list(given.values()) if isinstance(given, dict) else [given]
 
 
 def _check_modalities(named) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens.encoders.walk import Features, StageWalk, Walk
+from recbole_microlens.encoders.finetune import cut_stages
+from recbole_microlens.encoders.statistics import checkpointed, freeze_statistics
+from recbole_microlens.encoders.walk import Features, Walk
 
 if TYPE_CHECKING:
     from recbole_microlens.encoders.spec import EncoderSpec
@@ -15,37 +20,49 @@ if TYPE_CHECKING:
 TrunkOutput = tuple[Tensor, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class EncoderOptions:
+    """How an encoder is used; see :func:`recbole_microlens.encoders.registry.create_encoder`."""
+
+    frames: int = 5
+    size: int = 224
+    output: str = "pooled"
+    pooling: str | None = None
+    freeze_bn_statistics: bool = False
+    gradient_checkpointing: bool = False
+
+
 class Trunk(nn.Module):
     """The frozen part: an item's content through the lower stages.
 
     ``forward``: content as the encoder takes it -> what the next stage takes, a tuple of tensors [N, ...].
+    The trunk of the whole network ends in the features.
     """
 
     def __init__(self, encoder: Encoder, n_top: int):
         super().__init__()
-        self.prepare, self.walk, self.cut = encoder.prepare, encoder.walk, encoder.n_stages - n_top
+        self.prepare, self.run, self.cut = encoder.prepare, encoder.run, encoder.n_stages - n_top
         self.stages = nn.ModuleList(encoder.stages()[: self.cut])
 
     def forward(self, content: Tensor) -> TrunkOutput:
-        features = self.walk(self.prepare(content), 0, self.cut)
+        features = self.run(self.prepare(content), 0, self.cut)
         return tuple(features) if isinstance(features, list) else (features,)
 
 
 class Top(nn.Module):
-    """The trainable part: the upper stages and the pooling.
+    """The trainable part: the upper stages, the pooling and the head.
 
     ``forward``: what :class:`Trunk` returns -> features [N, feature_dim].
     """
 
     def __init__(self, encoder: Encoder, n_top: int):
         super().__init__()
-        self.pool, self.walk = encoder.spec.pool, encoder.walk
-        self.first, self.last = encoder.n_stages - n_top, encoder.n_stages
+        self.run, self.first, self.last = encoder.run, encoder.n_stages - n_top, encoder.n_stages
         self.stages = nn.ModuleList(encoder.stages()[self.first :])
 
     def forward(self, trunk_output: TrunkOutput) -> Tensor:
         features = trunk_output[0] if len(trunk_output) == 1 else list(trunk_output)
-        return self.pool(self.walk(features, self.first, self.last))
+        return self.run(features, self.first, self.last)
 
 
 class Encoder(nn.Module):
@@ -57,17 +74,28 @@ class Encoder(nn.Module):
     Parameters
     ----------
     spec : the encoder's row in the registry.
-    network : what ``spec.build`` returned.
-    trainable_stages : how many top stages train, 0 to ``n_stages``; all by default.
+    network : what ``spec.build`` returned; ``spec.head`` is needed only where the output is ``head``.
+    trainable_stages : how many top stages train, 0 to ``n_stages``, or the name of a module from which on all
+        train; all by default.
+    options : the rest.
     """
 
-    def __init__(self, spec: EncoderSpec, network: nn.Module, trainable_stages: int | None = None):
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        network: nn.Module,
+        trainable_stages: int | str | None = None,
+        options: EncoderOptions = EncoderOptions(),
+    ):
         super().__init__()
-        self.spec = spec
+        stages, self.trainable_stages = cut_stages(spec.stages, network, trainable_stages)
+        self.spec = dataclasses.replace(spec, stages=stages)
+        self.options = options
         self.network = network
-        self.walk: Walk = spec.walk(spec, network)
+        self.walk: Walk = spec.walk(self.spec, network)
         self.n_stages = len(self.walk.stages)
-        self.trainable_stages = self.n_stages if trainable_stages is None else trainable_stages
+        self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
+        self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
         if spec.mean:
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
@@ -76,11 +104,12 @@ class Encoder(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        return self.spec.feature_dim
+        return self.head[-1].out_features if self.head else self.spec.feature_dim
 
     def stages(self) -> list[nn.ModuleList]:
-        """The modules of each stage, in the order of the forward pass."""
-        return [nn.ModuleList(modules) for modules in self.walk.stages]
+        """The modules of each stage, in the order of the forward pass; the head belongs to the last one."""
+        *lower, last = self.walk.stages
+        return [nn.ModuleList(modules) for modules in (*lower, [*last, *self.head])]
 
     def trunk(self, n_top: int) -> Trunk:
         """All but the last ``n_top`` stages, from the content on. ``top(n)(trunk(n)(x))`` is the whole
@@ -89,8 +118,24 @@ class Encoder(nn.Module):
         return Trunk(self, n_top)
 
     def top(self, n_top: int) -> Top:
-        """The last ``n_top`` stages and the pooling."""
+        """The last ``n_top`` stages with the pooling and the head."""
         return Top(self, n_top)
+
+    def fingerprint(self, n_top: int) -> str:
+        """SHA-256 of what :meth:`trunk` computes: two trunks with the same one give the same output.
+
+        It covers the encoder's name and options, the cut, and every parameter and buffer below the cut.
+        """
+        frozen = nn.ModuleList(self.stages()[: self.n_stages - n_top])
+        options = self.options
+        what = (self.spec.name, self.spec.mean, self.spec.std, self.spec.stages, n_top)
+        digest = hashlib.sha256(
+            repr((what, options.frames, options.size, options.output, options.pooling)).encode()
+        )
+        for key, value in frozen.state_dict().items():
+            digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def prepare(self, content: Tensor) -> Features:
         """An item's content -> the network's input.
@@ -104,6 +149,18 @@ class Encoder(nn.Module):
         channel_first = (0, 4, 1, 2, 3) if content.dim() == 5 else (0, 3, 1, 2)
         pixels = (content.float() * self.scale + self.shift).permute(channel_first)
         return self.spec.pathways(pixels) if self.spec.pathways else pixels
+
+    def run(self, features: Features, first: int, last: int) -> Features:
+        """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
+        if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
+            return self._run(features, first, last)
+        for number in range(first, last):
+            part = partial(self._run, first=number, last=number + 1)
+            if number < self.n_stages - self.trainable_stages:
+                features = part(features)
+            else:
+                features = checkpointed(part, features, self.walk.stages[number])
+        return features
 
     def forward(self, content: Tensor | TrunkOutput) -> Tensor:
         """Features [N, feature_dim] of N items.
@@ -122,18 +179,17 @@ class Encoder(nn.Module):
         super().train(mode)
         for stage in self._frozen():
             stage.eval()
+        if self.options.freeze_bn_statistics:
+            freeze_statistics(self.network.modules())
         return self
+
+    def _run(self, features: Features, first: int, last: int) -> Features:
+        features = self.walk(features, first, last)
+        if first < last == self.n_stages:
+            features = self.pool(features)
+            for module in self.head:
+                features = module(features)
+        return features
 
     def _frozen(self) -> list[nn.ModuleList]:
         return self.stages()[: self.n_stages - self.trainable_stages]
-
-
-def stage_walk(spec: EncoderSpec, network: nn.Module) -> Walk:
-    """The walk through a network whose modules, named in ``spec.stages``, are called one after another."""
-    return StageWalk([[network.get_submodule(name) for name in names] for names in spec.stages])
-
-
-def mean_of_maps(features: Features) -> Tensor:
-    """Mean over time and space of every pathway, side by side: [N, feature_dim]."""
-    pathways = features if isinstance(features, list) else [features]
-    return torch.cat([maps.flatten(2).mean(2) if maps.dim() > 2 else maps for maps in pathways], dim=1)

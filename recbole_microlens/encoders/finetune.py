@@ -1,15 +1,23 @@
-"""Fine-tuning modes: how many of an encoder's top stages train.
+"""Fine-tuning: how many of an encoder's top stages train, or from which module on.
 
 Source: section 4.2 of the MicroLens paper (frozen, top-T and full fine-tuning).
 """
+
+from __future__ import annotations
+
+from torch import nn
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
 MODES = ("frozen", "top", "full")
 
+Stages = tuple[tuple[str, ...], ...]
 
-def trainable_stages(mode: str, finetune_stages: int, n_stages: int) -> int:
-    """Number of top stages that train under a mode: none, the last ``finetune_stages``, or all.
+
+def trainable_stages(mode: str, finetune_stages: int | str, n_stages: int) -> int | str:
+    """What trains under a mode: none of the stages, the last ``finetune_stages``, or all.
+
+    A module's name in mode ``top`` is returned as it is; see :func:`cut_stages`.
 
     Raises
     ------
@@ -22,9 +30,54 @@ def trainable_stages(mode: str, finetune_stages: int, n_stages: int) -> int:
         )
     if mode != "top":
         return 0 if mode == "frozen" else n_stages
-    if not isinstance(finetune_stages, int) or not 1 <= finetune_stages <= n_stages:
+    if isinstance(finetune_stages, str):
+        return finetune_stages
+    if type(finetune_stages) is not int or not 1 <= finetune_stages <= n_stages:
         raise MicroLensError(
             f"finetune_stages: {finetune_stages} does not fit; this encoder has {n_stages} stages, set 1 to "
-            f"{n_stages}."
+            f"{n_stages} or the name of a module."
         )
     return finetune_stages
+
+
+def cut_stages(stages: Stages, network: nn.Module, trainable: int | str | None) -> tuple[Stages, int]:
+    """The stages of a network and how many top ones train.
+
+    Parameters
+    ----------
+    stages : names of modules, as in ``EncoderSpec.stages``.
+    trainable : a number of stages; all for ``None``; or the name of a module, from which on everything
+        trains. Where that module is not the first of its stage, the stage becomes two.
+
+    Raises
+    ------
+    MicroLensError
+        The network has no such module, or cannot be cut there; the message lists where it can be.
+    """
+    if not isinstance(trainable, str):
+        return stages, len(stages) if trainable is None else trainable
+    for number, names in enumerate(stages):
+        for position, name in enumerate(names):
+            parts = _parts(network, name)
+            if trainable != name and trainable not in parts:
+                continue
+            at = 0 if trainable == name else parts.index(trainable)
+            below = names[:position] + (parts[:at] if at else ())
+            above = (parts[at:] if at else (name,)) + names[position + 1 :]
+            kept = stages[:number] + ((below,) if below else ())
+            return kept + (above,) + stages[number + 1 :], len(stages) - number
+    known = [part for names in stages for name in names for part in (name, *_parts(network, name))]
+    raise MicroLensError(
+        f"finetune_stages: the encoder cannot be cut at '{trainable}'.{did_you_mean(trainable, known)} Set a "
+        f"number of stages, or one of: {', '.join(known)}."
+    )
+
+
+def _parts(network: nn.Module, name: str) -> tuple[str, ...]:
+    """Names of the modules that a module calls one after another, nothing else; empty if it does more."""
+    module = network.get_submodule(name)
+    if type(module).forward is nn.Sequential.forward:
+        return tuple(f"{name}.{child}" for child in module._modules)
+    if list(module._modules) == ["res_blocks"]:  # a ResStage of pytorchvideo
+        return tuple(f"{name}.res_blocks.{child}" for child in module.res_blocks._modules)
+    return ()

@@ -1,50 +1,112 @@
 """The table of encoders, and how a row becomes a network with its weights."""
 
-from recbole_microlens.encoders.encoder import Encoder
+from pathlib import Path
+
+from torch import nn
+
+from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
+from recbole_microlens.encoders.image_rows import IMAGE_ROWS
 from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.transformers_rows import TRANSFORMERS_ROWS
 from recbole_microlens.encoders.video_rows import VIDEO_ROWS
-from recbole_microlens.encoders.weights import load_weights
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
-ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in VIDEO_ROWS}
+ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in VIDEO_ROWS + IMAGE_ROWS + TRANSFORMERS_ROWS}
+OUTPUTS = ("pooled", "head")
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """Return the row of an encoder.
+    """Return the row of an encoder; for a hub id (with a slash) or a folder, one made for it.
 
     Raises
     ------
     MicroLensError
         If no encoder has this name; the message names the nearest one and lists all.
     """
-    if name not in ENCODERS:
-        raise MicroLensError(
-            f"encoder: there is no encoder '{name}'.{did_you_mean(str(name), ENCODERS)} "
-            f"Set `encoder` to one of: {', '.join(ENCODERS)}."
-        )
-    return ENCODERS[name]
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if "/" in str(name) or Path(str(name)).is_dir():
+        from recbole_microlens.encoders.transformers_rows import folder_spec
+
+        return folder_spec(name)
+    raise MicroLensError(
+        f"encoder: there is no encoder '{name}'.{did_you_mean(str(name), ENCODERS)} "
+        f"Set `encoder` to one of: {', '.join(ENCODERS)}."
+    )
 
 
 def create_encoder(
-    name: str, frames: int = 5, size: int = 224, weights: str = "none", trainable_stages: int | None = None
+    name: str,
+    frames: int = 5,
+    size: int = 224,
+    weights: str = "none",
+    trainable_stages: int | str | None = None,
+    output: str = "pooled",
+    pooling: str | None = None,
+    freeze_bn_statistics: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> Encoder:
     """Build an encoder and load its weights.
 
     Parameters
     ----------
-    name : a key of :data:`ENCODERS`.
+    name : a key of :data:`ENCODERS`, a hub id, or a folder.
     frames, size : frames of a clip, and their height and width in pixels.
     weights : ``pretrained`` (downloaded once by ``torch.hub``; ``kinetics`` is another word for it), a path
         of a checkpoint, or ``none`` (random).
-    trainable_stages : how many top stages train; all by default. See
-        :mod:`recbole_microlens.encoders.finetune`.
+    trainable_stages : how many top stages train, or the name of a module from which on all train; all by
+        default. See :mod:`recbole_microlens.encoders.finetune`.
+    output : ``pooled`` features, or the logits of the classes the network was trained on (``head``).
+    pooling : ``mean``, or ``cls`` where the network has a class token; by default the row's own.
+    freeze_bn_statistics : keep the running statistics of BatchNorm layers that train, too.
+    gradient_checkpointing : compute the activations of trainable stages again in the backward pass instead of
+        keeping them.
 
     Raises
     ------
     MicroLensError
-        Unknown name; a clip that is too small for the network; weights that cannot be had or do not fit.
+        Unknown name, output or pooling; a clip that is too small for the network; weights that cannot be had
+        or do not fit.
     """
     spec = encoder_spec(name)
+    options = EncoderOptions(frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing)
+    _check(spec, options)
     network = spec.build(frames, size)
-    load_weights(network, spec.published, weights, ignore=spec.head)
-    return Encoder(spec, network, trainable_stages)
+    if output != "head":
+        _remove(network, spec.head)
+    spec.load(spec, network, weights)
+    return Encoder(spec, network, trainable_stages, options)
+
+
+def _check(spec: EncoderSpec, options: EncoderOptions) -> None:
+    if options.frames < spec.least_frames or options.size < spec.least_size:
+        raise MicroLensError(
+            f"encoder {spec.name} needs num_frames >= {spec.least_frames} and frame_size >= "
+            f"{spec.least_size}, got num_frames: {options.frames} and frame_size: {options.size}. Raise them "
+            "or choose another `encoder`."
+        )
+    if options.output not in OUTPUTS:
+        raise MicroLensError(
+            f"encoder_output: '{options.output}' is unknown.{did_you_mean(str(options.output), OUTPUTS)} Set "
+            f"one of: {', '.join(OUTPUTS)}."
+        )
+    if options.output == "head" and not spec.head:
+        raise MicroLensError(
+            f"encoder_output: {spec.name} is published without a classification head. Set it to pooled."
+        )
+    if options.pooling not in (None, *spec.pools):
+        raise MicroLensError(
+            f"encoder_pooling: {spec.name} cannot pool by '{options.pooling}'. Leave it empty, or set one "
+            f"of: {', '.join(spec.pools)}."
+        )
+    if options.output == "head" and options.pooling not in (None, next(iter(spec.pools))):
+        raise MicroLensError(
+            f"encoder_pooling: the head of {spec.name} was trained on '{next(iter(spec.pools))}', not on "
+            f"'{options.pooling}'. Leave `encoder_pooling` empty, or set `encoder_output` to pooled."
+        )
+
+
+def _remove(network: nn.Module, names: tuple[str, ...]) -> None:
+    for name in names:
+        parent, _, attribute = name.rpartition(".")
+        setattr(network.get_submodule(parent), attribute, None)

@@ -1,12 +1,13 @@
 """What a row of the table of encoders says."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
-from recbole_microlens.encoders.encoder import mean_of_maps, stage_walk
-from recbole_microlens.encoders.weights import PublishedWeights
+from recbole_microlens.encoders.pooling import mean_of_maps
+from recbole_microlens.encoders.walk import Features, stage_walk
+from recbole_microlens.encoders.weights import PublishedWeights, load_published
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,24 @@ class EncoderSpec:
     Attributes
     ----------
     name : what ``--encoder`` takes.
-    paper_name : the encoder's name in Table 6 of the paper.
+    paper_name : the encoder's name in the tables of the paper; empty if it is in none.
     modality : ``video``, ``image`` or ``text``.
-    build : ``(frames, size) -> network``, the library's own network without its classification layer.
+    build : ``(frames, size) -> network``, the library's own network, with its classification layer if
+        ``head`` names one.
     stages : names of the network's modules in the order of the forward pass, grouped into the stages that are
         frozen or trained as one. The last stage is the top-most.
-    head : prefixes of checkpoint keys that belong to the classification layer; they are not loaded.
     feature_dim : length of the pooled feature vector.
     mean, std : per RGB channel, on pixels in [0, 1]; empty for text.
     published : the weights that ``encoder_weights: pretrained`` loads.
+    head : names of the modules of the classification layer, which take the pooled features; the last one is
+        linear. Empty if none is published. They are removed unless their logits are asked for.
     released_stages : how many top stages the released runs of the paper left trainable.
+    least_frames, least_size : the smallest clip that the network takes.
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
     walk : ``(spec, network) -> Walk``, how the network is run in parts.
-    pool : what the last stage returns -> features [N, feature_dim].
+    pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+    load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
+        ``none`` or a path.
     """
 
     name: str
@@ -36,12 +42,15 @@ class EncoderSpec:
     modality: str
     build: Callable[[int, int], nn.Module]
     stages: tuple[tuple[str, ...], ...]
-    head: tuple[str, ...]
     feature_dim: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     published: PublishedWeights
+    head: tuple[str, ...] = ()
     released_stages: int = 1
-    pathways: Callable | None = None
+    least_frames: int = 1
+    least_size: int = 32
+    pathways: Callable[[Tensor], Features] | None = None
     walk: Callable = stage_walk
-    pool: Callable = mean_of_maps
+    pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
+    load: Callable[["EncoderSpec", nn.Module, str], None] = load_published

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from recbole_microlens.encoders.spec import EncoderSpec
 
 Features = Tensor | list[Tensor]
 
@@ -48,6 +51,11 @@ class StageWalk:
             for module in stage:
                 features = self.step(module, features)
         return features
+
+
+def stage_walk(spec: EncoderSpec, network: nn.Module, step: Callable | None = None) -> Walk:
+    """The walk through a network whose modules, named in ``spec.stages``, are called one after another."""
+    return StageWalk([[network.get_submodule(name) for name in names] for names in spec.stages], step)
 
 
 def _call(module: nn.Module, features: Features) -> Features:

@@ -1,15 +1,24 @@
 """Weights of an encoder: downloaded by the library, read from a file, or none."""
 
+from __future__ import annotations
+
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
 from recbole_microlens.errors import MicroLensError, first_line
+
+if TYPE_CHECKING:
+    from recbole_microlens.encoders.spec import EncoderSpec
+
+State = Mapping[str, Tensor]
+Fit = Callable[[State, State], State]
 
 _WRAPPERS = ("model_state", "state_dict", "model")
 _SHOWN = 8
@@ -28,16 +37,14 @@ class PublishedWeights:
     hash_in_name: bool = False
 
 
-def load_weights(
-    network: nn.Module, published: PublishedWeights, source: str | None, ignore: tuple[str, ...]
-) -> None:
-    """Load weights into a network, in place.
+def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit | None = None) -> None:
+    """Load weights into a network, in place. The classification layer is left out where the network has none.
 
     Parameters
     ----------
-    published : what ``source == "pretrained"`` (or ``kinetics``) stands for.
+    spec : the encoder's row; ``spec.published`` is what ``pretrained`` (or ``kinetics``) stands for.
     source : ``pretrained``, ``none``, or the path of a file that ``torch.load(weights_only=True)`` reads.
-    ignore : prefixes of keys to leave out: those of a classification layer that the network does not have.
+    fit : ``(checkpoint, the network's own) -> checkpoint``, reshapes what may differ in length.
 
     Raises
     ------
@@ -47,14 +54,16 @@ def load_weights(
     if source is None or str(source).lower() == "none":
         return
     is_published = source in ("pretrained", "kinetics")
-    state = _download(published) if is_published else _read(Path(source))
-    origin = published.url if is_published else str(source)
-    state = {key: value for key, value in state.items() if not key.startswith(ignore)}
-    _check(state, network.state_dict(), origin)
+    state = _download(spec.published) if is_published else _read(Path(source))
+    own = network.state_dict()
+    absent = tuple(f"{name}." for name in spec.head if not any(key.startswith(f"{name}.") for key in own))
+    state = {key: value for key, value in state.items() if not key.startswith(absent)}
+    state = fit(state, own) if fit else state
+    _check(state, own, spec.published.url if is_published else str(source))
     network.load_state_dict(state)
 
 
-def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
+def _download(published: PublishedWeights) -> State:
     try:
         loaded = torch.hub.load_state_dict_from_url(
             published.url, map_location="cpu", check_hash=published.hash_in_name, weights_only=True
@@ -74,7 +83,7 @@ def _download(published: PublishedWeights) -> Mapping[str, Tensor]:
     return _unwrap(loaded, published.url)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path) -> State:
     if not path.is_file():
         raise MicroLensError(
             f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
@@ -92,7 +101,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return _unwrap(loaded, str(path))
 
 
-def _unwrap(loaded: object, origin: str) -> Mapping[str, Tensor]:
+def _unwrap(loaded: object, origin: str) -> State:
     """The state dict inside a checkpoint: itself, or under one of the usual names."""
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -102,7 +111,7 @@ def _unwrap(loaded: object, origin: str) -> Mapping[str, Tensor]:
     return loaded
 
 
-def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> None:
+def _check(state: State, expected: State, origin: str) -> None:
     faults = [f"missing {key} {list(expected[key].shape)}" for key in expected if key not in state]
     faults += [f"unexpected {key} {list(state[key].shape)}" for key in state if key not in expected]
     faults += [

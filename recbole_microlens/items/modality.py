@@ -24,6 +24,9 @@ class ModalitySettings:
     weights : ``pretrained``, a path, a hub id, or ``none``.
     finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
     output : ``pooled`` or ``head``.
+    pooling : ``cls``, ``mean``, or None for the encoder's own.
+    freeze_bn_statistics, gradient_checkpointing : see
+        :func:`recbole_microlens.encoders.registry.create_encoder`.
     """
 
     name: str
@@ -32,6 +35,9 @@ class ModalitySettings:
     finetune: str
     finetune_stages: int | str
     output: str
+    pooling: str | None
+    freeze_bn_statistics: bool
+    gradient_checkpointing: bool
 
 
 def modalities(config) -> tuple[str, ...]:
@@ -62,6 +68,9 @@ def modality_settings(config, name: str) -> ModalitySettings:
         finetune=of_modality(config, "finetune", name),
         finetune_stages=of_modality(config, "finetune_stages", name),
         output=of_modality(config, "encoder_output", name),
+        pooling=of_modality(config, "encoder_pooling", name),
+        freeze_bn_statistics=of_modality(config, "freeze_bn_statistics", name),
+        gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
     )
 
 

@@ -95,7 +95,17 @@ def build_encoder(config, settings: ModalitySettings) -> Encoder:
     """The encoder of one modality under the settings of a run, its weights loaded."""
     spec = settings.encoder
     stages = trainable_stages(settings.finetune, settings.finetune_stages, len(spec.stages))
-    return create_encoder(spec.name, config["num_frames"], config["frame_size"], settings.weights, stages)
+    return create_encoder(
+        spec.name,
+        config["num_frames"],
+        config["frame_size"],
+        settings.weights,
+        stages,
+        settings.output,
+        settings.pooling,
+        settings.freeze_bn_statistics,
+        settings.gradient_checkpointing,
+    )
 
 
 def _tower(config, name: str, dim: int) -> nn.Module:

@@ -18,8 +18,8 @@ def checkpoint_of(name, wrapper=None):
     """A checkpoint in the published form: the whole network with a classification layer of 400 classes."""
     torch.manual_seed(1)
     state = create_encoder(name, 5, 32).network.state_dict()
-    prefix = ENCODERS[name].head[0]
-    state[f"{prefix}weight"], state[f"{prefix}bias"] = torch.randn(400, 7), torch.randn(400)
+    prefix = ENCODERS[name].head[-1]
+    state[f"{prefix}.weight"], state[f"{prefix}.bias"] = torch.randn(400, 7), torch.randn(400)
     return {wrapper: state, "epoch": 3} if wrapper else state
 
 

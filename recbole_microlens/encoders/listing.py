@@ -1,0 +1,145 @@
+"""The table of all encoders: what each costs, what it was trained on, and how fast it is here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from tabulate import tabulate
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.encoders.registry import ENCODERS, create_encoder
+
+_TOKENS = 30
+_SECONDS = 1.0
+_HEADERS = {
+    "name": "encoder",
+    "paper_name": "in the paper",
+    "modality": "modality",
+    "parameters": "parameters (M)",
+    "trainable": "of the top 1, 2, ... stages (M)",
+    "feature_dim": "features",
+    "trained_on": "trained on",
+    "licence": "licence of the weights",
+    "gigaflops": "GFLOPs",
+    "items_per_second": "items/s here",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of the table.
+
+    Attributes
+    ----------
+    parameters : of the network without its classification layer.
+    trainable : parameters of the top 1, 2, ... stages.
+    gigaflops : of one item, forward, in 10^9 multiply-adds, as papers count them.
+    items_per_second : forward, in batches of 4, on the CPU; None if it was not measured.
+    """
+
+    name: str
+    paper_name: str
+    modality: str
+    parameters: int
+    trainable: tuple[int, ...]
+    feature_dim: int
+    trained_on: str
+    licence: str
+    gigaflops: float
+    items_per_second: float | None = None
+
+
+def list_encoders(
+    modality: str | None = None,
+    measure: bool = False,
+    frames: int = 5,
+    size: int = 224,
+    progress: bool = True,
+) -> list[Listed]:
+    """Describe the encoders of the registry, in its order.
+
+    Parameters
+    ----------
+    modality : leave out the others.
+    measure : time the forward pass of each on this machine's CPU.
+    frames, size : of the clips; a title has 30 tokens.
+    """
+    specs = [spec for spec in ENCODERS.values() if modality in (None, spec.modality)]
+    bar = tqdm(specs, desc="encoders", unit="", disable=not progress)
+    return [describe(spec.name, measure, frames, size) for spec in bar]
+
+
+def describe(name: str, measure: bool = False, frames: int = 5, size: int = 224) -> Listed:
+    """Describe one encoder; without ``measure`` no number of it is computed, so that this is fast."""
+    encoder = on_meta(name, frames, size).eval()
+    spec = encoder.spec
+    parts = [sum(parameter.numel() for parameter in stage.parameters()) for stage in encoder.stages()]
+    return Listed(
+        name=name,
+        paper_name=spec.paper_name,
+        modality=spec.modality,
+        parameters=sum(parts),
+        trainable=tuple(sum(parts[-top:]) for top in range(1, len(parts) + 1)),
+        feature_dim=encoder.feature_dim,
+        trained_on=spec.published.trained_on,
+        licence=spec.published.licence,
+        gigaflops=_multiply_adds(encoder, frames, size) / 1e9,
+        items_per_second=_items_per_second(name, frames, size) if measure else None,
+    )
+
+
+def as_table(listed: list[Listed], markdown: bool = False) -> str:
+    """The lines as a table for a terminal, or for a README."""
+    rows = [{_HEADERS[key]: _cell(key, value) for key, value in asdict(line).items()} for line in listed]
+    if all(line.items_per_second is None for line in listed):
+        for row in rows:
+            del row[_HEADERS["items_per_second"]]
+    return tabulate(rows, headers="keys", tablefmt="pipe" if markdown else "simple", disable_numparse=True)
+
+
+def on_meta(name: str, frames: int, size: int, **options) -> Encoder:
+    """An encoder without memory or values, for counting and for shapes."""
+    try:
+        with torch.device("meta"):
+            return create_encoder(name, frames, size, **options)
+    except RuntimeError:  # MViT reads its widths off tensors while it is built, which "meta" cannot.
+        return create_encoder(name, frames, size, **options).to("meta")
+
+
+def _content(encoder: Encoder, items: int, frames: int, size: int, device: str) -> torch.Tensor:
+    if encoder.spec.modality == "text":
+        return torch.ones(items, 2, _TOKENS, dtype=torch.int32, device=device)
+    shape = (items, frames, size, size, 3) if encoder.spec.modality == "video" else (items, size, size, 3)
+    return torch.zeros(shape, dtype=torch.uint8, device=device)
+
+
+def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(_content(encoder, 1, frames, size, "meta"))
+    return counter.get_total_flops() / 2
+
+
+@torch.no_grad()
+def _items_per_second(name: str, frames: int, size: int, batch: int = 4) -> float:
+    encoder = create_encoder(name, frames, size).eval()
+    content = _content(encoder, batch, frames, size, "cpu")
+    encoder(content)
+    batches, start = 0, time.perf_counter()
+    while time.perf_counter() - start < _SECONDS:
+        encoder(content)
+        batches += 1
+    return batches * batch / (time.perf_counter() - start)
+
+
+def _cell(key: str, value) -> str:
+    if key == "parameters":
+        return f"{value / 1e6:.1f}"
+    if key == "trainable":
+        return ", ".join(f"{each / 1e6:.1f}" for each in value)
+    if key in ("gigaflops", "items_per_second"):
+        return "" if value is None else f"{value:.1f}"
+    return str(value)

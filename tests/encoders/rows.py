@@ -1,0 +1,41 @@
+"""What the tests of all encoders share: a row's network, built once, and content for it."""
+
+import torch
+
+from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
+
+
+class Row:
+    """A row of the table with its network on the smallest clip, its head included.
+
+    Attributes
+    ----------
+    content : two items.
+    """
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.frames, self.size = max(2, spec.least_frames), max(32, spec.least_size)
+        torch.manual_seed(0)
+        self.network = spec.build(self.frames, self.size)
+        self.content = content_of(spec, self.frames, self.size)
+
+    def encoder(self, trainable_stages=None, **options) -> Encoder:
+        """An encoder around the shared network, without gradients of an earlier test."""
+        self.network.requires_grad_(True).zero_grad()
+        options = EncoderOptions(self.frames, self.size, **options)
+        return Encoder(self.spec, self.network, trainable_stages, options)
+
+
+def content_of(spec, frames, size, items=2):
+    """Content of some items for an encoder: pixels, or token ids and attention mask of which the last item
+    has fewer.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if spec.modality == "text":
+        ids = torch.randint(5, 100, (items, 12), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[-1, 7:] = 0
+        return torch.stack([ids * mask, mask], dim=1).int()
+    shape = (items, frames, size, size, 3) if spec.modality == "video" else (items, size, size, 3)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
