@@ -39,7 +39,7 @@ class Top(nn.Module):
 
     def __init__(self, encoder: Encoder, n_top: int):
         super().__init__()
-        self.pool, self.walk = encoder.spec.pool, encoder.walk
+        self.pool, self.walk = next(iter(encoder.spec.pools.values())), encoder.walk
         self.first, self.last = encoder.n_stages - n_top, encoder.n_stages
         self.stages = nn.ModuleList(encoder.stages()[self.first :])
 

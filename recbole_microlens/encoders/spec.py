@@ -1,12 +1,17 @@
 """What a row of the table of encoders says."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from recbole_microlens.encoders.encoder import mean_of_maps, stage_walk
-from recbole_microlens.encoders.weights import PublishedWeights
+from recbole_microlens.encoders.weights import PublishedWeights, load_weights
+
+
+def load_published(spec: "EncoderSpec", network: nn.Module, source: str | None) -> None:
+    """Load weights of the published form, or of a file, into a network."""
+    load_weights(network, spec.published, source, ignore=spec.head)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class EncoderSpec:
     released_stages : how many top stages the released runs of the paper left trainable.
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
     walk : ``(spec, network) -> Walk``, how the network is run in parts.
-    pool : what the last stage returns -> features [N, feature_dim].
+    pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+    load : ``(spec, network, source)``, loads weights into the network.
+    check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.
     """
 
     name: str
@@ -44,4 +51,6 @@ class EncoderSpec:
     released_stages: int = 1
     pathways: Callable | None = None
     walk: Callable = stage_walk
-    pool: Callable = mean_of_maps
+    pools: Mapping[str, Callable] = field(default_factory=lambda: {"mean": mean_of_maps})
+    load: Callable = load_published
+    check: Callable | None = None

@@ -1,0 +1,221 @@
+"""A row for any encoder that ``transformers.AutoModel`` loads, made from its config."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from logging import getLogger
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from recbole_microlens import compat
+from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.encoders.tokens import pools_of
+from recbole_microlens.encoders.transformers_anatomy import Anatomy, dissect
+from recbole_microlens.encoders.transformers_load import config_at, fetched
+from recbole_microlens.encoders.transformers_rows import IMAGENET
+from recbole_microlens.encoders.transformers_spec import (
+    TransformersSpec,
+    build_network,
+    family_of,
+    model_class,
+    pathways_of,
+)
+from recbole_microlens.encoders.weights import PublishedWeights
+from recbole_microlens.errors import MicroLensError, first_line
+
+_PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
+_TOLERANCE = 1e-4
+
+
+def folder_spec(source: str) -> TransformersSpec:
+    """The row of a model in a folder or on the hub; reads its config, not its weights.
+
+    Parameters
+    ----------
+    source : a folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Code in it never runs.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such model; ``transformers`` does not know the architecture; it encodes neither text nor
+        images nor videos.
+    """
+    config = config_at(source)
+    modality = _modality(source, config)
+    get_config = partial(deepcopy, config)
+    draft = TransformersSpec(
+        name=source,
+        paper_name="",
+        modality=modality,
+        build=partial(build_network, get_config, ()),
+        stages=(),
+        head=(),
+        feature_dim=0,
+        mean=(),
+        std=(),
+        published=PublishedWeights(source, "see its model card", "see its model card"),
+        source=source,
+        config=get_config,
+        tokenizer=source if modality == "text" else "",
+        family=family_of(config),
+        pathways=pathways_of(config, modality) if modality != "text" else None,
+        check=check_cut,
+    )
+    parts = _anatomy(draft)
+    if not parts.layers:
+        getLogger().warning("encoder: %s has no list of layers of its own weights: it cannot be cut.", source)
+    mean, std = _statistics(source) if modality != "text" else ((), ())
+    has_class, pooling = _pooling(source, config, modality, parts)
+    return replace(
+        draft,
+        build=partial(build_network, get_config, parts.unused),
+        stages=parts.stages,
+        layers=parts.layers,
+        layer_outputs=parts.layer_outputs,
+        unused=parts.unused,
+        feature_dim=parts.feature_dim,
+        mean=mean,
+        std=std,
+        pools=pools_of(pooling, has_class, not parts.returns_maps),
+    )
+
+
+def check_cut(encoder: Encoder) -> None:
+    """Run the network whole and in its two parts on noise; ``EncoderSpec.check`` of these rows.
+
+    Raises
+    ------
+    MicroLensError
+        If the two differ, or two runs of the lower part do: the library does something between the layers
+        that the walk does not see, or something random.
+    """
+    n_top, training = encoder.trainable_stages, encoder.training
+    content = _noise(encoder.spec, encoder.network, next(encoder.network.parameters()).device, items=2)
+    cut = encoder.n_stages - n_top
+    with torch.no_grad():
+        encoder.eval()
+        whole = encoder.walk(content, 0, encoder.n_stages)
+        lower = encoder.walk(content, 0, cut)
+        encoder.train()
+        lower_again = encoder.walk(content, 0, cut)
+        encoder.eval()
+        parts = encoder.walk(lower, cut, encoder.n_stages)
+        encoder.train(training)
+    if not _equal(lower, lower_again):
+        raise MicroLensError(
+            f"encoder: the frozen part of '{encoder.spec.name}' gives another answer each time (random "
+            "masks or dropout). Set `finetune` to full, or take another encoder."
+        )
+    if not _equal(whole, parts):
+        raise MicroLensError(
+            f"encoder: '{encoder.spec.name}' ({type(encoder.network).__name__}) cannot be cut below its top "
+            f"{n_top} stages: its layers share something that the upper part then lacks. Set `finetune` to full or "
+            "frozen."
+        )
+
+
+def _anatomy(draft: TransformersSpec) -> Anatomy:
+    """On the meta device; where the network's code cannot run there, with real random weights."""
+    size, frames = _published_shape(draft.config())
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device):
+                network = draft.build(frames, size).eval()
+            return dissect(draft, network, _noise(draft, network, device, items=1))
+        except MicroLensError:
+            raise
+        except Exception as error:
+            if device == "cpu":
+                raise MicroLensError(
+                    f"encoder: '{draft.name}' ({type(network).__name__}) cannot be run as an encoder of "
+                    f"{draft.modality} ({first_line(error)}). Choose another encoder."
+                ) from error
+            getLogger().debug("%s does not run on the meta device: %s", draft.name, first_line(error))
+    raise AssertionError("unreachable")
+
+
+def _modality(source: str, config) -> str:
+    cls = model_class(config)
+    if cls.main_input_name == "input_ids":
+        return "text"
+    if cls.main_input_name != "pixel_values":
+        raise MicroLensError(
+            f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', neither text nor pictures. Choose "
+            "an encoder of text, images or videos."
+        )
+    return "video" if hasattr(config, "num_frames") else "image"
+
+
+def _published_shape(config) -> tuple[int, int]:
+    size = getattr(config, "image_size", 224)
+    return size if isinstance(size, int) else size[0], getattr(config, "num_frames", 1)
+
+
+def _noise(spec: TransformersSpec, network: nn.Module, device: object, items: int) -> Tensor:
+    """Random input as the walk takes it."""
+    generator = torch.Generator().manual_seed(0)
+    config = network.config
+    if spec.modality == "text":
+        ids = torch.randint(3, max(min(config.vocab_size, 1000), 4), (items, 1, 8), generator=generator)
+        content = torch.cat([ids, torch.ones_like(ids)], dim=1)
+        content[-1, :, 5:] = 0 if items > 1 else content[-1, :, 5:]
+        return content.int().to(device)
+    size = _published_shape(config)[0]
+    frames = (config.num_frames,) if spec.modality == "video" else ()
+    return torch.rand(items, *frames, 3, size, size, generator=generator).to(device)
+
+
+def _pooling(source: str, config, modality: str, parts: Anatomy) -> tuple[int, str]:
+    """How many class tokens there are, and the pooling the model was trained with."""
+    if modality != "text":
+        return parts.n_class, "cls" if parts.n_class and not parts.returns_maps else "mean"
+    sentences = Path(source) / "1_Pooling" / "config.json"
+    if sentences.is_file() and json.loads(sentences.read_text()).get("pooling_mode_mean_tokens"):
+        return int(_has_class_token(config)), "mean"
+    return (1, "cls") if _has_class_token(config) else (0, "mean")
+
+
+def _has_class_token(config) -> bool:
+    """Networks trained to fill in words see the whole text at the first token; T5 and GPT do not have one."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    return type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_encoder_decoder
+
+
+def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the channels, from the model's processor."""
+    compat.fix_torchvision()
+    from transformers.utils import cached_file
+
+    def load(local: bool) -> str | None:
+        found = [
+            cached_file(source, name, local_files_only=local, _raise_exceptions_for_missing_entries=False)
+            for name in _PROCESSORS
+        ]
+        if local and not any(found):
+            raise OSError("no processor")
+        return next(filter(None, found), None)
+
+    try:
+        path = fetched("encoder", source, load)
+    except MicroLensError:
+        path = None
+    settings = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    settings = settings.get("image_processor", settings)
+    if settings.get("do_normalize") is False:
+        return (0.0,) * 3, (1.0,) * 3
+    if "image_mean" not in settings or "image_std" not in settings:
+        getLogger().warning("encoder: %s says no mean and std of pixels: ImageNet's are taken.", source)
+        return IMAGENET
+    return tuple(settings["image_mean"]), tuple(settings["image_std"])
+
+
+def _equal(one, other) -> bool:
+    if isinstance(one, list):
+        return all(map(_equal, one, other))
+    return one.shape == other.shape and torch.allclose(one, other, atol=_TOLERANCE, rtol=_TOLERANCE)
