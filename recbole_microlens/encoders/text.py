@@ -103,7 +103,8 @@ def _check(encoder: EncoderSpec | str, tokenizer, max_tokens: int) -> None:
     if len(tokenizer) > config.vocab_size:
         raise MicroLensError(
             f"encoder: the tokenizer {encoder.tokenizer} has {len(tokenizer)} tokens, "
-            f"'{encoder.name}' embeds {config.vocab_size}. Give the tokenizer that the weights were trained with."
+            f"'{encoder.name}' embeds {config.vocab_size}. Give the tokenizer that the weights were trained "
+            "with."
         )
     longest = _longest(config)
     if longest and max_tokens > longest:

@@ -25,12 +25,12 @@ class TokenPool:
     n_class: int = 0
 
     def __call__(self, features: Features) -> Tensor:
-        """``features``: tokens [N, L, d]; maps [N, d, H, W], always averaged; or tokens and their mask [N, L]."""
+        """``features``: tokens [N, L, d], with a mask [N, L] for text; or maps [N, d, H, W], averaged."""
         if isinstance(features, list):
             tokens, mask = features
             return tokens[:, 0] if self.pooling == "cls" else _masked_mean(tokens, mask)
-        if features.dim() == 4:
-            return features.flatten(2).mean(2)
+        if features.dim() != 3:
+            return features.flatten(2).mean(2) if features.dim() == 4 else features
         return features[:, 0] if self.pooling == "cls" else features[:, self.n_class :].mean(1)
 
 

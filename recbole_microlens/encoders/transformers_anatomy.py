@@ -1,4 +1,4 @@
-"""The parts of a network nobody has written a row for: its layers, what is used before them, after them, never.
+"""The parts of a network nobody wrote a row for: its layers, what is used before them, after them, never.
 
 The network is run once, on torch's meta device without memory; which parameters a result depends on is read
 from its gradient graph.
@@ -7,6 +7,7 @@ from its gradient graph.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +31,7 @@ class Anatomy:
     ----------
     layers, layer_outputs, stages, unused : fields of the row of the same names.
     feature_dim : channels of what the network returns.
-    returns_maps : it returns maps [N, C, H, W], not tokens.
+    returns_tokens : it returns tokens [N, L, C], not maps [N, C, H, W] or features [N, C].
     n_class : tokens before the patches.
     """
 
@@ -39,7 +40,7 @@ class Anatomy:
     stages: tuple[tuple[str, ...], ...]
     unused: tuple[str, ...]
     feature_dim: int
-    returns_maps: bool
+    returns_tokens: bool
     n_class: int
 
 
@@ -77,13 +78,13 @@ def dissect(spec: TransformersSpec, network: nn.Module, content: Tensor) -> Anat
         else (lower + upper,),
         unused=unused,
         feature_dim=states.shape[1] if states.dim() == 4 else states.shape[-1],
-        returns_maps=states.dim() == 4,
+        returns_tokens=states.dim() == 3,
         n_class=sum(_n_tokens(p) for name, p in network.named_parameters() if name.endswith(_CLASS_TOKENS)),
     )
 
 
 class _Calls:
-    """What a forward shows at its modules: how many values a layer returns, who is called before the layers."""
+    """What a forward shows: how many values a layer returns, which modules are called before the layers."""
 
     def __init__(self, network: nn.Module, layers: str):
         self._network, self._layers = network, network.get_submodule(layers) if layers else ()
@@ -92,11 +93,10 @@ class _Calls:
     def __enter__(self):
         first = next(iter(self._layers), None)
         self._hooks = [
-            module.register_forward_pre_hook(lambda *_, name=name: self._entered or self.early.add(name))
+            module.register_forward_pre_hook(partial(self._note, name))
             for name, module in self._network.named_modules()
         ]
         if first is not None:
-            self._hooks.append(first.register_forward_pre_hook(lambda *_: setattr(self, "_entered", True)))
             self._hooks.append(first.register_forward_hook(self._count))
         return self
 
@@ -104,7 +104,12 @@ class _Calls:
         for hook in self._hooks:
             hook.remove()
 
-    def _count(self, layer, inputs, output):
+    def _note(self, name: str, module: nn.Module, inputs) -> None:
+        self._entered |= bool(self._layers) and module is self._layers[0]
+        if not self._entered:
+            self.early.add(name)
+
+    def _count(self, layer: nn.Module, inputs, output) -> None:
         self.layer_outputs = len(output) if isinstance(output, tuple | list) else 0
 
 
@@ -115,7 +120,7 @@ def _list_of_layers(network: nn.Module) -> str:
         inner = any(name.startswith(f"{outer}.") for outer in lists)
         if not isinstance(module, nn.ModuleList) or inner or len(module) < 2:
             continue
-        if len({type(layer) for layer in module}) == 1:
+        if len({type(layer) for layer in module}) == 1 and not isinstance(module[0], nn.ModuleList):
             lists[name] = sum(p.numel() for p in module.parameters())
     return max(lists, key=lists.get) if lists else ""
 

@@ -28,6 +28,11 @@ def normalised_tokens(network: nn.Module, output) -> Tensor:
     return network.post_layernorm(output.last_hidden_state)
 
 
+def pooled(network: nn.Module, output) -> Tensor:
+    """ConvNeXt normalises the mean of its maps: features [N, d]."""
+    return output.pooler_output
+
+
 @dataclass(frozen=True)
 class Family:
     """An architecture.
@@ -39,6 +44,7 @@ class Family:
     output : ``(network, what its forward returned) -> states`` of the last layer.
     first_layer_shares : the first layer hands something to all others besides the states (T5: position
         biases).
+    ignored : prefixes of keys of a checkpoint that the network has no use for.
     resizes : pictures are enlarged to the next multiple of the patch size, not refused.
     """
 
@@ -46,6 +52,7 @@ class Family:
     inputs: Callable[[nn.Module, Tensor], dict] = no_further_inputs
     output: Callable[[nn.Module, object], Tensor] = last_hidden_state
     first_layer_shares: bool = False
+    ignored: tuple[str, ...] = ()
     resizes: bool = False
 
 
@@ -53,8 +60,10 @@ FAMILIES: dict[str, Family] = {
     "vit_mae": Family(settings={"mask_ratio": 0.0}, inputs=patches_in_order),
     "clip_vision_model": Family(output=normalised_tokens),
     # Its patches of 14 pixels divide none of the usual sizes but 224.
-    "dinov2": Family(settings={"use_mask_token": False}, resizes=True),
-    "dinov2_with_registers": Family(settings={"use_mask_token": False}, resizes=True),
+    "dinov2": Family(settings={"use_mask_token": False}, ignored=("embeddings.mask_token",), resizes=True),
+    "dinov2_with_registers": Family(resizes=True),
+    "convnext": Family(output=pooled),
+    "convnextv2": Family(output=pooled),
     "t5": Family(first_layer_shares=True),
     "mt5": Family(first_layer_shares=True),
 }

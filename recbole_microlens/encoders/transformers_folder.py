@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from logging import getLogger
 from pathlib import Path
 
@@ -26,18 +26,20 @@ from recbole_microlens.encoders.transformers_spec import (
     pathways_of,
 )
 from recbole_microlens.encoders.weights import PublishedWeights
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.encoders.walk import Features
+from recbole_microlens.errors import MicroLensError, explained, first_line
 
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _TOLERANCE = 1e-4
 
 
+@lru_cache(maxsize=8)
 def folder_spec(source: str) -> TransformersSpec:
     """The row of a model in a folder or on the hub; reads its config, not its weights.
 
     Parameters
     ----------
-    source : a folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Code in it never runs.
+    source : a folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Its code never runs.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def folder_spec(source: str) -> TransformersSpec:
         feature_dim=parts.feature_dim,
         mean=mean,
         std=std,
-        pools=pools_of(pooling, has_class, not parts.returns_maps),
+        pools=pools_of(pooling, has_class, parts.returns_tokens),
     )
 
 
@@ -91,32 +93,39 @@ def check_cut(encoder: Encoder) -> None:
     Raises
     ------
     MicroLensError
-        If the two differ, or two runs of the lower part do: the library does something between the layers
-        that the walk does not see, or something random.
+        The two differ: the layers share something that the walk does not see. Or two runs of the frozen part
+        differ: something in it is random.
     """
-    n_top, training = encoder.trainable_stages, encoder.training
-    content = _noise(encoder.spec, encoder.network, next(encoder.network.parameters()).device, items=2)
-    cut = encoder.n_stages - n_top
-    with torch.no_grad():
-        encoder.eval()
-        whole = encoder.walk(content, 0, encoder.n_stages)
-        lower = encoder.walk(content, 0, cut)
-        encoder.train()
-        lower_again = encoder.walk(content, 0, cut)
-        encoder.eval()
-        parts = encoder.walk(lower, cut, encoder.n_stages)
-        encoder.train(training)
-    if not _equal(lower, lower_again):
+    name, n_top = f"'{encoder.spec.name}' ({type(encoder.network).__name__})", encoder.trainable_stages
+    advice = "Set `finetune` to full or frozen."
+    with explained(f"encoder: {name} cannot be cut below its top {n_top} stages", advice):
+        whole, parts, lower, lower_again = _runs(encoder, encoder.n_stages - n_top)
+    if not _equal(lower, lower_again) or (n_top == encoder.n_stages and not _equal(whole, parts)):
         raise MicroLensError(
-            f"encoder: the frozen part of '{encoder.spec.name}' gives another answer each time (random "
-            "masks or dropout). Set `finetune` to full, or take another encoder."
+            f"encoder: {name} gives another answer each time: it masks or drops something at random even where "
+            "it does not train. Choose another encoder."
         )
     if not _equal(whole, parts):
         raise MicroLensError(
-            f"encoder: '{encoder.spec.name}' ({type(encoder.network).__name__}) cannot be cut below its top "
-            f"{n_top} stages: its layers share something that the upper part then lacks. Set `finetune` to full or "
-            "frozen."
+            f"encoder: {name} cannot be cut below its top {n_top} stages: its layers share something that the "
+            f"upper part then lacks. {advice}"
         )
+
+
+def _runs(encoder: Encoder, cut: int) -> tuple[Features, Features, Features, Features]:
+    """The whole; the upper part on the lower one; the lower part in eval and in train mode."""
+    training, device = encoder.training, next(encoder.network.parameters()).device
+    content = _noise(encoder.spec, encoder.network, device, items=2)
+    try:
+        with torch.no_grad():
+            encoder.train()
+            lower_again = encoder.walk(content, 0, cut)
+            encoder.eval()
+            whole = encoder.walk(content, 0, encoder.n_stages)
+            lower = encoder.walk(content, 0, cut)
+            return whole, encoder.walk(lower, cut, encoder.n_stages), lower, lower_again
+    finally:
+        encoder.train(training)
 
 
 def _anatomy(draft: TransformersSpec) -> Anatomy:
@@ -145,14 +154,14 @@ def _modality(source: str, config) -> str:
         return "text"
     if cls.main_input_name != "pixel_values":
         raise MicroLensError(
-            f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', neither text nor pictures. Choose "
-            "an encoder of text, images or videos."
+            f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', neither text nor pictures. "
+            "Choose an encoder of text, images or videos."
         )
     return "video" if hasattr(config, "num_frames") else "image"
 
 
 def _published_shape(config) -> tuple[int, int]:
-    size = getattr(config, "image_size", 224)
+    size = getattr(config, "image_size", 64)
     return size if isinstance(size, int) else size[0], getattr(config, "num_frames", 1)
 
 
@@ -173,7 +182,7 @@ def _noise(spec: TransformersSpec, network: nn.Module, device: object, items: in
 def _pooling(source: str, config, modality: str, parts: Anatomy) -> tuple[int, str]:
     """How many class tokens there are, and the pooling the model was trained with."""
     if modality != "text":
-        return parts.n_class, "cls" if parts.n_class and not parts.returns_maps else "mean"
+        return parts.n_class, "cls" if parts.n_class and parts.returns_tokens else "mean"
     sentences = Path(source) / "1_Pooling" / "config.json"
     if sentences.is_file() and json.loads(sentences.read_text()).get("pooling_mode_mean_tokens"):
         return int(_has_class_token(config)), "mean"

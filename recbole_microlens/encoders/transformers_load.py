@@ -1,4 +1,4 @@
-"""Weights of a network of ``transformers``: from the hub, a folder or a file, fitted to the network's grid."""
+"""Weights of a network of ``transformers``: from the hub, a folder or a file, fitted to its grid."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def load_transformer(spec: TransformersSpec, network: nn.Module, source: str | N
     if source == "pretrained":
         if not spec.source:
             raise MicroLensError(
-                f"encoder_weights: nobody published weights of '{spec.name}'. Set `encoder_weights` to none, or "
-                "to a folder or file."
+                f"encoder_weights: nobody published weights of '{spec.name}'. Set `encoder_weights` to none, "
+                "or to a folder or file."
             )
         source = spec.source
     from_file = Path(source).is_file()
@@ -80,8 +80,8 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
         except OSError as error:
             raise MicroLensError(
                 f"{what}: {source} is no folder here, is not in the cache {HF_HUB_CACHE}, and cannot be "
-                f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache on a "
-                "machine with network, or set `encoder_weights: none` and an `encoder` of the table."
+                f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache on "
+                "a machine with network, or set `encoder_weights: none` and an `encoder` of the table."
             ) from error
 
 
@@ -182,7 +182,7 @@ def _check(state: State, report: Mapping, network: nn.Module, spec: Transformers
     faults = [f"missing {key} {list(own[key].shape)}" for key in sorted(report["missing_keys"]) if key in own]
     faults = [fault for fault in faults if fault.split()[1] not in (*mismatched, *spec.unused)]
     for key in sorted(report["unexpected_keys"]):
-        of_head = key.startswith(spec.ignored) if spec.ignored else key.split(".")[0] not in parts
+        of_head = _is_needless(key, spec, parts)
         faults += [] if of_head else [f"unexpected {key}"]
     faults += [
         f"{key} is {list(found)}, the network has {list(own[key].shape)}"
@@ -196,9 +196,16 @@ def _check(state: State, report: Mapping, network: nn.Module, spec: Transformers
     if faults:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise MicroLensError(
-            f"encoder_weights: {source} does not fit the encoder: {'; '.join(faults[:_SHOWN])}{more}. Use weights "
-            "of this very architecture, or another `encoder`."
+            f"encoder_weights: {source} does not fit the encoder: {'; '.join(faults[:_SHOWN])}{more}. Use "
+            "weights of this very architecture, or another `encoder`."
         )
+
+
+def _is_needless(key: str, spec: TransformersSpec, parts: set[str]) -> bool:
+    """A key of a head, of a decoder, or of what only the training of the weights used."""
+    if key.startswith(spec.family.ignored):
+        return True
+    return key.startswith(spec.ignored) if spec.ignored else key.split(".")[0] not in parts
 
 
 @contextmanager

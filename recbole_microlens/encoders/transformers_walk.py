@@ -2,7 +2,8 @@
 
 A part of the network is run by the network's own ``forward``, so that the library's masks, norms and position
 biases apply. While it runs, its list of layers is exchanged: layers below the part pass their input on, the
-first layer of the part is given the state that the part starts from, and the first one above it ends the forward.
+first layer of the part is given the state that the part starts from, and the first one above it ends the
+forward.
 """
 
 from __future__ import annotations
@@ -116,24 +117,26 @@ class _ReachedError(Exception):
         self.state = state
 
 
-class _StandIn:
+class _StandIn(nn.Module):
     """In the place of a layer; its other attributes are the layer's."""
 
     def __init__(self, layer: nn.Module):
-        self._layer = layer
+        super().__init__()
+        # Not by assignment, which would make it a module of this one.
+        self.__dict__["_layer"] = layer
 
     def __getattr__(self, name: str):
-        return getattr(self._layer, name)
+        return getattr(self.__dict__["_layer"], name)
 
 
 class _Skipped(_StandIn):
     def __init__(self, layer: nn.Module, spec: TransformersSpec, lowest: _Skipped | nn.Module | None):
         super().__init__(layer)
         self._n_outputs, self._shares = spec.layer_outputs, spec.family.first_layer_shares
-        self._lowest = lowest if isinstance(lowest, _Skipped) else self
+        self.__dict__["_lowest"] = lowest if isinstance(lowest, _Skipped) else self
         self._shared: tuple = (None,) * (self._n_outputs - 1)
 
-    def __call__(self, *args, **kwargs):
+    def forward(self, *args, **kwargs):
         state = _state_of(args, kwargs)
         if self._n_outputs == 0:
             return state
@@ -148,14 +151,14 @@ class _Entered(_StandIn):
         super().__init__(layer)
         self._state = state
 
-    def __call__(self, *args, **kwargs):
+    def forward(self, *args, **kwargs):
         if args:
             return self._layer(self._state, *args[1:], **kwargs)
         return self._layer(**kwargs | {"hidden_states": self._state})
 
 
 class _Stopped(_StandIn):
-    def __call__(self, *args, **kwargs):
+    def forward(self, *args, **kwargs):
         raise _ReachedError(_state_of(args, kwargs))
 
 
