@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.tokens import pools_of
 from recbole_microlens.encoders.transformers_anatomy import Anatomy, dissect
@@ -25,8 +24,8 @@ from recbole_microlens.encoders.transformers_spec import (
     model_class,
     pathways_of,
 )
-from recbole_microlens.encoders.weights import PublishedWeights
 from recbole_microlens.encoders.walk import Features
+from recbole_microlens.encoders.weights import PublishedWeights
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
@@ -102,13 +101,13 @@ def check_cut(encoder: Encoder) -> None:
         whole, parts, lower, lower_again = _runs(encoder, encoder.n_stages - n_top)
     if not _equal(lower, lower_again) or (n_top == encoder.n_stages and not _equal(whole, parts)):
         raise MicroLensError(
-            f"encoder: {name} gives another answer each time: it masks or drops something at random even where "
-            "it does not train. Choose another encoder."
+            f"encoder: {name} gives another answer each time: it masks or drops something at random even "
+            "where it does not train. Choose another encoder."
         )
     if not _equal(whole, parts):
         raise MicroLensError(
-            f"encoder: {name} cannot be cut below its top {n_top} stages: its layers share something that the "
-            f"upper part then lacks. {advice}"
+            f"encoder: {name} cannot be cut below its top {n_top} stages: its layers share something that "
+            f"the upper part then lacks. {advice}"
         )
 
 
@@ -198,23 +197,8 @@ def _has_class_token(config) -> bool:
 
 def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of the channels, from the model's processor."""
-    compat.fix_torchvision()
-    from transformers.utils import cached_file
-
-    def load(local: bool) -> str | None:
-        found = [
-            cached_file(source, name, local_files_only=local, _raise_exceptions_for_missing_entries=False)
-            for name in _PROCESSORS
-        ]
-        if local and not any(found):
-            raise OSError("no processor")
-        return next(filter(None, found), None)
-
-    try:
-        path = fetched("encoder", source, load)
-    except MicroLensError:
-        path = None
-    settings = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    path = _processor(source)
+    settings = json.loads(path.read_text(encoding="utf-8")) if path else {}
     settings = settings.get("image_processor", settings)
     if settings.get("do_normalize") is False:
         return (0.0,) * 3, (1.0,) * 3
@@ -222,6 +206,23 @@ def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         getLogger().warning("encoder: %s says no mean and std of pixels: ImageNet's are taken.", source)
         return IMAGENET
     return tuple(settings["image_mean"]), tuple(settings["image_std"])
+
+
+def _processor(source: str) -> Path | None:
+    """The file that says how pictures are prepared for the model, if there is one."""
+    if Path(source).is_dir():
+        return next((Path(source) / name for name in _PROCESSORS if (Path(source) / name).is_file()), None)
+    from transformers.utils import cached_file
+
+    def load(local: bool) -> str | None:
+        options = {"local_files_only": local, "_raise_exceptions_for_missing_entries": False}
+        found = next(filter(None, (cached_file(source, name, **options) for name in _PROCESSORS)), None)
+        if local and found is None:
+            raise OSError(f"{source} has no processor in the cache")
+        return found
+
+    found = fetched("encoder", source, load)
+    return Path(found) if found else None
 
 
 def _equal(one, other) -> bool:

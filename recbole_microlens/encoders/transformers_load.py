@@ -68,7 +68,10 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    with _quiet(), explained(f"{what}: cannot load {source}", "Use another folder or hub id."):
+    with (
+        _quiet(),
+        explained(f"{what}: cannot load {source}", "Use another folder or hub id; code in it is never run."),
+    ):
         try:
             return load(True)
         except OSError as error:
@@ -80,27 +83,33 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
         except OSError as error:
             raise MicroLensError(
                 f"{what}: {source} is no folder here, is not in the cache {HF_HUB_CACHE}, and cannot be "
-                f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache on "
-                "a machine with network, or set `encoder_weights: none` and an `encoder` of the table."
+                f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache "
+                "on a machine with network, or set `encoder_weights: none` and an `encoder` of the table."
             ) from error
 
 
-def config_at(source: str):
+def config_at(source: str, setting: str = "encoder"):
     """The config in a folder or on the hub; of a model of pictures and texts, its picture tower's."""
     compat.fix_torchvision()
     from transformers import AutoConfig
 
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise MicroLensError(
+            f"{setting}: {source} holds no config.json. Give a folder that transformers' save_pretrained wrote, or a "
+            "hub id."
+        )
+
     def load(local: bool):
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
-    config = fetched("encoder", source, load)
+    config = fetched(setting, source, load)
     return getattr(config, "vision_config", config)
 
 
 def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
-    from recbole_microlens.encoders.transformers_spec import family_of, grid_of, model_options
+    from recbole_microlens.encoders.transformers_spec import family_of, grid_of
 
-    config = config_at(source)
+    config = config_at(source, "encoder_weights")
     if config.model_type != network.config.model_type:
         raise MicroLensError(
             f"encoder_weights: {source} holds a '{config.model_type}', the encoder is a "
@@ -111,8 +120,7 @@ def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
     cls = type(network)
 
     def load(local: bool):
-        options = model_options(cls) | {"local_files_only": local, "output_loading_info": True}
-        return cls.from_pretrained(source, config=config, weights_only=True, **options)
+        return cls.from_pretrained(source, config=config, local_files_only=local, **_options(cls))
 
     donor, report = fetched("encoder_weights", source, load)
     old = grid_of(config) if hasattr(config, "image_size") else None
@@ -120,7 +128,7 @@ def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
 
 
 def _from_file(network: nn.Module, path: Path, spec: TransformersSpec) -> tuple[State, Mapping]:
-    from recbole_microlens.encoders.transformers_spec import grid_of, model_options
+    from recbole_microlens.encoders.transformers_spec import grid_of
 
     published = spec.config()
     old = grid_of(published) if hasattr(published, "image_size") else None
@@ -134,11 +142,17 @@ def _from_file(network: nn.Module, path: Path, spec: TransformersSpec) -> tuple[
             None,
             config=deepcopy(network.config),
             state_dict=state,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **model_options(cls),
+            **_options(cls),
         )
     return donor.state_dict(), report
+
+
+def _options(cls: type[nn.Module]) -> dict:
+    """What does not fit is reported, for :func:`_check`; no file is unpickled."""
+    from recbole_microlens.encoders.transformers_spec import model_options
+
+    reported = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    return model_options(cls) | reported | {"weights_only": True}
 
 
 def _file_state(path: Path) -> State:
