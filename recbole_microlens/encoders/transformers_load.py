@@ -95,8 +95,8 @@ def config_at(source: str, setting: str = "encoder"):
 
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise MicroLensError(
-            f"{setting}: {source} holds no config.json. Give a folder that transformers' save_pretrained wrote, or a "
-            "hub id."
+            f"{setting}: {source} holds no config.json. Give a folder that transformers' save_pretrained "
+            "wrote, or a hub id."
         )
 
     def load(local: bool):

@@ -78,6 +78,7 @@ def transformer_row(
 _video = partial(
     transformer_row, modality="video", layers="encoder.layer", after=("layernorm",), pathways=frames_first
 )
+# Two frames make a token: of 5 frames the last one is not seen.
 _videomae = partial(
     _video,
     model_type="videomae",
