@@ -31,6 +31,21 @@ def test_is_recboles_sasrec_with_another_item_embedding(trained_on):
     assert model.item_embedding.n_items == train._dataset.item_num
 
 
+def test_settings_of_the_encoder_reach_it(trained_on):
+    model, _ = trained_on(
+        encoder_output="head",
+        finetune="top",
+        finetune_stages="blocks.3",
+        freeze_bn_statistics=True,
+        gradient_checkpointing=True,
+    )
+    tower = model.item_embedding.towers["video"]
+    assert tower.projection[0][0].in_features == 400
+    assert tower.encoder.trainable_stages == 2
+    assert tower.encoder.options.gradient_checkpointing
+    assert not any(m.training for m in tower.encoder.train().modules() if isinstance(m, torch.nn.BatchNorm3d))
+
+
 def test_loss_is_in_batch_softmax_over_the_states_of_every_position(trained_on):
     model, train = trained_on(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
     model.train()
