@@ -58,6 +58,8 @@ def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit 
     own = network.state_dict()
     absent = tuple(f"{name}." for name in spec.head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}
+    # Old checkpoints, such as torchvision's ResNets, have no count of batches; torch itself starts it at 0.
+    state = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | state
     state = fit(state, own) if fit else state
     _check(state, own, spec.published.url if is_published else str(source))
     network.load_state_dict(state)

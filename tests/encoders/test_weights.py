@@ -99,6 +99,39 @@ def test_mismatch_lists_keys_and_shapes(tmp_path):
     assert "blocks.0.norm.bias is [3], the network has [24]" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "wrapper"),
+    [
+        ("slowfast_r50", "model_state"),
+        ("c2d_r50", "model_state"),
+        ("csn_r101", "model_state"),
+        ("mvit_base_32x3", "model_state"),
+        ("swin3d_t", None),
+        ("resnet18", None),
+        ("swin_t", None),
+    ],
+)
+def test_published_form_is_loaded_with_its_head_and_without(name, wrapper, tmp_path):
+    torch.manual_seed(1)
+    state = create_encoder(name, 2, 32, output="head").network.state_dict()
+    path = tmp_path / "published.pth"
+    torch.save({wrapper: state} if wrapper else state, path)
+    for output, absent in (("head", 0), ("pooled", 2)):
+        loaded = create_encoder(name, 2, 32, weights=str(path), output=output).network.state_dict()
+        assert len(loaded) == len(state) - absent
+        assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+    path.unlink()
+
+
+def test_a_checkpoint_without_counts_of_batches_is_loaded(tmp_path):
+    state = checkpoint_of("x3d_xs")
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth")
+    loaded = create_encoder("x3d_xs", 5, 32, weights=str(tmp_path / "old.pth")).network.state_dict()
+    assert torch.equal(loaded["blocks.0.norm.weight"], state["blocks.0.norm.weight"])
+    assert loaded["blocks.0.norm.num_batches_tracked"] == 0
+
+
 class _Harmful:
     def __reduce__(self):
         return (pytest.fail, ("a checkpoint ran code",))
