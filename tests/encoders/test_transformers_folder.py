@@ -128,9 +128,18 @@ def test_padding_on_the_right_does_not_change_the_features(kind, save_model, con
     encoder = make(save_model(config_of(kind))).eval()
     tokens = content_of("text")
     padded = torch.cat([tokens, torch.zeros(2, 2, 5, dtype=torch.int32)], dim=2)
-    nothing = torch.zeros(1, 2, 8, dtype=torch.int32)
     with torch.no_grad():
         torch.testing.assert_close(encoder(padded), encoder(tokens), atol=1e-5, rtol=0)
+
+
+def test_a_title_of_nothing_but_padding_counts_as_one_token(kind, save_model):
+    if MODELS[kind][1] != "text":
+        pytest.skip("no text")
+    encoder = make(save_model(config_of(kind))).eval()
+    nothing, one_token = torch.zeros(2, 1, 2, 8, dtype=torch.int32)
+    one_token[:, 1, 0] = 1
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(nothing), encoder(one_token), atol=0, rtol=0)
         assert encoder(nothing).isfinite().all()
 
 

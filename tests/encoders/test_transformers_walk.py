@@ -1,5 +1,7 @@
 """The walk through a transformer: parts equal the whole, and nothing is left behind."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -141,6 +143,17 @@ def test_a_cut_between_other_modules_than_layers_is_an_error(thin):
     split = {"stages": (("embeddings.word_embeddings",), ("embeddings.LayerNorm", "encoder.layer.0"))}
     with pytest.raises(MicroLensError, match="only before one of its layers"):
         row.walk(TransformersSpec(**vars(row) | split), network)
+
+
+def test_a_copy_of_the_encoder_walks_through_its_own_layers(row, content_of):
+    encoder = encoder_of(row).eval()
+    content = content_of(row.modality)
+    with torch.no_grad():
+        expected = encoder(content)
+        copied = deepcopy(encoder)
+        for parameter in encoder.parameters():
+            parameter.zero_()
+        torch.testing.assert_close(copied.top(1)(copied.trunk(1)(content)), expected)
 
 
 def test_every_row_is_in_the_table():
