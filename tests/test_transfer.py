@@ -120,6 +120,7 @@ def test_tables_of_a_backbone_are_found_by_building_it_for_more_items_and_users(
         content_class(HGN),
         "tiny",
         embedding_size=hidden,
+        hidden_size=hidden,
         loss_type="CE",
         item_modality=["id", "video"],
     )
