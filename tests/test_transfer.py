@@ -121,7 +121,6 @@ def test_tables_of_a_backbone_are_found_by_building_it_for_more_items_and_users(
         "tiny",
         hidden_size=hidden,
         embedding_size=hidden,
-        hidden_size=hidden,
         item_modality=["id", "video"],
     )
     assert data.item_num == hidden  # so that other shapes have the same number in them by chance

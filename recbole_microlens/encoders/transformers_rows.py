@@ -86,7 +86,6 @@ _videomae = partial(
     n_class=0,
     statistics=IMAGENET,
     licence="CC BY-NC 4.0",
-    released_stages=2,
     ignored=("decoder.", "encoder_to_decoder.", "mask_token", "fc_norm.", "classifier."),
 )
 _image = partial(transformer_row, modality="image", pooling="cls")
@@ -125,6 +124,7 @@ TRANSFORMERS_ROWS = (
         settings=_BASE | {"use_mean_pooling": False},
         trained_on="Kinetics-400, without labels",
         paper_name="VideoMAE",
+        released_stages=2,
     ),
     _videomae(
         name="videomae_large",

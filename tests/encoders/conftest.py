@@ -1,31 +1,11 @@
 """Small networks of ``transformers``: the table's rows with three thin layers, and folders of any kind."""
 
-from dataclasses import replace
-from functools import partial
-
 import pytest
 import torch
+from rows import thin_row
 
 from recbole_microlens import compat
 from recbole_microlens.encoders.registry import ENCODERS
-from recbole_microlens.encoders.transformers_spec import build_network, config_of
-
-THIN = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def thin_row(name):
-    """A row of the table whose network has 3 layers of 16 channels; all else is the row's."""
-    row = ENCODERS[name]
-    settings = row.config.keywords | THIN
-    config = partial(config_of, *row.config.args, **settings)
-    top = (f"{row.layers}.2", *row.stages[-1][1:])
-    return replace(
-        row,
-        config=config,
-        build=partial(build_network, config, ()),
-        stages=(*row.stages[:3], top),
-        feature_dim=16,
-    )
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from rows import Row, content_of
+from rows import Row, content_of, small_row
 
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
@@ -10,10 +10,12 @@ from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
 @pytest.fixture(scope="module", params=ENCODERS)
 def row(request):
-    return Row(ENCODERS[request.param])
+    return Row(small_row(request.param))
 
 
 def test_features_have_the_stated_length_for_any_clip(row):
+    if row.spec.modality == "text":
+        pytest.skip("a title has no frames and no size")
     for frames, size in ((3, 48), (5, 224)):
         encoder = on_meta(row.spec.name, frames, size).eval()
         features = encoder(content_of(row.spec, frames, size).to("meta"))

@@ -61,34 +61,6 @@ def test_features_have_the_stated_length_at_any_size(name, size, thin, content_o
         assert encoder(content_of(row.modality, size)).shape == (2, 16)
 
 
-def test_trunk_then_top_is_the_whole_network_at_every_cut(name, thin, content_of):
-    row = thin(name)
-    encoder = encoder_of(row).eval()
-    content = content_of(row.modality)
-    with torch.no_grad():
-        whole = encoder(content)
-        for n_top in range(5):
-            parts = encoder.top(n_top)(encoder.trunk(n_top)(content))
-            torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("stages", [0, 1, 4])
-def test_exactly_the_stated_stages_receive_gradients(name, stages, thin, content_of):
-    row = thin(name)
-    encoder = encoder_of(row, trainable_stages=stages).train()
-    features = encoder(content_of(row.modality))
-    if stages:
-        features.square().sum().backward()
-    # ViT-MAE's table of positions is fixed in the library itself.
-    fixed = {"embeddings.position_embeddings"} if name == "vit_mae_base" else set()
-    fixed = {id(encoder.network.get_parameter(key)) for key in fixed}
-    for number, stage in enumerate(encoder.stages()):
-        for parameter in stage.parameters():
-            trains = number >= encoder.n_stages - stages and id(parameter) not in fixed
-            assert parameter.requires_grad == trains
-            assert (parameter.grad is not None) == trains
-
-
 def test_two_calls_give_the_same_features(name, thin, content_of):
     row = thin(name)
     encoder = encoder_of(row).eval()
