@@ -16,7 +16,8 @@ class LastPositionModel(ContentModel):
     The stock ``calculate_loss`` runs on RecBole's augmented sequences. For that step the distinct items of
     the batch, each encoded once, are numbered 1 to U, and everything the model has for all items is there for
     these alone: ``item_embedding``, ``n_items``, and the rows of other tables by item. A cross-entropy over
-    all items so becomes one over the candidates of the batch, corrected for their popularity.
+    all items so becomes one over the candidates of the batch, corrected for their popularity. Under mixed
+    precision the items are encoded in it, and the backbone runs in fp32.
 
     Class attributes
     ----------------
@@ -35,7 +36,9 @@ class LastPositionModel(ContentModel):
         fields, interaction = batch.renumbered()
         kept = torch.cat([batch.media.item_ids.new_zeros(1), batch.media.item_ids])  # [U + 1]
         correction = CandidateCrossEntropy(self.log_popularity[kept], [interaction[name] for name in fields])
-        with replaced(self, self._of_batch(batch.media, kept)), correction:
+        # RecBole wrote these for fp32: some mask with -1e9 or mix types. The encoder is where precision pays.
+        in_fp32 = torch.autocast(kept.device.type, enabled=False)
+        with replaced(self, self._of_batch(batch.media, kept)), in_fp32, correction:
             loss = super().calculate_loss(interaction)
         if getattr(self, "loss_type", None) == "CE" and not correction.applied:
             raise RuntimeError(
@@ -49,10 +52,10 @@ class LastPositionModel(ContentModel):
 
     def _of_batch(self, media: ItemMedia, kept: Tensor) -> dict[str, object]:
         """What stands in for the model's attributes on the items of a batch, by name."""
-        embeddings = self.item_embedding.encode(media)  # [U, d]
+        embeddings = self.item_embedding.encode(media).float()  # [U, d]
         rows = [embeddings.new_zeros(1, embeddings.size(1)), embeddings]
         if hasattr(self.item_embedding, "extra"):
-            rows.append(self.item_embedding.extra.to(embeddings.dtype))
+            rows.append(self.item_embedding.extra)
         table = BatchItemTable(torch.cat(rows), getattr(self.item_embedding, "bias", None))
         shared = [name for name, module in self._modules.items() if module is self.item_embedding]
         values = {"n_items": len(kept)} | dict.fromkeys(shared, table)

@@ -13,6 +13,7 @@ from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.grid import ITEM_ROWS, backbones, is_at_every_position
 from recbole_microlens.models.last_position import LastPositionModel
+from recbole_microlens.quick_start import run
 
 LAST = [name for name in backbones() if not is_at_every_position(name)]
 N_ITEMS = 9
@@ -160,6 +161,24 @@ def test_training_lowers_the_loss_of_a_generic_model(built):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.01
+
+
+@pytest.mark.parametrize("backbone", ["GRU4RecCPR", "SHAN", "BERT4Rec"])
+def test_mixed_precision_is_for_the_encoder_and_the_backbone_stays_in_fp32(built, backbone):
+    model, train, _ = built(f"{backbone}V")
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.calculate_loss(next(iter(train)))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("model", ["NARMID", "BERT4RecID", "TransRecID"])
+def test_a_whole_run_ends_with_a_result_and_a_run_of_the_same_settings_repeats_it(settings, model):
+    chosen = settings | {"worker": 0, "train_batch_size": 24, "epochs": 1}
+    first, again = (run(model, "tiny", config_dict=chosen)["test_result"] for _ in range(2))
+    assert first == again
+    assert 0 < first["hit@20"] <= 1
 
 
 def test_mask_token_of_bert4rec_has_a_row_of_its_own_in_training_and_evaluation(built):
