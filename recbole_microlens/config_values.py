@@ -10,6 +10,8 @@ _NUMBERS = {
     "finetune_stages": (int, 1),
     "projection_layers": (int, 0),
     "encode_batch_size": (int, 1),
+    "encode_chunk": (int, 1),
+    "trunk_cache_device_fraction": (float, 0),
     "train_batch_size": (int, 1),
     "eval_batch_size": (int, 1),
     "max_user_interactions": (int, 3),
@@ -25,11 +27,13 @@ _NUMBERS = {
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
-_NULLABLE = {"max_user_interactions"}
+_NULLABLE = {"max_user_interactions", "encode_chunk"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
     "encoder_output": ("pooled", "head"),
+    "trunk_cache_dtype": ("fp32", "bf16", "fp16"),
+    "compile": (True, False),
 }
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -55,10 +59,11 @@ def check_values(settings: dict, is_content_model: bool) -> None:
         if key in settings and is_content_model and settings[key] not in words:
             near = did_you_mean(str(settings[key]), words)
             raise MicroLensError(
-                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(words)}."
+                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(map(str, words))}."
             )
     if is_content_model:
         _check_modalities(settings["item_modality"])
+        _check_trunk_cache(settings["trunk_cache"])
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
@@ -75,6 +80,11 @@ def _check_modalities(named) -> None:
                 f"item_modality: '{name}' is unknown.{did_you_mean(str(name), MODALITIES)} Set one or more "
                 f"of: {', '.join(MODALITIES)}."
             )
+
+
+def _check_trunk_cache(chosen) -> None:
+    if not isinstance(chosen, bool | str) or chosen == "":
+        raise MicroLensError(f"trunk_cache: {chosen!r} is neither auto, off nor a folder. Set one of these.")
 
 
 def _check_number(key: str, value, kind: type, least: int | None) -> None:

@@ -47,7 +47,13 @@ class ContentTrainDataLoader(TrainDataLoader):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.reader = reader
         self.pin_memory = torch.cuda.is_available()
+        self._workers = self.num_workers
         self._item_fields = (dataset.iid_field, dataset.iid_field + config["LIST_SUFFIX"])
+
+    def __iter__(self):
+        # Without media there is nothing to read ahead.
+        self.num_workers = self._workers if self.reader.readers else 0
+        return super().__iter__()
 
     def collate_fn(self, index) -> ContentBatch:
         batch = super().collate_fn(index)

@@ -30,7 +30,12 @@ class ContentModel:
         super().__init__(config, dataset)
         self._at_every_position = False
         towers = create_towers(config, self.item_embedding)
-        self.item_embedding = ContentItemEmbedding(towers, self.n_items, self.item_embedding.embedding_dim)
+        self.item_embedding = ContentItemEmbedding(
+            towers,
+            self.n_items,
+            self.item_embedding.embedding_dim,
+            encode_chunk=config["encode_chunk"],
+        )
         self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
