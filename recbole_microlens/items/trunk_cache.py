@@ -6,6 +6,8 @@ it depends on, and read from there, or from the device's memory, in place of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 
@@ -100,7 +102,7 @@ class TrunkCaches:
 
     def _build(self, modality: str, encoder: Encoder, parts: dict, folder: Path) -> CachedRows | None:
         reader, device = self._media_readers[modality], next(self.layer.parameters()).device
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _in_eval_mode(encoder):
             probed = probe(encoder, reader, len(self.tokens), DTYPES[parts["dtype"]], device)
             if probed.formats is None:
                 getLogger().warning(
@@ -193,6 +195,17 @@ class TrunkCaches:
             self.reader.readers[modality] = rows
         where = f"in the memory of {device}" if in_memory else "read from the disk by the loader"
         getLogger().info(f"trunk cache: {modality} from {rows.folder}, {in_words(rows.meta.size)}, {where}")
+
+
+@contextmanager
+def _in_eval_mode(encoder: Encoder) -> Iterator[None]:
+    """An encoder whose ``train()`` was never called has its frozen part in training mode, too."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        yield
+    finally:
+        encoder.train(training)
 
 
 class _Ranges:
