@@ -121,6 +121,8 @@ def settings_of(arguments, folder: Path, **more) -> dict:
         "finetune": "top",
         "num_frames": arguments.frames,
         "frame_size": arguments.size,
+        "hidden_size": arguments.hidden_size,
+        "inner_size": 4 * arguments.hidden_size,
         "hidden_dropout_prob": 0.0,
         "attn_dropout_prob": 0.0,
         "trunk_cache": "off",
@@ -284,6 +286,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--users", type=int, default=8, help="users in a batch, 11 slots each")
     parser.add_argument("--full-users", type=int, default=2, help="the same for full fine-tuning")
+    parser.add_argument("--hidden-size", type=int, default=512, help="of the backbone; 512 in the paper")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--full-rounds", type=int, default=5)
     parser.add_argument("--encode-chunk", type=int, help="in full fine-tuning")

@@ -33,7 +33,6 @@ _WORDS = {
     "missing_media": ("zeros", "error"),
     "encoder_output": ("pooled", "head"),
     "trunk_cache_dtype": ("fp32", "bf16", "fp16"),
-    "compile": (True, False),
 }
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -59,11 +58,13 @@ def check_values(settings: dict, is_content_model: bool) -> None:
         if key in settings and is_content_model and settings[key] not in words:
             near = did_you_mean(str(settings[key]), words)
             raise MicroLensError(
-                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(map(str, words))}."
+                f"{key}: '{settings[key]}' is unknown.{near} Set one of: {', '.join(words)}."
             )
     if is_content_model:
         _check_modalities(settings["item_modality"])
         _check_trunk_cache(settings["trunk_cache"])
+        if not isinstance(settings["compile"], bool):
+            raise MicroLensError(f"compile: {settings['compile']!r} is neither true nor false. Set one.")
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")

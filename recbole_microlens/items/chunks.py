@@ -60,13 +60,15 @@ def _through_frozen_parts(towers: nn.ModuleDict, media: ItemMedia) -> ItemMedia:
 def _running_statistics_kept(towers: nn.ModuleDict) -> Iterator[None]:
     """While a chunk is computed again, its statistics do not count a second time."""
     updating = [module for module in towers.modules() if _updates_statistics(module)]
+    before = [(module.momentum, module.num_batches_tracked.clone()) for module in updating]
     for module in updating:
-        module.track_running_stats = False
+        module.momentum = 0.0
     try:
         yield
     finally:
-        for module in updating:
-            module.track_running_stats = True
+        for module, (momentum, batches) in zip(updating, before, strict=True):
+            module.momentum = momentum
+            module.num_batches_tracked.copy_(batches)
 
 
 def _updates_statistics(module: nn.Module) -> bool:
