@@ -11,6 +11,8 @@ _NUMBERS = {
     "projection_layers": (int, 0),
     "max_title_tokens": (int, 2),
     "encode_batch_size": (int, 1),
+    "encode_chunk": (int, 1),
+    "trunk_cache_device_fraction": (float, 0),
     "train_batch_size": (int, 1),
     "eval_batch_size": (int, 1),
     "max_user_interactions": (int, 3),
@@ -28,7 +30,7 @@ _NUMBERS = {
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
-_NULLABLE = {"max_user_interactions", "encoder_pooling"}
+_NULLABLE = {"max_user_interactions", "encoder_pooling", "encode_chunk"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
@@ -37,6 +39,7 @@ _WORDS = {
     "fusion": tuple(FUSIONS),
     "image_source": IMAGE_SOURCES,
     "encoder_pooling": ("cls", "mean"),
+    "trunk_cache_dtype": ("fp32", "bf16", "fp16"),
 }
 _FLAGS = ("freeze_bn_statistics", "gradient_checkpointing")
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
@@ -66,6 +69,9 @@ def check_values(settings: dict, is_content_model: bool) -> None:
         _check_modalities(settings["item_modality"])
         _check_features(settings["features"], settings["item_modality"])
         _check_finetuning(settings)
+        _check_trunk_cache(settings["trunk_cache"])
+        if not isinstance(settings["compile"], bool):
+            raise MicroLensError(f"compile: {settings['compile']!r} is neither true nor false. Set one.")
     clip = settings.get("clip_grad_norm")
     if clip is not None and not (isinstance(clip, dict) and "max_norm" in clip):
         raise MicroLensError(f"clip_grad_norm: {clip!r} is no {{'max_norm': number}}. Write it so, or null.")
@@ -104,6 +110,11 @@ def _check_modalities(named) -> None:
                 f"item_modality: '{name}' is unknown.{did_you_mean(str(name), MODALITIES)} Set one or more "
                 f"of: {', '.join(MODALITIES)}."
             )
+
+
+def _check_trunk_cache(chosen) -> None:
+    if not isinstance(chosen, bool | str) or chosen == "":
+        raise MicroLensError(f"trunk_cache: {chosen!r} is neither auto, off nor a folder. Set one of these.")
 
 
 def _check_features(features, named) -> None:

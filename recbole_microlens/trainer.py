@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -12,10 +13,13 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import checkpoint, compat, distributed
+from recbole_microlens import acceleration, checkpoint, compat, distributed
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.items.cache_plan import Work
+from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.trunk_cache import TrunkCaches
 from recbole_microlens.ranking import HitsCollector
 
 compat.fix_recbole()
@@ -23,24 +27,36 @@ from recbole.trainer import Trainer  # noqa: E402
 from recbole.utils import get_trainer, set_color  # noqa: E402
 
 BEST, LAST = "model.pth", "last.pth"
+# Steps between two looks at the loss: each look makes a GPU finish what it has queued.
+_STEPS_UNCHECKED = 50
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class ContentTrainer(Trainer):
-    """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking.
+    """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking,
+    trunk outputs from a cache.
 
-    The loop is RecBole's but for three things: gradients are clipped after they are unscaled, ``precision``
-    names the type of the mixed precision, and the time spent waiting for data is measured.
+    The loop is RecBole's but for four things: gradients are clipped after they are unscaled, ``precision``
+    names the type of the mixed precision, the loss is looked at every few steps only, and the time spent
+    waiting for data is measured.
 
     Parameters
     ----------
     model : a :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
     reader : reads the media of all items for the rankings.
+    dataset : the training dataset.
     """
 
-    def __init__(self, config, model, reader: ItemReader):
+    def __init__(self, config, model, reader: ItemReader, dataset):
+        acceleration.channels_last(model.item_embedding)
         super().__init__(config, model)
         self.reader = reader
+        tokens = dataset.field2id_token[dataset.iid_field]
+        self.caches = TrunkCaches(
+            CacheSettings.of(config), model.item_embedding, reader, tokens, _work(config, dataset)
+        )
+        if config["compile"]:
+            acceleration.compile_modules(model, model.item_embedding, self.device)
         precision = self._possible_precision(config["precision"])
         self.autocast_dtype = _AUTOCAST.get(precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -61,35 +77,42 @@ class ContentTrainer(Trainer):
             "weight_decay": self.config["encoder_weight_decay"],
         }
         params = [group for group in (encoder, {"params": groups["others"]}) if group["params"]]
-        return super()._build_optimizer(params=params, **kwargs)
+        return acceleration.fused(super()._build_optimizer(params=params, **kwargs))
+
+    def fit(self, *args, **kwargs):
+        self.caches.ensure(may_build=True)
+        return super().fit(*args, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        self.caches.ensure(may_build=True)
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
-        start, waited, total_loss = perf_counter(), 0.0, 0.0
+        start, waited = perf_counter(), 0.0
+        total_loss = torch.zeros((), dtype=torch.float64, device=self.device)
         label = set_color(f"Train {epoch_idx:>5}", "pink")
         progress = tqdm(train_data, total=len(train_data), ncols=100, desc=label, disable=not show_progress)
         with closing(progress):
             batches = iter(progress)
-            while True:
+            for step in count(1):
                 asked = perf_counter()
                 batch = next(batches, None)
                 waited += perf_counter() - asked
                 if batch is None:
                     break
                 total_loss += self._step(batch, loss_func)
+                if step % _STEPS_UNCHECKED == 0:
+                    self._check_nan(distributed.sum_of_all(total_loss.clone()))
+        self._check_nan(distributed.sum_of_all(total_loss))
         share = waited / (perf_counter() - start)
         self.data_wait_shares.append(round(share, 4))
         self.logger.info(f"epoch {epoch_idx} data wait: {waited:.2f}s ({share:.1%} of the epoch)")
-        return total_loss
+        return total_loss.item()
 
-    def _step(self, batch, loss_func) -> float:
+    def _step(self, batch, loss_func) -> torch.Tensor:
         batch = batch.to(self.device)
         self.optimizer.zero_grad()
         with self._autocast():
             loss = loss_func(batch) * self._share_of_targets(batch)
-        total_loss = torch.tensor(distributed.total(loss.item(), self.device))
-        self._check_nan(total_loss)
         self.scaler.scale(loss).backward()
         distributed.sum_gradients(self.model.parameters())
         if self.clip_grad_norm:
@@ -97,7 +120,7 @@ class ContentTrainer(Trainer):
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return total_loss.item()
+        return loss.detach()
 
     def _share_of_targets(self, batch) -> float:
         """How much of the mean over the targets of all processes is this process's."""
@@ -110,13 +133,15 @@ class ContentTrainer(Trainer):
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, on a table for which every item is encoded once."""
         distributed.same_in_all(self.model)
+        self.caches.ensure(may_build=False)
         self.model.eval()
         with self._autocast():
             self.model.fill_item_table(self._all_media(show_progress))
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def _all_media(self, show_progress: bool) -> Iterator[ItemMedia]:
-        loader = self.reader.all_items(self.config["encode_batch_size"], self.config["worker"])
+        workers = self.config["worker"] if self.reader.readers else 0
+        loader = self.reader.all_items(self.config["encode_batch_size"], workers)
         label = set_color("Encode items", "pink")
         for media in tqdm(loader, ncols=100, desc=label, disable=not show_progress):
             yield media.to(self.device)
@@ -286,8 +311,15 @@ def _numbers_of(model) -> dict[str, int | float]:
 def create_trainer(config, model, folder: Path, train_data):
     """The trainer of a model: ours for content models, RecBole's for the others, both resumable."""
     if config["item_modality"] is not None:
-        return _resumable(ContentTrainer)(config, model, folder, train_data.reader)
+        return _resumable(ContentTrainer)(config, model, folder, train_data.reader, train_data._dataset)
     return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
+
+
+def _work(config, train) -> Work:
+    """What a training run at its longest passes through the trunk; the test ranks once more."""
+    epochs, step = config["epochs"], config["eval_step"]
+    rankings = 1 + (epochs // step if step > 0 else 0)
+    return Work(epochs, rankings, int(train.popularity.sum()))
 
 
 @cache

@@ -72,7 +72,7 @@ def test_gradients_are_clipped_after_they_are_unscaled(trainer_of):
 def test_nan_loss_stops_with_advice(trainer_of):
     trainer, train, *_ = trainer_of()
     with pytest.raises(MicroLensError, match="loss is NaN. Lower `learning_rate`"):
-        trainer._step(next(iter(train)), lambda batch: torch.tensor(float("nan"), requires_grad=True))
+        trainer._train_epoch(train, 0, lambda batch: torch.tensor(float("nan"), requires_grad=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mixed precision is for GPUs")

@@ -73,6 +73,12 @@ class ContentTrainDataLoader(TrainDataLoader):
         # Read here: worker processes do not belong to the group.
         self._rank, self._world_size = distributed.rank(), distributed.world_size()
         self._possible_item_fields = _item_fields(config, dataset.iid_field)
+        self._workers = self.num_workers
+
+    def __iter__(self):
+        # Without media there is nothing to read ahead.
+        self.num_workers = self._workers if self.reader.readers else 0
+        return super().__iter__()
 
     def collate_fn(self, index) -> ContentBatch:
         share = distributed.share_of(index, self._rank, self._world_size)

@@ -15,6 +15,7 @@ from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
 _TOKENS = 30
 _SECONDS = 1.0
+_STAGES = 6
 _HEADERS = {
     "name": "encoder",
     "paper_name": "in the paper",
@@ -117,9 +118,16 @@ def _content(encoder: Encoder, items: int, frames: int, size: int, device: str) 
     return torch.zeros(shape, dtype=torch.uint8, device=device)
 
 
+@torch.no_grad()
 def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(_content(encoder, 1, frames, size, "meta"))
+    device = "meta"
+    if encoder.spec.modality == "text":  # transformers looks at the values of a mask.
+        device = "cpu"
+        encoder.to_empty(device=device)
+        for tensor in (*encoder.parameters(), *encoder.buffers()):
+            tensor.zero_()
+    with FlopCounterMode(display=False) as counter:
+        encoder(_content(encoder, 1, frames, size, device))
     return counter.get_total_flops() / 2
 
 
@@ -139,7 +147,8 @@ def _cell(key: str, value) -> str:
     if key == "parameters":
         return f"{value / 1e6:.1f}"
     if key == "trainable":
-        return ", ".join(f"{each / 1e6:.1f}" for each in value)
+        shown = [f"{each / 1e6:.1f}" for each in value]
+        return ", ".join(shown if len(shown) <= _STAGES else [*shown[: _STAGES - 2], "...", shown[-1]])
     if key in ("gigaflops", "items_per_second"):
         return "" if value is None else f"{value:.1f}"
     return str(value)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens import distributed
+from recbole_microlens.items.cache_store import CachedRows
+from recbole_microlens.items.chunks import encode_in_chunks
 from recbole_microlens.items.media_batch import ItemMedia
 
 
@@ -27,16 +29,29 @@ class ContentItemEmbedding(nn.Module):
     n_items : number of items, padding (id 0) included.
     embedding_dim : d.
     fusion : one [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
+    encode_chunk : items encoded at once while training; more are encoded in chunks, which bounds the memory.
+        All at once by default.
+
+    Attributes
+    ----------
+    rows : by modality, a trunk cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
-        self, towers: nn.ModuleDict, n_items: int, embedding_dim: int, fusion: nn.Module | None = None
+        self,
+        towers: nn.ModuleDict,
+        n_items: int,
+        embedding_dim: int,
+        fusion: nn.Module | None = None,
+        encode_chunk: int | None = None,
     ):
         super().__init__()
         self.towers = towers
         self.n_items = n_items
         self.embedding_dim = embedding_dim
         self.fusion = fusion
+        self.encode_chunk = encode_chunk
+        self.rows: dict[str, CachedRows] = {}
         self._rows: Tensor | None = None
         self._row_of: Tensor | None = None
         self._table: Tensor | None = None
@@ -49,6 +64,13 @@ class ContentItemEmbedding(nn.Module):
 
     def encode(self, media: ItemMedia) -> Tensor:
         """The content of U items -> embeddings [U, d]."""
+        if self.encode_chunk is None or len(media.item_ids) <= self.encode_chunk:
+            return self._encode(media)
+        return encode_in_chunks(self._encode, self.towers, media, self.encode_chunk)
+
+    def _encode(self, media: ItemMedia) -> Tensor:
+        cached = {name: rows.read(media.item_ids) for name, rows in self.rows.items()}
+        media = ItemMedia(media.item_ids, media.content | cached)
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 

@@ -34,6 +34,11 @@ class ItemMedia:
         """Called by a ``DataLoader`` that pins its batches."""
         return self._each(Tensor.pin_memory)
 
+    def chunks(self, size: int) -> list[ItemMedia]:
+        """The items in parts of at most ``size``, in their order."""
+        starts = range(0, len(self.item_ids), size)
+        return [self._each(lambda tensor, a=start: tensor[a : a + size]) for start in starts]
+
     def _each(self, move) -> ItemMedia:
         content = {
             name: tuple(map(move, part)) if isinstance(part, tuple) else move(part)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.finetune import trainable_stages
 from recbole_microlens.encoders.registry import create_encoder
+from recbole_microlens.items.constant_part import features_of
 from recbole_microlens.items.feature_file import open_features
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import (
@@ -37,7 +38,7 @@ class EncoderTower(nn.Module):
 
     def forward(self, media: ItemMedia) -> Tensor:
         """The content of U items -> [U, d]."""
-        return self.projection(self.encoder(media.content[self.modality]))
+        return self.projection(features_of(self.encoder, media.content[self.modality]))
 
 
 class FeatureTower(nn.Module):

@@ -104,7 +104,8 @@ def _content_embedding(config, stock: nn.Embedding, n_items: int) -> ContentItem
     has_extra = stock.num_embeddings > n_items
     embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
     towers, dim = create_towers(config, stock), stock.embedding_dim
-    embedding = embedding_class(towers, n_items, dim, create_fusion(config["fusion"], len(towers), dim))
+    fusion = create_fusion(config["fusion"], len(towers), dim)
+    embedding = embedding_class(towers, n_items, dim, fusion, config["encode_chunk"])
     if has_extra:
         embedding.extra = nn.Parameter(stock.weight.detach()[n_items:].clone())
     return embedding

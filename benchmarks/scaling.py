@@ -1,0 +1,88 @@
+"""How a cached training step grows with the batch, and what it owes to the number of items.
+
+Rows of a trunk cache are gathered by id: a step must cost the same whether the cache holds a thousand items
+or a hundred thousand. Prints one JSON object as its last line.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import torch
+from train_step import Problem, machine, measure, our_step, settings_of, trainer_of
+
+from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat, rows_path
+
+
+def step_seconds(arguments, users: int, folder: Path) -> dict:
+    """Median seconds of a cached step with so many users in a batch."""
+    problem = Problem.of(users, arguments.frames, arguments.size)
+    settings = settings_of(arguments, folder, trunk_cache=str(folder / "cache"))
+    trainer = trainer_of(problem, folder / f"users-{users}", settings)
+    results = measure(
+        {"cached": our_step(trainer, problem.batch(with_media=False))}, arguments.rounds, trainer.device
+    )
+    seconds = median(results["cached"]["seconds"])
+    return {
+        "users": users,
+        "distinct_items": problem.distinct,
+        "seconds": round(seconds, 4),
+        "items_per_s": round(problem.distinct / seconds, 1),
+        "peak_memory_bytes": results["cached"]["peak_memory_bytes"],
+    }
+
+
+def gather_seconds(n_items: int, values: int, gathered: int, rounds: int, folder: Path, device) -> dict:
+    """Median seconds to gather rows of ``values`` fp16 numbers by random ids from a cache of so many items.
+
+    The file is sparse: what is timed is looking up and copying memory, not a disk.
+    """
+    meta = CacheMeta({}, n_items, (RowFormat((values,), "float16"),))
+    folder.mkdir()
+    with rows_path(folder, 0).open("wb") as file:
+        file.truncate(meta.size)
+    rows = CachedRows(folder, meta).load(device)
+    generator = torch.Generator().manual_seed(0)
+    seconds = []
+    for _ in range(rounds + 1):
+        ids = torch.randint(1, n_items, (gathered,), generator=generator).to(device)
+        start = perf_counter()
+        rows.read(ids)[0].float().sum().item()
+        seconds.append(perf_counter() - start)
+    return {"items": n_items, "cache_bytes": meta.size, "seconds": round(median(seconds[1:]), 5)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--encoder", default="x3d_xs")
+    parser.add_argument("--frames", type=int, default=5)
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--hidden-size", type=int, default=512)
+    parser.add_argument("--users", type=int, nargs="+", default=[4, 8, 16, 32])
+    parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--values", type=int, default=20_000, help="numbers in a row of the gathered cache")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cache-dtype", default="fp16", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--short", action="store_true", help="64 x 64 pixels, small batches, few items")
+    arguments = parser.parse_args()
+    if arguments.short:
+        arguments.size, arguments.users, arguments.rounds = 64, [2, 4], 3
+        arguments.items = [1_000, 10_000]
+    device = torch.device(arguments.device)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        by_batch = [step_seconds(arguments, users, folder) for users in arguments.users]
+        by_items = [
+            gather_seconds(items, arguments.values, 500, arguments.rounds, folder / str(items), device)
+            for items in arguments.items
+        ]
+    result = {"benchmark": "scaling", "machine": machine(device), **vars(arguments)}
+    print(json.dumps(result | {"by_batch": by_batch, "by_items": by_items}))
+
+
+if __name__ == "__main__":
+    main()

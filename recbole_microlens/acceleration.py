@@ -1,0 +1,67 @@
+"""Faster forms of the same computation: memory layout, fused optimiser, compiled modules."""
+
+from __future__ import annotations
+
+from logging import getLogger
+
+import torch
+from torch import nn
+
+from recbole_microlens.errors import first_line
+from recbole_microlens.items.content import ContentItemEmbedding
+
+_CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
+# What the optimisers of RecBole take, beside the fused form.
+_OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
+
+
+def channels_last(layer: ContentItemEmbedding) -> None:
+    """Lay the weights of convolutions out as the pixels and the cached rows are."""
+    for module in layer.encoders().modules():
+        form = _CHANNELS_LAST.get(type(module))
+        if form is not None:
+            module.weight.data = module.weight.data.contiguous(memory_format=form)
+
+
+def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same Adam or AdamW, all parameters updated in one pass, where the device can; else as it was."""
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
+        return optimizer
+    groups = [{key: group[key] for key in _OPTIONS} for group in optimizer.param_groups]
+    try:
+        return type(optimizer)(groups, fused=True)
+    except RuntimeError as error:
+        getLogger().warning(f"The optimiser is not fused here ({first_line(error)}).")
+        return optimizer
+
+
+def compile_modules(model: nn.Module, layer: ContentItemEmbedding, device: torch.device) -> None:
+    """Compile the stages of the encoders that train, and the backbone; leave them as they are where torch
+    cannot compile here.
+
+    Parameters
+    ----------
+    layer : the model's item embedding.
+    """
+    try:
+        torch.compile(_tried)(torch.zeros(2, device=device))
+    except (RuntimeError, OSError, ImportError) as error:
+        getLogger().warning(
+            f"compile: torch.compile does not work here ({first_line(error)}); going on without."
+        )
+        return
+    # A module that cannot be compiled runs as it is.
+    torch._dynamo.config.suppress_errors = True
+    stages = [
+        module
+        for encoder in layer.encoders().values()
+        for stage in encoder.stages()[encoder.n_stages - encoder.trainable_stages :]
+        for module in stage
+    ]
+    backbone = [child for child in model.children() if child is not layer and any(child.parameters())]
+    for module in (*stages, *backbone):
+        module.compile(dynamic=True)
+
+
+def _tried(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.sin() + 1

@@ -1,0 +1,239 @@
+"""The trunk cache: what the frozen part of an encoder gives for each item, computed once for all runs.
+
+A frozen trunk's output for an item is a constant. It is kept on disk under a fingerprint of everything that
+it depends on, and read from there, or from the device's memory, in place of the item's media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
+from recbole_microlens.items.cache_plan import Work, fits, in_words, lacking_space, probe, reason_against
+from recbole_microlens.items.cache_settings import CacheSettings
+from recbole_microlens.items.cache_store import DTYPES, CachedRows, CacheMeta, open_cache
+from recbole_microlens.items.constant_part import constant_part, has_constant_part
+from recbole_microlens.items.content import ContentItemEmbedding
+from recbole_microlens.items.fingerprint import cache_parts, differences, digest
+
+
+class TrunkCaches:
+    """Puts a cache in the place of the media of each tower that has a frozen part.
+
+    Rows that fit on the device are gathered there by the layer; others are read by the loader's workers.
+
+    Parameters
+    ----------
+    settings : see :class:`CacheSettings`.
+    layer : its towers' encoders are what is cached.
+    reader : its ``readers``, by modality, read the items' content; those of cached modalities are replaced.
+    tokens : original item id of each internal id, [n_items].
+    work : what the run would do without a cache.
+    """
+
+    def __init__(
+        self, settings: CacheSettings, layer: ContentItemEmbedding, reader, tokens: np.ndarray, work: Work
+    ):
+        self.settings = settings
+        self.layer = layer
+        self.reader = reader
+        self.tokens = tokens
+        self.work = work
+        self._media_readers = dict(reader.readers)
+        self._in_use: dict[str, CachedRows] = {}
+        self._unchecked = set(self._cacheable())
+        for modality in self._unchecked:
+            self._watch(modality)
+
+    def ensure(self, may_build: bool) -> None:
+        """Use a cache wherever there is one for the weights as they are now; build what is worth building.
+
+        Parameters
+        ----------
+        may_build : without it, caches that are there are used, and none is made.
+        """
+        for modality in sorted(self._unchecked):
+            encoder = self.layer.encoders()[modality]
+            rows = self._find_or_build(modality, encoder, may_build)
+            self._use(modality, rows)
+            if rows is not None or may_build:
+                self._unchecked.discard(modality)
+
+    def _cacheable(self) -> list[str]:
+        if self.settings.folder is None:
+            return []
+        encoders = self.layer.encoders()
+        return [
+            name for name in encoders if name in self._media_readers and has_constant_part(encoders[name])
+        ]
+
+    def _watch(self, modality: str) -> None:
+        """Look again once the encoder's weights were loaded from somewhere."""
+
+        def loaded(*_) -> None:
+            self._unchecked.add(modality)
+
+        self.layer.encoders()[modality].register_load_state_dict_post_hook(loaded)
+
+    def _find_or_build(self, modality: str, encoder: Encoder, may_build: bool) -> CachedRows | None:
+        reader = self._media_readers[modality]
+        for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
+            parts = cache_parts(encoder, reader, self.tokens, dtype)
+            folder = self.settings.folder / f"{modality}-{encoder.spec.name}-{digest(parts)}"
+            try:
+                return open_cache(folder, parts) or (
+                    self._build(modality, encoder, parts, folder) if may_build else None
+                )
+            except Overflow as overflow:
+                getLogger().warning(
+                    f"trunk cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
+                    "building it in fp32. `trunk_cache_dtype: fp32` or bf16 saves this attempt."
+                )
+        return None
+
+    def _build(self, modality: str, encoder: Encoder, parts: dict, folder: Path) -> CachedRows | None:
+        reader, device = self._media_readers[modality], next(self.layer.parameters()).device
+        with torch.random.fork_rng(devices=[]), _in_eval_mode(encoder):
+            probed = probe(encoder, reader, len(self.tokens), DTYPES[parts["dtype"]], device)
+            if probed.formats is None:
+                getLogger().warning(
+                    f"trunk cache: {encoder.spec.name} gives no row for each item; going on without it."
+                )
+                return None
+            meta = CacheMeta(parts, len(self.tokens), probed.formats)
+            against = (
+                None if self.settings.always else reason_against(meta, probed.seconds, self.work, device)
+            )
+            if against:
+                getLogger().info(f"trunk cache: none for {modality}, {encoder.spec.name}: {against}.")
+                return None
+            _log_why(folder, parts)
+            try:
+                return self._build_alone(modality, encoder, meta, folder, probed.seconds)
+            except OSError as error:
+                getLogger().warning(
+                    f"trunk cache: {folder} cannot be written ({error}); going on without it. What was "
+                    "built is kept for the next run. Free disk space, or set `trunk_cache` to another "
+                    "folder, or off."
+                )
+                return None
+
+    def _build_alone(
+        self, modality: str, encoder: Encoder, meta: CacheMeta, folder: Path, seconds: float
+    ) -> CachedRows | None:
+        while (rows := open_cache(folder, meta.parts)) is None:
+            with sole_builder(folder) as is_mine:
+                if not is_mine or open_cache(folder, meta.parts):
+                    continue
+                partial = PartialCache(folder, meta, self.settings.range_items)
+                remaining = partial.remaining()
+                items = sum(map(len, remaining))
+                lacking = lacking_space(folder, items * meta.row_bytes)
+                if lacking:
+                    partial.discard()
+                    getLogger().warning(
+                        f"trunk cache: {lacking}; going on without it, so every step passes its items "
+                        "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
+                        "or use `trunk_cache_dtype: fp16`."
+                    )
+                    return None
+                getLogger().info(
+                    f"trunk cache: building {in_words(meta.size)} in {folder}: {items} of {meta.n_items - 1} "
+                    f"items to go, about {items * seconds / 60:.1f} minutes"
+                )
+                self._fill(partial, remaining, modality, encoder)
+        return rows
+
+    @torch.inference_mode()
+    def _fill(self, partial: PartialCache, remaining: list[range], modality: str, encoder: Encoder) -> None:
+        part, device = constant_part(encoder), next(self.layer.parameters()).device
+        loader = DataLoader(
+            _Ranges(self._media_readers[modality], remaining),
+            batch_size=None,
+            num_workers=min(self.settings.workers, len(remaining)),
+            pin_memory=device.type == "cuda",
+        )
+        label = f"Cache {modality} trunk"
+        try:
+            contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
+            for items, content in zip(remaining, contents, strict=True):
+                partial.write(items, part(content.to(device, non_blocking=True)))
+        except Overflow:
+            partial.discard()
+            raise
+        except BaseException:
+            partial.close()
+            raise
+        partial.finish()
+
+    def _use(self, modality: str, rows: CachedRows | None) -> None:
+        """Let the layer or the loaders read from the cache, or from the media if there is none."""
+        before = self._in_use.get(modality)
+        if rows is not None and before is not None and rows.folder == before.folder:
+            return
+        self.layer.rows.pop(modality, None)
+        self._in_use.pop(modality, None)
+        self.reader.readers[modality] = self._media_readers[modality]
+        if rows is None:
+            return
+        self._in_use[modality] = rows
+        device = next(self.layer.parameters()).device
+        in_memory = fits(rows.meta.size, device, self.settings.device_fraction)
+        if in_memory:
+            self.layer.rows[modality] = rows.load(device)
+            del self.reader.readers[modality]
+        else:
+            self.reader.readers[modality] = rows
+        where = f"in the memory of {device}" if in_memory else "read from the disk by the loader"
+        getLogger().info(f"trunk cache: {modality} from {rows.folder}, {in_words(rows.meta.size)}, {where}")
+
+
+@contextmanager
+def _in_eval_mode(encoder: Encoder) -> Iterator[None]:
+    """An encoder whose ``train()`` was never called has its frozen part in training mode, too."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        yield
+    finally:
+        encoder.train(training)
+
+
+class _Ranges:
+    """The content of ranges of items, for a loader without automatic batches."""
+
+    def __init__(self, reader, ranges: list[range]):
+        self.reader = reader
+        self.ranges = ranges
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def __getitem__(self, number: int):
+        if number >= len(self.ranges):
+            raise IndexError(number)
+        return self.reader.read(torch.arange(self.ranges[number].start, self.ranges[number].stop))
+
+
+def _log_why(folder: Path, parts: dict) -> None:
+    """Say in which part of their fingerprint the caches of this encoder differ that are there already."""
+    prefix = folder.name.rsplit("-", 1)[0]
+    metas = [CacheMeta.read(path) for path in folder.parent.glob(f"{prefix}-*") if path.suffix != ".partial"]
+    reasons = [differences(parts, meta.parts) for meta in metas if meta is not None]
+    if not reasons:
+        return
+    nearest = min(reasons, key=len)
+    what = f"the nearest has other {', '.join(nearest)}" if nearest else "its files are damaged"
+    getLogger().info(
+        f"trunk cache: none of the {len(reasons)} of {prefix} in {folder.parent} fits: {what}. Delete those "
+        "that no run needs any more."
+    )
