@@ -94,7 +94,8 @@ class Problem:
         inputs = self.sequences.scatter(1, length.unsqueeze(1), 0)[:, :-1]
         ids = torch.arange(1, self.distinct + 1)
         media = ItemMedia(ids, {"video": self.items.read(ids)} if with_media else {})
-        return ContentBatch({"item_id_list": inputs, "item_length": length, "item_id": target}, media)
+        fields = {"item_id_list": inputs, "item_length": length, "item_id": target}
+        return ContentBatch(fields, media, ("item_id_list", "item_id"))
 
 
 def published_step(model, optimizer, problem: Problem, clips: Tensor) -> Tensor:

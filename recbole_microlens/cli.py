@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         return arguments.call(arguments)
     except MicroLensError as error:
-        if os.environ.get("RANK", "0") != "0":
+        if os.environ.get("RANK", "0") != "0":  # Read here: the module that knows it imports torch.
             # What is wrong for all processes is said by the first, which ends the others.
             time.sleep(10)
         print(f"error: {error}", file=sys.stderr)
@@ -283,7 +283,7 @@ def _run(argv: list[str]) -> int:
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
     finally:
         distributed.leave()
-    if not distributed.is_launched() or os.environ["RANK"] == "0":
+    if distributed.launched_rank() == 0:
         _print_result(result)
     return 0
 

@@ -166,6 +166,8 @@ class Config(RecBoleConfig):
                 f"gpu_id: {settings['gpu_id']} is asked for, torch sees {found} of these CUDA devices. "
                 "See `nvidia-smi` for the numbers, or run on the CPU with --use_gpu=false."
             )
+        if distributed.is_launched() and distributed.launched_rank() != 0:
+            settings["show_progress"] = False
         if distributed.is_launched() and settings["device"].type == "cuda":
             settings["device"] = torch.device("cuda", self._own_gpu(found))
 

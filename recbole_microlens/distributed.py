@@ -45,6 +45,11 @@ def is_launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def launched_rank() -> int:
+    """Number that this process was started with; :func:`rank` once it has joined the others."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def local_rank() -> int:
     """Number of this process on its machine; its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from recbole_microlens import __version__, checkpoint, compat, run_folder
@@ -92,7 +90,7 @@ def extract(
         "modality": modality,
         "encoder": network.spec.name,
         "encoder_weights": modality_settings(config, modality).weights if run is None else str(run),
-        "encoder_fingerprint": fingerprint(network),
+        "encoder_fingerprint": network.fingerprint(0),
         "encoder_output": modality_settings(config, modality).output,
         "num_frames": config["num_frames"],
         "frame_size": config["frame_size"],
@@ -104,15 +102,6 @@ def extract(
     with written_features(path, item_ids, network.feature_dim, about) as features:
         _fill(features, network.to(config["device"]).eval(), reader, config, progress)
     return path
-
-
-def fingerprint(network: nn.Module) -> str:
-    """A hash of a network's parameters and buffers, names, types and shapes included."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 @torch.inference_mode()

@@ -120,7 +120,7 @@ class ContentTrainer(Trainer):
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach()
+        return loss.detach().sum()  # TransRec gives a tensor of one value
 
     def _share_of_targets(self, batch) -> float:
         """How much of the mean over the targets of all processes is this process's."""
@@ -319,7 +319,8 @@ def _work(config, train) -> Work:
     """What a training run at its longest passes through the trunk; the test ranks once more."""
     epochs, step = config["epochs"], config["eval_step"]
     rankings = 1 + (epochs // step if step > 0 else 0)
-    return Work(epochs, rankings, int(train.popularity.sum()))
+    slots = int(train.inter_feat[train.item_list_length_field].sum()) + len(train)
+    return Work(epochs, rankings, slots)
 
 
 @cache

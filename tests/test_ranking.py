@@ -69,7 +69,10 @@ def both_ways(settings, tmp_path, monkeypatch):
     """Return a function (model, phase, settings) -> the results of our ranking and of RecBole's own."""
 
     def evaluate(model, phase="test", **more):
-        config = config_of(settings, model, eval_batch_size=100, mask_history=False, **more)
+        small = (
+            {"embedding_size": 16, "hidden_size": 16} if model in ("SASRec", "NextItNet", "GRU4Rec") else {}
+        )
+        config = config_of(settings, model, eval_batch_size=100, mask_history=False, **small | more)
         monkeypatch.setitem(loaders.SCORE_BYTES, "cpu", 4 * 21 * 5)  # five users a batch
         torch.manual_seed(1)
         train, *held_out = prepare_data(config, create_dataset(config))

@@ -7,7 +7,7 @@ it depends on, and read from there, or from the device's memory, in place of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from logging import getLogger
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from recbole_microlens import distributed
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
 from recbole_microlens.items.cache_plan import Work, fits, in_words, lacking_space, probe, reason_against
@@ -90,9 +91,9 @@ class TrunkCaches:
             parts = cache_parts(encoder, reader, self.tokens, dtype)
             folder = self.settings.folder / f"{modality}-{encoder.spec.name}-{digest(parts)}"
             try:
-                return open_cache(folder, parts) or (
-                    self._build(modality, encoder, parts, folder) if may_build else None
-                )
+                if distributed.from_first(open_cache(folder, parts) is not None):
+                    return open_cache(folder, parts)
+                return self._build(modality, encoder, parts, folder) if may_build else None
             except Overflow as overflow:
                 getLogger().warning(
                     f"trunk cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
@@ -110,15 +111,15 @@ class TrunkCaches:
                 )
                 return None
             meta = CacheMeta(parts, len(self.tokens), probed.formats)
-            against = (
-                None if self.settings.always else reason_against(meta, probed.seconds, self.work, device)
-            )
+            seconds = distributed.from_first(probed.seconds)
+            against = None if self.settings.always else reason_against(meta, seconds, self.work, device)
+            against = distributed.from_first(against)
             if against:
                 getLogger().info(f"trunk cache: none for {modality}, {encoder.spec.name}: {against}.")
                 return None
             _log_why(folder, parts)
             try:
-                return self._build_alone(modality, encoder, meta, folder, probed.seconds)
+                return self._build_rows(modality, encoder, meta, folder, seconds)
             except OSError as error:
                 getLogger().warning(
                     f"trunk cache: {folder} cannot be written ({error}); going on without it. What was "
@@ -127,53 +128,80 @@ class TrunkCaches:
                 )
                 return None
 
-    def _build_alone(
+    def _build_rows(
         self, modality: str, encoder: Encoder, meta: CacheMeta, folder: Path, seconds: float
     ) -> CachedRows | None:
-        while (rows := open_cache(folder, meta.parts)) is None:
-            with sole_builder(folder) as is_mine:
-                if not is_mine or open_cache(folder, meta.parts):
+        """Build the rows, each process of this run its share; wait while another run builds them."""
+        while not distributed.from_first(open_cache(folder, meta.parts) is not None):
+            with sole_builder(folder) if distributed.is_first() else nullcontext(False) as is_mine:
+                if not distributed.from_first(is_mine and open_cache(folder, meta.parts) is None):
                     continue
-                partial = PartialCache(folder, meta, self.settings.range_items)
-                remaining = partial.remaining()
-                items = sum(map(len, remaining))
-                lacking = lacking_space(folder, items * meta.row_bytes)
-                if lacking:
-                    partial.discard()
-                    getLogger().warning(
-                        f"trunk cache: {lacking}; going on without it, so every step passes its items "
-                        "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
-                        "or use `trunk_cache_dtype: fp16`."
-                    )
+                planned = self._plan(folder, meta, seconds) if distributed.is_first() else None
+                remaining = distributed.from_first(planned)
+                if remaining is None:
                     return None
-                getLogger().info(
-                    f"trunk cache: building {in_words(meta.size)} in {folder}: {items} of {meta.n_items - 1} "
-                    f"items to go, about {items * seconds / 60:.1f} minutes"
-                )
-                self._fill(partial, remaining, modality, encoder)
-        return rows
+                partial = PartialCache(folder, meta, self.settings.range_items)
+                self._fill(partial, distributed.my_share(remaining), modality, encoder)
+        return open_cache(folder, meta.parts)
+
+    def _plan(self, folder: Path, meta: CacheMeta, seconds: float) -> list[range] | None:
+        """The ranges of items that are still to build, or ``None`` where the disk has no space for them."""
+        partial = PartialCache(folder, meta, self.settings.range_items)
+        remaining = partial.remaining()
+        items = sum(map(len, remaining))
+        lacking = lacking_space(folder, items * meta.row_bytes)
+        if lacking:
+            partial.discard()
+            getLogger().warning(
+                f"trunk cache: {lacking}; going on without it, so every step passes its items "
+                "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
+                "or use `trunk_cache_dtype: fp16`."
+            )
+            return None
+        partial.close()
+        getLogger().info(
+            f"trunk cache: building {in_words(meta.size)} in {folder}: {items} of {meta.n_items - 1} "
+            f"items to go, about {items * seconds / 60 / distributed.world_size():.1f} minutes"
+        )
+        return remaining
+
+    def _fill(self, partial: PartialCache, mine: list[range], modality: str, encoder: Encoder) -> None:
+        """Write this process's ranges; when all have theirs, give the cache its name.
+
+        Raises
+        ------
+        Overflow, OSError
+            What any of the processes came upon, in all of them.
+        """
+        error = None
+        try:
+            self._write(partial, mine, modality, encoder)
+        except (Overflow, OSError) as found:
+            error = found
+        finally:
+            partial.close()
+        errors = [found for found in distributed.from_all(error) if found is not None]
+        if distributed.is_first() and any(isinstance(found, Overflow) for found in errors):
+            partial.discard()
+        elif distributed.is_first() and not errors:
+            partial.finish()
+        distributed.wait_for_all()
+        if errors:
+            raise errors[0]
 
     @torch.inference_mode()
-    def _fill(self, partial: PartialCache, remaining: list[range], modality: str, encoder: Encoder) -> None:
+    def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
         part, device = constant_part(encoder), next(self.layer.parameters()).device
         loader = DataLoader(
-            _Ranges(self._media_readers[modality], remaining),
+            _Ranges(self._media_readers[modality], ranges),
             batch_size=None,
-            num_workers=min(self.settings.workers, len(remaining)),
+            num_workers=min(self.settings.workers, len(ranges)),
             pin_memory=device.type == "cuda",
         )
         label = f"Cache {modality} trunk"
-        try:
-            contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
-            for items, content in zip(remaining, contents, strict=True):
-                partial.write(items, part(content.to(device, non_blocking=True)))
-        except Overflow:
-            partial.discard()
-            raise
-        except BaseException:
-            partial.close()
-            raise
-        partial.finish()
+        contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
+        for items, content in zip(ranges, contents, strict=True):
+            partial.write(items, part(content.to(device, non_blocking=True)))
 
     def _use(self, modality: str, rows: CachedRows | None) -> None:
         """Let the layer or the loaders read from the cache, or from the media if there is none."""
