@@ -12,7 +12,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import torch
-from train_step import Problem, machine, measure, our_step, settings_of, trainer_of
+from steps.measure import machine, measure
+from steps.problem import Problem
+from train_step import our_step, settings_of, trainer_of
 
 from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat, rows_path
 

@@ -10,17 +10,15 @@ compared. Frames are random pixels in memory: decoding is not timed. Prints one 
 import argparse
 import copy
 import json
-import platform
-import re
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
 from types import SimpleNamespace
 
 import torch
+from steps.measure import loss_difference, machine, measure, speedups
+from steps.problem import SLOTS, Problem
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
@@ -31,71 +29,6 @@ from recbole_microlens.data.media import ItemReader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.losses import in_batch_softmax
 from recbole_microlens.trainer import create_trainer
-
-SLOTS, FILLED, REPEATED = 11, 0.47, 0.05  # as in batches of MicroLens-100K
-
-
-class ItemsInMemory:
-    """Random frames of items; row r is item r, row 0 is black."""
-
-    def __init__(self, items: int, frames: int, size: int):
-        generator = torch.Generator().manual_seed(1)
-        shape = (items + 1, frames, size, size, 3)
-        self.clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        self.clips[0] = 0
-
-    def read(self, item_ids: Tensor) -> Tensor:
-        return self.clips[item_ids]
-
-
-@dataclass
-class Problem:
-    """A batch of users and the items that they saw.
-
-    Attributes
-    ----------
-    sequences : [B, SLOTS] item ids, 0 is padding on the right.
-    """
-
-    sequences: Tensor
-    items: ItemsInMemory
-
-    @classmethod
-    def of(cls, users: int, frames: int, size: int) -> "Problem":
-        generator = torch.Generator().manual_seed(0)
-        real = round(FILLED * SLOTS * users)
-        lengths = torch.full((users,), 2)
-        while lengths.sum() < real:
-            user = torch.randint(0, users, (), generator=generator)
-            lengths[user] += int(lengths[user] < SLOTS)
-        distinct = real - round(REPEATED * real)
-        ids = torch.cat([torch.arange(1, distinct + 1), torch.arange(1, real - distinct + 1)])
-        sequences = torch.zeros(users, SLOTS, dtype=torch.int64)
-        sequences[torch.arange(SLOTS) < lengths.unsqueeze(1)] = ids
-        return cls(sequences, ItemsInMemory(distinct, frames, size))
-
-    @property
-    def distinct(self) -> int:
-        return len(self.items.clips) - 1
-
-    def dataset(self):
-        """What a model and a trainer ask of a dataset."""
-        counts = torch.bincount(self.sequences.flatten(), minlength=self.distinct + 1)
-        return SimpleNamespace(
-            num=lambda field: self.distinct + 1,
-            popularity=counts.index_fill(0, torch.tensor(0), 0),
-            iid_field="item_id",
-            field2id_token={"item_id": [str(item) for item in range(self.distinct + 1)]},
-        )
-
-    def batch(self, with_media: bool) -> ContentBatch:
-        length = (self.sequences != 0).sum(1) - 1
-        target = self.sequences.gather(1, length.unsqueeze(1))[:, 0]
-        inputs = self.sequences.scatter(1, length.unsqueeze(1), 0)[:, :-1]
-        ids = torch.arange(1, self.distinct + 1)
-        media = ItemMedia(ids, {"video": self.items.read(ids)} if with_media else {})
-        fields = {"item_id_list": inputs, "item_length": length, "item_id": target}
-        return ContentBatch(fields, media, ("item_id_list", "item_id"))
 
 
 def published_step(model, optimizer, problem: Problem, clips: Tensor) -> Tensor:
@@ -194,78 +127,6 @@ def bare_top(trainer, problem: Problem):
     return step
 
 
-def measure(steps: dict, rounds: int, device: torch.device) -> dict[str, dict]:
-    """Seconds, losses and peak memory of steps that take turns; the first round is not timed."""
-    results = {name: {"seconds": [], "cpu_seconds": [], "losses": []} for name in steps}
-    for number in range(rounds + 1):
-        for name, step in steps.items():
-            if number == 0:
-                _reset_peak(device)
-            start, cpu_start = _now(device), process_time()
-            loss = step()
-            seconds, cpu_seconds = _now(device) - start, process_time() - cpu_start
-            results[name]["losses"].append(loss.item())
-            if number == 0:
-                results[name]["peak_memory_bytes"] = _peak(device)
-            else:
-                results[name]["seconds"].append(seconds)
-                results[name]["cpu_seconds"].append(cpu_seconds)
-    return results
-
-
-def speedup(results: dict, slow: str, fast: str, clock: str = "seconds") -> float:
-    """Median over the rounds of how much faster one step was than the other in the same round."""
-    pairs = zip(results[slow][clock], results[fast][clock], strict=True)
-    return round(median(a / b for a, b in pairs), 2)
-
-
-def speedups(top: dict, full: dict, clock: str) -> dict[str, float]:
-    """The ratios that this benchmark is about."""
-    return {
-        "speedup_cached": speedup(top, "published", "cached", clock),
-        "speedup_uncached": speedup(top, "published", "uncached", clock),
-        "cached_over_bare_top": speedup(top, "cached", "bare_top", clock),
-        "speedup_full_finetuning": speedup(full, "published", "ours", clock),
-    }
-
-
-def loss_difference(results: dict, one: str, other: str) -> float:
-    return max(abs(a - b) for a, b in zip(results[one]["losses"], results[other]["losses"], strict=True))
-
-
-def machine(device: torch.device) -> dict:
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.is_file() else []
-    gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
-    return {
-        "device": gpu or (names[0] if names else platform.processor()),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return perf_counter()
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak(device: torch.device) -> int | None:
-    """Peak of the GPU's allocator, or of the whole process where Linux tells it."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else None
-
-
 def run_top(arguments, folder: Path) -> tuple[dict, Problem, torch.device]:
     problem = Problem.of(arguments.users, arguments.frames, arguments.size)
     uncached = trainer_of(problem, folder / "uncached", settings_of(arguments, folder))
@@ -305,7 +166,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--encode-chunk", type=int, help="in full fine-tuning")
     parser.add_argument("--cache-dtype", default="fp16", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--short", action="store_true", help="64 x 64 pixels, few users and rounds")
+    parser.add_argument(
+        "--short", action="store_true", help="64 x 64 pixels, few users: runs, but fixed costs weigh in"
+    )
     arguments = parser.parse_args()
     if arguments.short:
         arguments.size, arguments.users, arguments.rounds, arguments.full_rounds = 64, 4, 3, 3

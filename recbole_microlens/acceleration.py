@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from logging import getLogger
 
 import torch
@@ -50,17 +51,26 @@ def compile_modules(model: nn.Module, layer: ContentItemEmbedding, device: torch
             f"compile: torch.compile does not work here ({first_line(error)}); going on without."
         )
         return
-    # A module that cannot be compiled runs as it is.
+    # A module that cannot be compiled runs as it is, without pages about why.
     torch._dynamo.config.suppress_errors = True
+    torch._logging.set_logs(dynamo=logging.ERROR, inductor=logging.ERROR)
     stages = [
         module
         for encoder in layer.encoders().values()
         for stage in encoder.stages()[encoder.n_stages - encoder.trainable_stages :]
         for module in stage
     ]
-    backbone = [child for child in model.children() if child is not layer and any(child.parameters())]
+    backbone = [
+        child
+        for child in model.children()
+        if child is not layer and next(child.parameters(), None) is not None
+    ]
     for module in (*stages, *backbone):
         module.compile(dynamic=True)
+    getLogger().info(
+        f"compile: {len(stages)} modules of the encoders and {len(backbone)} of the backbone; what torch "
+        "cannot compile runs as it is"
+    )
 
 
 def _tried(tensor: torch.Tensor) -> torch.Tensor:

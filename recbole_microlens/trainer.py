@@ -319,8 +319,7 @@ def _work(config, train) -> Work:
     """What a training run at its longest passes through the trunk; the test ranks once more."""
     epochs, step = config["epochs"], config["eval_step"]
     rankings = 1 + (epochs // step if step > 0 else 0)
-    slots = int(train.inter_feat[train.item_list_length_field].sum()) + len(train)
-    return Work(epochs, rankings, slots)
+    return Work(epochs, rankings, train.item_slots())
 
 
 @cache

@@ -78,3 +78,18 @@ def test_compile_that_does_not_work_here_is_one_warning(monkeypatch, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "no working C++ compiler" in caplog.text
     assert model.backbone._compiled_call_impl is None
+
+
+def test_what_trains_is_compiled_and_what_is_frozen_is_not(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compiled.append(module))
+    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
+    model = Model()
+    acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
+    assert compiled == [model.backbone]
+    encoder = model.item_embedding.towers["image"].encoder
+    encoder.stages = lambda: [nn.ModuleList([nn.Linear(1, 1)]), nn.ModuleList([nn.Linear(2, 2)])]
+    encoder.n_stages, encoder.trainable_stages = 2, 1
+    acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
+    assert [str(module) for module in compiled[1:]] == [str(nn.Linear(2, 2)), str(model.backbone)]

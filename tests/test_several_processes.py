@@ -1,6 +1,7 @@
 """Two processes with half of each batch train the model that one process trains, and measure the same."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,21 @@ def test_stock_models_run_in_one_process_and_say_so(settings):
 def test_in_python_nproc_names_torchrun(content_settings):
     with pytest.raises(MicroLensError, match="torchrun --nproc_per_node=2"):
         run("SASRecID", "tiny", config_dict=content_settings | {"nproc": 2})
+
+
+def _cache_bytes(data: Path) -> list[bytes]:
+    (folder,) = [path for path in (data / "tiny" / "trunk_cache").iterdir() if path.is_dir()]
+    return [path.read_bytes() for path in sorted(folder.glob("*")) if path.suffix != ".json"]
+
+
+def test_trunk_cache_is_built_by_both_and_is_that_of_one(content_settings, tiny_data, tmp_path):
+    caches = []
+    for name, start in (("one", _run), ("two", lambda *given: in_two(_run, *given))):
+        data = tmp_path / name
+        shutil.copytree(tiny_data, data, ignore=shutil.ignore_patterns("trunk_cache"))
+        start(
+            "SASRecV", content_settings | {"data_path": str(data), "finetune": "top", "encode_batch_size": 6}
+        )
+        caches.append(_cache_bytes(data))
+    assert caches[0] == caches[1]
+    assert sum(map(len, caches[0])) > 1000

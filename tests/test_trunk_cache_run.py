@@ -78,8 +78,10 @@ def test_chunks_change_no_loss(trained):
     assert chunked[0] == pytest.approx(whole[0], rel=1e-5)
 
 
-def test_fifty_steps_follow_the_published_dense_step(tmp_path):
-    bench = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "train_step.py"))
+def test_fifty_steps_follow_the_published_dense_step(tmp_path, monkeypatch):
+    folder = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    bench = runpy.run_path(str(folder / "train_step.py"))
     arguments = Namespace(
         encoder="x3d_xs",
         frames=2,

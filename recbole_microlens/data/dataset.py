@@ -164,6 +164,10 @@ class SequentialProtocolDataset(ProtocolDataset):
         # RecBole keeps a numerical field as pairs of value and index.
         return shape + tuple(columns[list_field].shape[len(shape) :])
 
+    def item_slots(self) -> int:
+        """Items in the inputs and targets of all samples, with their repeats."""
+        return int(self.inter_feat[self.item_list_length_field].sum()) + len(self)
+
     def train_counts(self, train: Interaction) -> Tensor:
         """Training interactions of each item, [n_items] int64: targets, and every user's first item."""
         users = train[self.uid_field].unique()

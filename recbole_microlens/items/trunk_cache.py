@@ -90,14 +90,18 @@ class TrunkCaches:
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
             folder = self.settings.folder / f"{modality}-{encoder.spec.name}-{digest(parts)}"
+            overflowed = folder.with_name(folder.name + ".overflow")
+            if overflowed.exists():
+                continue
             try:
                 if distributed.from_first(open_cache(folder, parts) is not None):
                     return open_cache(folder, parts)
                 return self._build(modality, encoder, parts, folder) if may_build else None
             except Overflow as overflow:
+                overflowed.touch()
                 getLogger().warning(
                     f"trunk cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
-                    "building it in fp32. `trunk_cache_dtype: fp32` or bf16 saves this attempt."
+                    "building it in fp32. `trunk_cache_dtype: bf16` would take half the disk."
                 )
         return None
 
@@ -151,7 +155,7 @@ class TrunkCaches:
         items = sum(map(len, remaining))
         lacking = lacking_space(folder, items * meta.row_bytes)
         if lacking:
-            partial.discard()
+            partial.close() if items < meta.n_items - 1 else partial.discard()
             getLogger().warning(
                 f"trunk cache: {lacking}; going on without it, so every step passes its items "
                 "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
@@ -255,7 +259,7 @@ class _Ranges:
 def _log_why(folder: Path, parts: dict) -> None:
     """Say in which part of their fingerprint the caches of this encoder differ that are there already."""
     prefix = folder.name.rsplit("-", 1)[0]
-    metas = [CacheMeta.read(path) for path in folder.parent.glob(f"{prefix}-*") if path.suffix != ".partial"]
+    metas = [CacheMeta.read(path) for path in folder.parent.glob(f"{prefix}-*") if path.suffix == ""]
     reasons = [differences(parts, meta.parts) for meta in metas if meta is not None]
     if not reasons:
         return
