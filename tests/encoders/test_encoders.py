@@ -16,7 +16,7 @@ def row(request):
 def test_features_have_the_stated_length_for_any_clip(row):
     if row.spec.modality == "text":
         pytest.skip("a title has no frames and no size")
-    for frames, size in ((3, 48), (5, 224)):
+    for frames, size in ((5, 64), (5, 224)):
         encoder = on_meta(row.spec.name, frames, size).eval()
         features = encoder(content_of(row.spec, frames, size).to("meta"))
         assert features.shape == (2, encoder.feature_dim)
@@ -68,6 +68,20 @@ def test_statistics_move_only_where_they_train_and_are_not_frozen(row):
         moved = {key for key, value in before.items() if not torch.equal(value, after[key])}
         top = tuple(f"network.{module}." for module in row.spec.stages[-1])
         assert moved == (set() if freeze else {key for key in before if key.startswith(top)})
+
+
+def test_weights_that_were_saved_load_back(row, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(row.network.state_dict(), path)
+    saved = {key: value.clone() for key, value in row.network.state_dict().items()}
+    with torch.no_grad():
+        for parameter in row.network.parameters():
+            parameter.zero_()
+    row.spec.load(row.spec, row.network, str(path))
+    path.unlink()
+    loaded = row.network.state_dict()
+    assert loaded.keys() == saved.keys()
+    assert all(torch.equal(loaded[key], value) for key, value in saved.items())
 
 
 def test_head_gives_the_logits_of_the_classes(row):

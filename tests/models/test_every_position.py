@@ -8,8 +8,7 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.losses import in_batch_softmax
 
 BACKBONES = ("SASRec", "GRU4Rec", "NextItNet")
-# What the tiny data has stores and encoders for.
-SUFFIXES = ("V", "ID", "IDV")
+SUFFIXES = ("V", "I", "T", "M", "ID", "IDV")
 GRID = [backbone + suffix for backbone in BACKBONES for suffix in SUFFIXES]
 
 
