@@ -89,7 +89,8 @@ class TrunkCaches:
         reader = self._media_readers[modality]
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
-            folder = self.settings.folder / f"{modality}-{encoder.spec.name}-{digest(parts)}"
+            name = encoder.spec.name.strip("/").replace("/", "--")  # which may be a folder
+            folder = self.settings.folder / f"{modality}-{name}-{digest(parts)}"
             overflowed = folder.with_name(folder.name + ".overflow")
             if overflowed.exists():
                 continue
