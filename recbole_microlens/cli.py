@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     encoders.add_argument("--modality", choices=("video", "image", "text"), help="of this modality alone")
     encoders.add_argument("--measure", action="store_true", help="time each on this machine's CPU")
     form = encoders.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--json", action="store_true", help="as JSON, with the addresses of the weights")
     form.add_argument("--markdown", action="store_true", help="as a table of Markdown")
 
     compare = _command(commands, "compare", _compare, "one table of the results of several runs")

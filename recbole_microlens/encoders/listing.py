@@ -38,6 +38,7 @@ class Listed:
     ----------
     parameters : of the network without its classification layer.
     trainable : parameters of the top 1, 2, ... stages.
+    weights : where the published ones come from.
     gigaflops : of one item, forward, in 10^9 multiply-adds, as papers count them.
     items_per_second : forward, in batches of 4, on the CPU; None if it was not measured.
     """
@@ -50,6 +51,7 @@ class Listed:
     feature_dim: int
     trained_on: str
     licence: str
+    weights: str
     gigaflops: float
     items_per_second: float | None = None
 
@@ -88,14 +90,16 @@ def describe(name: str, measure: bool = False, frames: int = 5, size: int = 224)
         feature_dim=encoder.feature_dim,
         trained_on=spec.published.trained_on,
         licence=spec.published.licence,
+        weights=spec.published.url,
         gigaflops=_multiply_adds(encoder, frames, size) / 1e9,
         items_per_second=_items_per_second(name, frames, size) if measure else None,
     )
 
 
 def as_table(listed: list[Listed], markdown: bool = False) -> str:
-    """The lines as a table for a terminal, or for a README."""
-    rows = [{_HEADERS[key]: _cell(key, value) for key, value in asdict(line).items()} for line in listed]
+    """The lines as a table for a terminal, or for a README; the addresses of the weights are left out."""
+    cells = [{key: _cell(key, value) for key, value in asdict(line).items()} for line in listed]
+    rows = [{header: cell[key] for key, header in _HEADERS.items()} for cell in cells]
     if all(line.items_per_second is None for line in listed):
         for row in rows:
             del row[_HEADERS["items_per_second"]]
