@@ -38,6 +38,7 @@ def speedups(top: dict, full: dict, clock: str) -> dict[str, float]:
     """The ratios that this benchmark is about."""
     return {
         "speedup_cached": speedup(top, "published", "cached", clock),
+        "speedup_cached_over_released": speedup(top, "as_released", "cached", clock),
         "speedup_uncached": speedup(top, "published", "uncached", clock),
         "cached_over_bare_top": speedup(top, "cached", "bare_top", clock),
         "speedup_full_finetuning": speedup(full, "published", "ours", clock),
