@@ -1,7 +1,8 @@
-"""How a cached training step grows with the batch, and what it owes to the number of items.
+"""How a cached training step grows with the batch, and what it owes to the numbers of items and processes.
 
 Rows of a trunk cache are gathered by id: a step must cost the same whether the cache holds a thousand items
-or a hundred thousand. Prints one JSON object as its last line.
+or a hundred thousand. Processes share out a training of the whole encoder, a thread each, so that more of them
+than cores (or GPUs) cannot help. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from time import perf_counter
 import torch
 from steps.measure import machine, measure
 from steps.problem import Problem
+from steps.processes import epoch_seconds, make_data
 from train_step import our_step, settings_of, trainer_of
 
 from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat, rows_path
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--values", type=int, default=20_000, help="numbers in a row of the gathered cache")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cache-dtype", default="fp16", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -87,8 +90,12 @@ def main() -> None:
             gather_seconds(items, arguments.values, 500, arguments.rounds, folder / str(items), device)
             for items in arguments.items
         ]
+        make_data(folder)
+        by_processes = [epoch_seconds(n, min(arguments.rounds, 3), folder) for n in arguments.processes]
+    one, most = by_processes[0]["epoch_seconds"], by_processes[-1]["epoch_seconds"]
     result = {"benchmark": "scaling", "machine": machine(device), **vars(arguments)}
-    print(json.dumps(result | {"by_batch": by_batch, "by_items": by_items}))
+    found = {"by_batch": by_batch, "by_items": by_items, "by_processes": by_processes}
+    print(json.dumps(result | found | {"speedup_by_processes": round(one / most, 2)}))
 
 
 if __name__ == "__main__":
