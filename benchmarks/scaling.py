@@ -1,8 +1,8 @@
 """How a cached training step grows with the batch, and what it owes to the numbers of items and processes.
 
 Rows of a trunk cache are gathered by id: a step must cost the same whether the cache holds a thousand items
-or a hundred thousand. Processes share out a training of the whole encoder, a thread each, so that more of them
-than cores (or GPUs) cannot help. Prints one JSON object as its last line.
+or a hundred thousand. Processes share out a training of the whole encoder, a thread each, so that more of
+them than cores (or GPUs) cannot help. Prints one JSON object as its last line.
 """
 
 import argparse
