@@ -13,6 +13,7 @@ import yaml
 from recbole_microlens import compat, distributed
 from recbole_microlens.config_values import check_number, check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
+from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
 from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
 from recbole_microlens.property_files import (
@@ -100,8 +101,7 @@ class Config(RecBoleConfig):
     def _get_final_config_dict(self):
         _check_keys(self.external_config_dict)
         is_content = is_content_model(self.model_class)
-        if not is_content:
-            self._refuse_content_keys()
+        self._look_for_unread_encoders() if is_content else self._refuse_content_keys()
         settings = super()._get_final_config_dict()
         self._complete(settings)
         check_values(settings, is_content)
@@ -111,6 +111,23 @@ class Config(RecBoleConfig):
             settings.pop("item_modality", None)  # It is how a content model is told from a stock one.
         self.as_given = self._as_given(settings)
         return settings
+
+    def _look_for_unread_encoders(self) -> None:
+        """An encoder for what the model does not look at: a warning. Mixed precision has a key of its own."""
+        given = self.variable_config_dict
+        named = given.get("item_modality") or self.model_class.item_modality
+        looked_at = {named} if isinstance(named, str) else set(named)
+        unread = [
+            f"{name}_encoder" for name in ENCODED if name not in looked_at and given.get(f"{name}_encoder")
+        ]
+        if given.get("encoder") and not looked_at & set(ENCODED):
+            unread.append("encoder")
+        if unread:
+            getLogger().warning(
+                f"{', '.join(unread)}: not read, {self.model} looks at {', '.join(sorted(looked_at))} alone"
+            )
+        if given.get("enable_amp"):
+            raise MicroLensError(f"enable_amp: {self.model} reads `precision` (bf16 or fp16) instead.")
 
     def _refuse_content_keys(self) -> None:
         """A stock model reads no encoder: an error on the command line, one warning in a file for several."""

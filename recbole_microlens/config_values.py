@@ -79,25 +79,31 @@ def check_values(settings: dict, is_content_model: bool) -> None:
 
 
 def _check_words(key: str, given, words: tuple[str, ...]) -> None:
-    for value in _by_modality(given):
+    for value in _by_modality(key, given):
         if value not in words and not (value is None and key in _NULLABLE):
             near = did_you_mean(str(value), words)
             raise MicroLensError(f"{key}: '{value}' is unknown.{near} Set one of: {', '.join(words)}.")
 
 
 def _check_finetuning(settings: dict) -> None:
-    for value in _by_modality(settings["finetune_stages"]):
+    for value in _by_modality("finetune_stages", settings["finetune_stages"]):
         if not isinstance(value, str):
             check_number("finetune_stages", value, int, 1)
     for key in _FLAGS:
-        for value in _by_modality(settings[key]):
+        for value in _by_modality(key, settings[key]):
             if not isinstance(value, bool):
                 raise MicroLensError(f"{key}: {value!r} is neither true nor false. Set one of them.")
 
 
-def _by_modality(given) -> list:
+def _by_modality(key: str, given) -> list:
     """The values of a setting that may be a dict by modality."""
-    return list(given.values()) if isinstance(given, dict) else [given]
+    if not isinstance(given, dict):
+        return [given]
+    for name in given:
+        if name not in ENCODED:
+            near = did_you_mean(str(name), ENCODED)
+            raise MicroLensError(f"{key}: '{name}' is no modality.{near} Known: {', '.join(ENCODED)}.")
+    return list(given.values())
 
 
 def _check_modalities(named) -> None:

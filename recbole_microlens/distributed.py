@@ -7,11 +7,12 @@ process that is alone has rank 0 of 1, and every function here then leaves thing
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -108,6 +109,20 @@ def from_first(value: Any) -> Any:
     return box[0]
 
 
+def first_does(work: Callable[[], Any]) -> Any:
+    """Let the first process do something with files; its plain result, or its OSError, in all of them."""
+    result, error = None, None
+    if is_first():
+        try:
+            result = work()
+        except OSError as found:
+            error = found
+    result, error = from_first((result, error))
+    if error is not None:
+        raise error
+    return result
+
+
 def from_all(value: Any) -> list:
     """Every process's plain value, in the order of ranks."""
     if not _is_on():
@@ -194,7 +209,9 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         dist.all_reduce(flat)
         start = 0
         for parameter in bucket:
-            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            summed = flat[start : start + parameter.numel()].view_as(parameter)
+            # In the parameter's own memory format, which fused optimisers take for granted.
+            parameter.grad = torch.empty_like(parameter).copy_(summed)
             start += parameter.numel()
 
 
@@ -246,6 +263,7 @@ def launch(arguments: list[str], processes: int) -> int:
     if "OMP_NUM_THREADS" not in os.environ:
         common["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     running = []
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nobody is left behind
     try:
         for number in range(processes):
             own = {"RANK": str(number), "LOCAL_RANK": str(number)}
@@ -256,6 +274,7 @@ def launch(arguments: list[str], processes: int) -> int:
             process.terminate()
         for process in running:
             process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _first_failure(running: list[subprocess.Popen]) -> int:

@@ -127,7 +127,7 @@ class ContentTrainer(Trainer):
         if distributed.world_size() == 1:
             return 1.0
         mine = 0 if batch.is_idle else self.model.n_targets(batch)
-        return mine / distributed.total(mine, self.device)
+        return mine / max(distributed.total(mine, self.device), 1)
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):

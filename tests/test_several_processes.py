@@ -15,40 +15,71 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 
 # 24 users: the last batch of 23 leaves one user, and one of two processes idle.
-EXACT = {"train_batch_size": 23, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "finetune": "frozen"}
+EXACT = {
+    "train_batch_size": 23,
+    "hidden_dropout_prob": 0.0,
+    "attn_dropout_prob": 0.0,
+    "dropout_probs": [0.0, 0.0],
+    "freeze_bn_statistics": True,
+    "finetune": "top",
+    "trunk_cache": "off",
+    "encoder": None,
+}
+# ResNet's convolutions are 3 x 3, whose gradients have a memory format of their own; NARM is trained on the
+# last position alone, over the items of the batch.
+CASES = {"SASRecIDV": {"video_encoder": "x3d_xs"}, "NARMI": {"image_encoder": "resnet18"}}
 
 
 def _run(model, settings):
     result = run(model, "tiny", config_dict=settings)
-    log = (
-        (Path(result["folder"]) / "log.txt").read_text() if Path(result["folder"], "log.txt").exists() else ""
-    )
-    return result, log
+    log = Path(result["folder"], "log.txt")
+    return result, log.read_text() if log.exists() else ""
 
 
 def _losses(log):
-    return [
-        float(line.rpartition("train loss: ")[2].rstrip("]"))
-        for line in log.splitlines()
-        if "train loss" in line
-    ]
+    lines = [line for line in log.splitlines() if "train loss" in line]
+    return [float(line.rpartition("train loss: ")[2].rstrip("]")) for line in lines]
 
 
-@pytest.mark.parametrize("model", ["SASRecIDV"])
-def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings, tmp_path):
-    settings = content_settings | EXACT | {"state": "INFO"}
+@pytest.mark.parametrize("model", ["SASRecIDV", "NARMI"])
+def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings):
+    settings = content_settings | EXACT | CASES[model] | {"state": "INFO"}
     (whole, log) = _run(model, settings)
-    torch.manual_seed(0)
     (first, both_log), (second, _) = in_two(_run, model, settings)
 
     assert first["folder"] == second["folder"] != whole["folder"]
     assert first["processes"] == 2
-    assert _losses(both_log) == pytest.approx(_losses(log), abs=1e-4)
+    assert len(_losses(log)) == 2
+    assert _losses(both_log) == pytest.approx(_losses(log), abs=1e-3)
     assert first["test_result"] == second["test_result"] == pytest.approx(whole["test_result"], abs=1e-4)
     states = [checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"] for r in (whole, first)]
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
-        torch.testing.assert_close(states[1][key], value, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(states[1][key], value, atol=2e-4, rtol=1e-3)
+
+
+def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, tmp_path):
+    (tmp_path / "file").touch()
+    settings = content_settings | {
+        "trunk_cache": str(tmp_path / "file" / "cache"),
+        "finetune": "top",
+        "epochs": 1,
+    }
+    first, second = in_two(_run, "SASRecV", settings)
+    assert first[0]["test_result"] == second[0]["test_result"]
+
+
+def test_a_run_of_several_processes_is_resumed_by_as_many(content_settings, tmp_path):
+    command = [sys.executable, "-m", "recbole_microlens", "run"]
+    settings = content_settings | {"nproc": 2, "epochs": 1}
+    begin = ["--model=BERT4RecID", "--dataset=tiny"] + [f"--{key}={value}" for key, value in settings.items()]
+    subprocess.run([*command, *begin], check=True, timeout=300, capture_output=True)
+    (folder,) = (path.parent for path in tmp_path.rglob("last.pth"))
+    done = subprocess.run(
+        [*command, f"--resume={folder}", "--epochs=2"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((folder / "result.json").read_text())["epoch_times_s"]) == 2
 
 
 def test_one_command_starts_several_processes_and_one_of_them_writes(content_settings, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from logging import getLogger
 
 import torch
+from torch import Tensor
 
 from recbole_microlens import compat, distributed
 from recbole_microlens.data.media import ItemReader, item_reader
@@ -48,14 +49,14 @@ class ContentBatch(Interaction):
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
         return ContentBatch(fields, self.media.pin_memory(), self.item_fields, self.is_idle)
 
-    def renumbered(self) -> tuple[tuple[str, ...], Interaction]:
-        """The names of the item fields, and the batch with its U items numbered 1 to U in them.
+    def renumbered(self, item_ids: Tensor) -> tuple[tuple[str, ...], Interaction]:
+        """The names of the item fields, and the batch with U items, its own among them, numbered 1 to U.
 
         Padding stays 0; an id above all items, BERT4Rec's mask token, becomes U + 1.
         """
         fields = dict(self.interaction)
         for name in self.item_fields:
-            number = torch.searchsorted(self.media.item_ids, fields[name].contiguous()) + 1
+            number = torch.searchsorted(item_ids, fields[name].contiguous()) + 1
             fields[name] = torch.where(fields[name] == 0, 0, number)
         return self.item_fields, Interaction(fields)
 

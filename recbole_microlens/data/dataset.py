@@ -32,6 +32,10 @@ _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "tes
 class ProtocolDataset(compat.PandasThree):
     """Mixin for any RecBole dataset: each user's latest interactions, in an order that float32 can hold."""
 
+    def __reduce__(self):
+        # The class was made for its base: a spawned worker makes it again.
+        return _remade, self._made_of, self.__dict__
+
     def _data_filtering(self):
         super()._data_filtering()
         if self.time_field in self.inter_feat:
@@ -193,10 +197,10 @@ class WholeSequenceDataset(SequentialProtocolDataset):
                 "validation and test targets). Lower `user_inter_num_interval` or use more data."
             )
         train.popularity = self.train_counts(train.inter_feat)
-        users = train.inter_feat[self.uid_field]
-        is_last = torch.ones(len(users), dtype=torch.bool)
-        is_last[:-1] = users[1:] != users[:-1]
-        train.inter_feat = take(train.inter_feat, is_last.nonzero()[:, 0])
+        users = train.inter_feat[self.uid_field].numpy()
+        # A split over all users together leaves a user's samples in order, but not side by side.
+        from_end = np.unique(users[::-1], return_index=True)[1]
+        train.inter_feat = take(train.inter_feat, torch.from_numpy(len(users) - 1 - np.sort(from_end)[::-1]))
         super()._finish(parts)
 
 
@@ -222,4 +226,10 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
         mixin = ProtocolDataset
     else:
         mixin = WholeSequenceDataset if whole_sequences else SequentialProtocolDataset
-    return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), {})
+    attributes = {"_made_of": (base, whole_sequences)}
+    return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), attributes)
+
+
+def _remade(base: type, whole_sequences: bool):
+    made = _under_protocol(base, whole_sequences)
+    return made.__new__(made)

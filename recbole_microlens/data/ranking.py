@@ -10,6 +10,7 @@ from torch import Tensor
 from recbole_microlens import compat, distributed
 from recbole_microlens.data.dataset import HISTORY_LENGTH
 from recbole_microlens.data.sequences import UserItems, take
+from recbole_microlens.errors import MicroLensError
 
 compat.fix_recbole()
 from recbole.data.dataloader import FullSortEvalDataLoader  # noqa: E402
@@ -35,6 +36,10 @@ class RankingDataLoader(FullSortEvalDataLoader):
         rows = users_within(SCORE_BYTES, self.config["device"], self._dataset.item_num)
         self.step = min(rows, self.config["eval_batch_size"])
         self.set_batch_size(self.step)
+        if self.sample_size < distributed.world_size():
+            raise MicroLensError(
+                f"nproc: there are {self.sample_size} users to rank, fewer than processes. Start fewer."
+            )
         # RecBole makes its list of samples after this.
         self._mine = distributed.my_share(torch.arange(self.sample_size))
         self.sample_size = len(self._mine)

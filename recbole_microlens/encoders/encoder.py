@@ -100,7 +100,7 @@ class Encoder(nn.Module):
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
         for stage in self._frozen():
-            stage.requires_grad_(False)
+            stage.requires_grad_(False).eval()
 
     @property
     def feature_dim(self) -> int:

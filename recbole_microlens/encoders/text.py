@@ -57,7 +57,9 @@ def tokenizer_fingerprint(encoder: EncoderSpec | str) -> str:
     source = _source(encoder)
     tokenizer = _tokenizer(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    if backend:  # How the last call padded and cut is no part of what the tokenizer is.
+        rules |= {"padding": None, "truncation": None}
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     text = json.dumps([type(tokenizer).__name__, special, rules], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

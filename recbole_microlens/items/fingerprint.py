@@ -32,6 +32,7 @@ def cache_parts(encoder: Encoder, reader, tokens: np.ndarray, dtype: str) -> dic
         "cache version": CACHE_VERSION,
         "encoder": encoder.spec.name,
         "trainable stages": encoder.trainable_stages,
+        "cut": repr(encoder.spec.stages),
         "weights": _hash_frozen(encoder),
         **{name: getattr(encoder.options, name) for name in ("frames", "size", "output", "pooling")},
         "items": _hash_tokens(tokens),

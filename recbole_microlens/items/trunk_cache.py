@@ -7,7 +7,7 @@ it depends on, and read from there, or from the device's memory, in place of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from logging import getLogger
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class TrunkCaches:
         reader = self._media_readers[modality]
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
-            name = encoder.spec.name.strip("/").replace("/", "--")  # which may be a folder
+            name = Path(encoder.spec.name).name  # a hub id or a folder ends in it
             folder = self.settings.folder / f"{modality}-{name}-{digest(parts)}"
             overflowed = folder.with_name(folder.name + ".overflow")
             if overflowed.exists():
@@ -138,15 +138,18 @@ class TrunkCaches:
     ) -> CachedRows | None:
         """Build the rows, each process of this run its share; wait while another run builds them."""
         while not distributed.from_first(open_cache(folder, meta.parts) is not None):
-            with sole_builder(folder) if distributed.is_first() else nullcontext(False) as is_mine:
-                if not distributed.from_first(is_mine and open_cache(folder, meta.parts) is None):
+            with ExitStack() as held:
+                is_mine = distributed.first_does(
+                    lambda: (
+                        held.enter_context(sole_builder(folder)) and open_cache(folder, meta.parts) is None
+                    )
+                )
+                if not is_mine:
                     continue
-                planned = self._plan(folder, meta, seconds) if distributed.is_first() else None
-                remaining = distributed.from_first(planned)
+                remaining = distributed.first_does(lambda: self._plan(folder, meta, seconds))
                 if remaining is None:
                     return None
-                partial = PartialCache(folder, meta, self.settings.range_items)
-                self._fill(partial, distributed.my_share(remaining), modality, encoder)
+                self._fill(folder, meta, distributed.my_share(remaining), modality, encoder)
         return open_cache(folder, meta.parts)
 
     def _plan(self, folder: Path, meta: CacheMeta, seconds: float) -> list[range] | None:
@@ -170,7 +173,9 @@ class TrunkCaches:
         )
         return remaining
 
-    def _fill(self, partial: PartialCache, mine: list[range], modality: str, encoder: Encoder) -> None:
+    def _fill(
+        self, folder: Path, meta: CacheMeta, mine: list[range], modality: str, encoder: Encoder
+    ) -> None:
         """Write this process's ranges; when all have theirs, give the cache its name.
 
         Raises
@@ -178,19 +183,20 @@ class TrunkCaches:
         Overflow, OSError
             What any of the processes came upon, in all of them.
         """
-        error = None
+        error, partial = None, None
         try:
+            partial = PartialCache(folder, meta, self.settings.range_items)
             self._write(partial, mine, modality, encoder)
         except (Overflow, OSError) as found:
             error = found
         finally:
-            partial.close()
+            if partial is not None:
+                partial.close()
         errors = [found for found in distributed.from_all(error) if found is not None]
-        if distributed.is_first() and any(isinstance(found, Overflow) for found in errors):
-            partial.discard()
-        elif distributed.is_first() and not errors:
-            partial.finish()
-        distributed.wait_for_all()
+        if any(isinstance(found, Overflow) for found in errors):
+            distributed.first_does(partial.discard)
+        elif not errors:
+            distributed.first_does(partial.finish)
         if errors:
             raise errors[0]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.models.batch_items import BatchItemTable, CandidateCrossEntropy, replaced
 from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.negatives import with_items_of_all
 
 
 class LastPositionModel(ContentModel):
@@ -33,12 +33,13 @@ class LastPositionModel(ContentModel):
         ----------
         batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
         """
-        fields, interaction = batch.renumbered()
-        kept = torch.cat([batch.media.item_ids.new_zeros(1), batch.media.item_ids])  # [U + 1]
+        item_ids, embeddings = self._candidates(batch)
+        fields, interaction = batch.renumbered(item_ids)
+        kept = torch.cat([item_ids.new_zeros(1), item_ids])  # [U + 1]
         correction = CandidateCrossEntropy(self.log_popularity[kept], [interaction[name] for name in fields])
         # RecBole wrote these for fp32: some mask with -1e9 or mix types. The encoder is where precision pays.
         in_fp32 = torch.autocast(kept.device.type, enabled=False)
-        with replaced(self, self._of_batch(batch.media, kept)), in_fp32, correction:
+        with replaced(self, self._of_batch(embeddings, kept)), in_fp32, correction:
             loss = super().calculate_loss(interaction)
         if getattr(self, "loss_type", None) == "CE" and not correction.applied:
             raise RuntimeError(
@@ -50,9 +51,15 @@ class LastPositionModel(ContentModel):
         """Over how many targets the loss of a batch is a mean."""
         return len(batch)
 
-    def _of_batch(self, media: ItemMedia, kept: Tensor) -> dict[str, object]:
+    def _candidates(self, batch) -> tuple[Tensor, Tensor]:
+        """The items that the loss is over, [U], and their embeddings, [U, d]."""
+        embeddings = self.item_embedding.encode(batch.media).float()
+        if self.negatives == "global":
+            return with_items_of_all(batch.media.item_ids, embeddings)
+        return batch.media.item_ids, embeddings
+
+    def _of_batch(self, embeddings: Tensor, kept: Tensor) -> dict[str, object]:
         """What stands in for the model's attributes on the items of a batch, by name."""
-        embeddings = self.item_embedding.encode(media).float()  # [U, d]
         rows = [embeddings.new_zeros(1, embeddings.size(1)), embeddings]
         if hasattr(self.item_embedding, "extra"):
             rows.append(self.item_embedding.extra)
@@ -84,5 +91,9 @@ class MaskedItemModel(LastPositionModel):
         RecBole counts no mask at position 0.
         """
         if not (batch[self.MASK_INDEX] > 0).any():
-            return self.item_embedding.encode(batch.media).sum() * 0.0
+            return self._candidates(batch)[1].sum() * 0.0
         return super().calculate_loss(batch)
+
+    def n_targets(self, batch) -> int:
+        """Over how many masked items the loss of a batch is a mean."""
+        return int((batch[self.MASK_INDEX] > 0).sum())

@@ -40,6 +40,29 @@ def with_sequences_of_all(
     )
 
 
+def with_items_of_all(item_ids: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct items of all processes' batches, the embeddings with their gradients.
+
+    Parameters
+    ----------
+    item_ids : [u], distinct, of this process.
+    embeddings : [u, d]
+
+    Returns
+    -------
+    [U] in ascending order, and [U, d]. An item of several processes is encoded by the first of them.
+    """
+    if distributed.world_size() == 1:
+        return item_ids, embeddings
+    most = max(distributed.from_all(len(item_ids)))
+    ids = distributed.rows_of_all(_placed(item_ids, 0, most))  # 0 where a process has fewer
+    gathered = distributed.gather_with_gradient(_placed(embeddings, 0, most))
+    rows = ids.nonzero()[:, 0]
+    distinct, number = ids[rows].unique(return_inverse=True)
+    first_row = torch.full_like(distinct, len(ids)).scatter_reduce(0, number, rows, "amin")
+    return distinct, gathered[first_row]
+
+
 def _placed(rows: Tensor, first: int, total: int) -> Tensor:
     """The rows from number ``first`` on among ``total``, the others zero."""
     before = rows.new_zeros((first, *rows.shape[1:]))
