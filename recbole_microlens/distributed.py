@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +25,8 @@ from recbole_microlens.errors import MicroLensError
 T = TypeVar("T", bound=Sequence)
 
 _BUCKET_VALUES = 8 * 2**20
+# One process may prepare something for all, such as waiting for another run to build a trunk cache.
+_PATIENCE = timedelta(hours=12)
 
 
 def rank() -> int:
@@ -70,7 +73,7 @@ def join(device: torch.device) -> None:
     if on_gpu:
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise MicroLensError(
             f"The processes of this run cannot meet ({error}). Start them with torchrun or `nproc`, and "

@@ -1,5 +1,6 @@
 """Loaders: a batch brings the media of its distinct items, and full ranking matches the golden ranks."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,12 @@ def test_full_ranking_with_masked_history_matches_the_golden_metrics(
         assert result == pytest.approx(expected, abs=1e-9)
     else:
         assert result["ndcg@20"] < expected["ndcg@20"]
+
+
+def test_a_spawned_worker_reads_what_this_process_reads(content_settings):
+    _, (train, _, _) = loaders(content_settings)
+    sent = pickle.loads(pickle.dumps(train))
+    here, there = train.collate_fn([0, 3, 5]), sent.collate_fn([0, 3, 5])
+    assert type(sent._dataset) is type(train._dataset)
+    assert torch.equal(here["item_id_list"], there["item_id_list"])
+    assert torch.equal(here.media.content["video"], there.media.content["video"])

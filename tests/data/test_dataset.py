@@ -138,3 +138,14 @@ def test_one_whole_training_sequence_a_user_and_popularity_of_the_training_part(
     for item in [f"i{k}" for k in range(2, 13)] + ["i0", "i1", "i2"]:
         expected[item] += 1
     assert counts == expected
+
+
+def test_a_split_over_all_users_together_gives_one_sequence_a_user_too(write_inter):
+    data_path = write_inter("together", interactions(users=12, items=9))
+    together = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": None, "order": "TO", "mode": "full"}
+    dataset = create_dataset(config_for("SASRecV", data_path, "together", eval_args=together))
+    train = dataset.build()[0]
+    users = train.inter_feat["user_id"]
+    assert 1 < len(users) == len(users.unique())
+    lengths = train.inter_feat["item_length"]
+    assert int(lengths.max()) > 1

@@ -129,3 +129,11 @@ def test_real_weights_ignore_padding(minilm):
     with torch.no_grad():
         short, long = (encoder(torch.from_numpy(tokenize(minilm, ["a cat", "two dogs"], n))) for n in (6, 30))
     torch.testing.assert_close(short, long, atol=1e-5, rtol=0)
+
+
+def test_a_tokenizer_is_the_same_after_it_was_used(bert):
+    before = tokenizer_fingerprint(bert)
+    tokenize(encoder_spec(bert), ["cat"], 5)
+    after_five = tokenizer_fingerprint(bert)
+    tokenize(encoder_spec(bert), ["cat"], 7)
+    assert before == after_five == tokenizer_fingerprint(bert)
