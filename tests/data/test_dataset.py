@@ -141,7 +141,8 @@ def test_one_whole_training_sequence_a_user_and_popularity_of_the_training_part(
 
 
 def test_a_split_over_all_users_together_gives_one_sequence_a_user_too(write_inter):
-    data_path = write_inter("together", interactions(users=12, items=9))
+    rows = [(f"u{user}", f"i{(user * 3 + k) % 9}", user + 10 * k) for k in range(8) for user in range(12)]
+    data_path = write_inter("together", rows)
     together = {"split": {"RS": [0.6, 0.2, 0.2]}, "group_by": None, "order": "TO", "mode": "full"}
     dataset = create_dataset(config_for("SASRecV", data_path, "together", eval_args=together))
     train = dataset.build()[0]
