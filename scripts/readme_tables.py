@@ -1,6 +1,7 @@
 """Write the README's tables anew: each block after a comment that names a command is that command's output.
 
-``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it.
+``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it. With ``--check``
+nothing is written; the exit code says whether the README is up to date.
 """
 
 import re
@@ -30,4 +31,8 @@ def _output(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    before = README.read_text(encoding="utf-8")
+    after = refreshed(before)
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(0 if after == before else "README.md is out of date: run python scripts/readme_tables.py")
+    README.write_text(after, encoding="utf-8")
