@@ -1,7 +1,7 @@
 """Write the README's tables anew: each block after a comment that names a command is that command's output.
 
-``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it. With ``--check``
-nothing is written; the exit code says whether the README is up to date.
+``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it. With
+``--check`` nothing is written; the exit code says whether the README is up to date.
 """
 
 import re
