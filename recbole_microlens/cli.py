@@ -266,12 +266,13 @@ def _run(argv: list[str]) -> int:
     files = str(settings.pop("config_files", "") or "").split()
     from recbole_microlens import distributed
     from recbole_microlens.config import wanted_processes
+    from recbole_microlens.launch import launch
     from recbole_microlens.run_folder import config_path
 
     resumed = [str(config_path(Path(settings["resume"])))] if "resume" in settings else []
     processes = wanted_processes(settings, resumed + files)
     if processes > 1 and not distributed.is_launched():
-        return distributed.launch(argv, processes)
+        return launch(argv, processes)
     from recbole_microlens.quick_start import run
 
     model, dataset, resume = (settings.pop(key, None) for key in ("model", "dataset", "resume"))
