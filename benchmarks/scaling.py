@@ -91,7 +91,7 @@ def main() -> None:
             for items in arguments.items
         ]
         make_data(folder)
-        by_processes = [epoch_seconds(n, min(arguments.rounds, 3), folder) for n in arguments.processes]
+        by_processes = [epoch_seconds(n, 1 if arguments.short else 3, folder) for n in arguments.processes]
     one, most = by_processes[0]["epoch_seconds"], by_processes[-1]["epoch_seconds"]
     result = {"benchmark": "scaling", "machine": machine(device), **vars(arguments)}
     found = {"by_batch": by_batch, "by_items": by_items, "by_processes": by_processes}
