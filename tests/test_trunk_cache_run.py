@@ -49,9 +49,9 @@ def test_losses_and_rankings_are_those_without_a_cache(trained, tmp_path, finetu
 
 
 def test_with_rows_on_the_device_no_media_are_read(trained, tmp_path, monkeypatch):
-    trained(trunk_cache=str(tmp_path / "caches"))
+    losses, *_ = trained(trunk_cache=str(tmp_path / "caches"))
     monkeypatch.setattr("recbole_microlens.media.store.MediaStore.read", None)
-    trained(trunk_cache=str(tmp_path / "caches"))
+    assert trained(trunk_cache=str(tmp_path / "caches"))[0] == losses
 
 
 def test_a_finished_run_evaluates_the_same_when_it_is_loaded_again(content_settings, tmp_path):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+Grid = tuple[int, int, int]  # of time, height and width
+
 
 def interpolate_positions(positions: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> Tensor:
     """Position embeddings of a grid of patches -> those of another grid over the same clip or image.
@@ -15,31 +17,31 @@ def interpolate_positions(positions: Tensor, old: tuple[int, ...], new: tuple[in
 
     Parameters
     ----------
-    positions : [1, tokens in front + number of patches in ``old``, C].
+    positions : [1, tokens in front + number of patches in ``old``, C], or without the first dimension.
     old, new : grids of the same kind: (T,) of frames, (H, W) of patches, or (T, H, W) of both.
 
     Returns
     -------
-    [1, tokens in front + number of patches in ``new``, C]; ``positions`` itself if the grids are equal.
+    As many dimensions, with the patches of ``new``; ``positions`` itself if the grids are equal.
 
     Raises
     ------
     ValueError
         The grids are of different kinds, or ``positions`` is shorter than ``old``.
     """
-    in_front = positions.size(1) - math.prod(old)
+    rows = positions.reshape(-1, positions.size(-1))
+    in_front = len(rows) - math.prod(old)
     if len(old) != len(new) or in_front < 0:
         raise ValueError(f"positions {list(positions.shape)} of grid {old} do not fit grid {new}")
     if tuple(old) == tuple(new):
         return positions
-    front, patches = positions[:, :in_front], positions[0, in_front:].float()
-    maps = patches.view(*old, -1).movedim(-1, 0)  # [C, *old]
+    maps = rows[in_front:].float().view(*old, -1).movedim(-1, 0)  # [C, *old]
     if len(old) != 2:
         maps = _resize_time(maps, new[0])
     if len(old) != 1:
         maps = _resize_space(maps, new[-2:])
-    patches = maps.movedim(0, -1).reshape(1, math.prod(new), -1)
-    return torch.cat([front, patches.to(positions.dtype)], dim=1)
+    patches = maps.movedim(0, -1).reshape(math.prod(new), -1).to(positions.dtype)
+    return torch.cat([rows[:in_front], patches]).view(*positions.shape[:-2], -1, positions.size(-1))
 
 
 def _resize_time(maps: Tensor, frames: int) -> Tensor:

@@ -1,12 +1,10 @@
 """How the tokens that a transformer returns become one feature vector."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.walk import Features
-from recbole_microlens.errors import MicroLensError
 
 
 @dataclass(frozen=True)
@@ -32,24 +30,6 @@ class TokenPool:
         if features.dim() != 3:
             return features.flatten(2).mean(2) if features.dim() == 4 else features
         return features[:, 0] if self.pooling == "cls" else features[:, self.n_class :].mean(1)
-
-
-def with_pooling(spec: EncoderSpec, pooling: str | None) -> EncoderSpec:
-    """The row with another pooling of tokens; ``None`` is the row's own.
-
-    Raises
-    ------
-    MicroLensError
-        A pooling that the network does not have.
-    """
-    if pooling is None:
-        return spec
-    if pooling not in spec.pools:
-        raise MicroLensError(
-            f"encoder_pooling: {spec.name} cannot pool by '{pooling}'. Leave it empty, or set one of: "
-            f"{', '.join(spec.pools)}."
-        )
-    return replace(spec, pools={pooling: spec.pools[pooling], **spec.pools})
 
 
 def pools_of(default: str, n_class: int, tokens: bool = True) -> dict[str, TokenPool]:

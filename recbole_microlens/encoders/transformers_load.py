@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import Tensor, nn
 
 from recbole_microlens import compat
-from recbole_microlens.encoders.grids import Grid, resize_positions
-from recbole_microlens.encoders.weights import _read
+from recbole_microlens.encoders.positions import Grid, interpolate_positions
+from recbole_microlens.encoders.weights import read_state, require_fit, wrong_shapes
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ State = dict[str, Tensor]
 Loaded = TypeVar("Loaded")
 
 _POSITIONS = ("position_embeddings", "position_embedding.weight", "pos_embed", "time_embeddings")
-_SHOWN = 8
 
 
 def load_transformer(spec: TransformersSpec, network: nn.Module, source: str | None) -> None:
@@ -157,7 +156,7 @@ def _options(cls: type[nn.Module]) -> dict:
 
 def _file_state(path: Path) -> State:
     if path.suffix != ".safetensors":
-        return dict(_read(path))
+        return dict(read_state(path))
     from safetensors.torch import load_file
 
     with explained(f"encoder_weights: {path} is no safetensors file", "Use an intact checkpoint."):
@@ -186,7 +185,7 @@ def _fitted_table(table: Tensor, wanted: int, old: Grid, new: Grid) -> Tensor:
         after = tuple(n if axis else 1 for n, axis in zip(new, (axes[0], axes[1], axes[1]), strict=True))
         n_class = length - before[0] * before[1] * before[2]
         if n_class >= 0 and n_class == wanted - after[0] * after[1] * after[2] and n_class <= 8:
-            return resize_positions(table, before, after)
+            return interpolate_positions(table, before, after)
     return table
 
 
@@ -202,17 +201,7 @@ def _check(state: State, report: Mapping, network: nn.Module, spec: Transformers
         f"{key} is {list(found)}, the network has {list(own[key].shape)}"
         for key, (found, *_) in mismatched.items()
     ]
-    faults += [
-        f"{key} is {list(state[key].shape)}, the network has {list(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise MicroLensError(
-            f"encoder_weights: {source} does not fit the encoder: {'; '.join(faults[:_SHOWN])}{more}. Use "
-            "weights of this very architecture, or another `encoder`."
-        )
+    require_fit(faults + wrong_shapes(state, own), source)
 
 
 def _is_needless(key: str, spec: TransformersSpec, parts: set[str]) -> bool:

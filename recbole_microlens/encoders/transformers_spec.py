@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from recbole_microlens import compat
-from recbole_microlens.encoders.grids import Grid
+from recbole_microlens.encoders.positions import Grid
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers_families import FAMILIES, PLAIN, Family
 from recbole_microlens.encoders.transformers_load import load_transformer

@@ -54,7 +54,7 @@ def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit 
     if source is None or str(source).lower() == "none":
         return
     is_published = source in ("pretrained", "kinetics")
-    state = _download(spec.published) if is_published else _read(Path(source))
+    state = _download(spec.published) if is_published else read_state(Path(source))
     own = network.state_dict()
     absent = tuple(f"{name}." for name in spec.head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}
@@ -85,7 +85,14 @@ def _download(published: PublishedWeights) -> State:
     return _unwrap(loaded, published.url)
 
 
-def _read(path: Path) -> State:
+def read_state(path: Path) -> State:
+    """The tensors of a checkpoint file.
+
+    Raises
+    ------
+    MicroLensError
+        The file is missing, or holds something other than plain tensors.
+    """
     if not path.is_file():
         raise MicroLensError(
             f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
@@ -116,11 +123,22 @@ def _unwrap(loaded: object, origin: str) -> State:
 def _check(state: State, expected: State, origin: str) -> None:
     faults = [f"missing {key} {list(expected[key].shape)}" for key in expected if key not in state]
     faults += [f"unexpected {key} {list(state[key].shape)}" for key in state if key not in expected]
-    faults += [
+    require_fit(faults + wrong_shapes(state, expected), origin)
+
+
+def wrong_shapes(state: State, expected: State) -> list[str]:
+    """What is said of each key whose shape is not the network's."""
+    return [
         f"{key} is {list(state[key].shape)}, the network has {list(expected[key].shape)}"
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
+
+
+def require_fit(faults: list[str], origin: str) -> None:
+    """Raise a :class:`MicroLensError` that lists what does not fit in the checkpoint of this origin, if
+    anything.
+    """
     if faults:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise MicroLensError(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.positions import interpolate_positions
 from recbole_microlens.encoders.registry import create_encoder
@@ -52,6 +53,19 @@ def test_space_and_time_are_resized_each_on_its_own_and_tokens_in_front_are_kept
 def test_grids_that_do_not_fit_are_an_error(old, new):
     with pytest.raises(ValueError, match="do not fit"):
         interpolate_positions(torch.zeros(1, 8, 2), old, new)
+
+
+def test_space_is_bicubic_within_each_frame():
+    maps = torch.randn(2, 3, 4, 4)  # [t, d, h, w]
+    table = maps.permute(0, 2, 3, 1).reshape(32, 3)
+    resized = interpolate_positions(table, (2, 4, 4), (2, 6, 6))
+    expected = interpolate(maps, size=(6, 6), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(resized.view(2, 6, 6, 3).permute(0, 3, 1, 2), expected)
+
+
+def test_a_table_shorter_than_its_grid_is_an_error():
+    with pytest.raises(ValueError, match="do not fit"):
+        interpolate_positions(torch.zeros(1, 3, 2), (1, 2, 2), (1, 4, 4))
 
 
 def test_mvit_takes_weights_of_longer_and_larger_clips(tmp_path):

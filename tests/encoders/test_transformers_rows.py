@@ -8,7 +8,7 @@ import torch
 
 from recbole_microlens import compat
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
-from recbole_microlens.encoders.tokens import TokenPool, with_pooling
+from recbole_microlens.encoders.tokens import TokenPool
 from recbole_microlens.encoders.transformers_rows import TRANSFORMERS_ROWS
 from recbole_microlens.errors import MicroLensError
 
@@ -105,14 +105,16 @@ def test_pooling_is_that_of_the_published_network(name, pool, thin, content_of):
         torch.testing.assert_close(encoder(content), expected)
 
 
-def test_another_pooling_can_be_chosen():
-    row = with_pooling(ENCODERS["dinov2_small"], "mean")
-    pool = next(iter(row.pools.values()))
-    tokens = torch.randn(2, 5, 3)
-    torch.testing.assert_close(pool(tokens), tokens[:, 1:].mean(1))
-    assert with_pooling(row, None) is row
+def test_another_pooling_can_be_chosen(thin, content_of):
+    row = thin("dinov2_small")
+    encoder = encoder_of(row, pooling="mean").eval()
+    content = content_of(row.modality)
+    with torch.no_grad():
+        tokens = encoder.network(encoder.prepare(content)).last_hidden_state
+        torch.testing.assert_close(encoder(content), tokens[:, 1:].mean(1))
+        assert not torch.equal(encoder_of(row).eval()(content), encoder(content))
     with pytest.raises(MicroLensError, match="videomae_base cannot pool by 'cls'"):
-        with_pooling(ENCODERS["videomae_base"], "cls")
+        create_encoder("videomae_base", 2, 32, pooling="cls")
 
 
 def test_mean_of_a_text_leaves_out_padding_and_all_padding_gives_zeros():

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recbole_microlens import compat
-from recbole_microlens.encoders.grids import resize_positions
+from recbole_microlens.encoders.positions import interpolate_positions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.encoders.transformers_load import fetched
 from recbole_microlens.errors import MicroLensError
@@ -49,7 +49,7 @@ def test_vivit_positions_are_interpolated_over_time_and_space(form, thin, save_m
     table = load_file(f"{folder}/model.safetensors")["embeddings.position_embeddings"]
     assert table.shape == (1, 1 + 16 * 14 * 14, 16)
     own = create_encoder("vivit_base", 5, 64, weights=source).network.embeddings.position_embeddings
-    torch.testing.assert_close(own.data, resize_positions(table, (16, 14, 14), (2, 4, 4)))
+    torch.testing.assert_close(own.data, interpolate_positions(table, (16, 14, 14), (2, 4, 4)))
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
@@ -59,8 +59,8 @@ def test_timesformer_positions_over_space_and_over_time_are_tables_of_their_own(
     source = folder if form == "folder" else f"{folder}/model.safetensors"
     state = load_file(f"{folder}/model.safetensors")
     own = create_encoder("timesformer_base", 5, 64, weights=source).network.embeddings
-    space = resize_positions(state["embeddings.position_embeddings"], (1, 14, 14), (1, 4, 4))
-    time = resize_positions(state["embeddings.time_embeddings"], (8, 1, 1), (5, 1, 1))
+    space = interpolate_positions(state["embeddings.position_embeddings"], (1, 14, 14), (1, 4, 4))
+    time = interpolate_positions(state["embeddings.time_embeddings"], (8, 1, 1), (5, 1, 1))
     torch.testing.assert_close(own.position_embeddings.data, space)
     torch.testing.assert_close(own.time_embeddings.data, time)
 
@@ -74,7 +74,7 @@ def test_positions_of_pictures_are_interpolated(name, thin, save_model):
     side = 16 if "dino" in name else 14
     wanted = 5 if "dino" in name else 4
     own = create_encoder(name, 1, 64, weights=folder).network.state_dict()[key]
-    torch.testing.assert_close(own, resize_positions(table, (1, side, side), (1, wanted, wanted)))
+    torch.testing.assert_close(own, interpolate_positions(table, (1, side, side), (1, wanted, wanted)))
 
 
 def test_equal_shapes_are_loaded_as_they_are_from_a_torch_file(tmp_path, thin):
