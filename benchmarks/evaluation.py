@@ -41,6 +41,8 @@ def prepared(model: str, data: Path, use_gpu: bool):
         "mask_history": False,  # stock RecBole masks none for sequential models
         "metrics": METRICS,
         "metric_decimal_place": 15,
+        "hidden_size": 64,  # RecBole's own; the paper's 2048 would time the model, not the evaluation
+        "inner_size": 256,
     }
     config = Config(model, NAME, config_dict=settings)
     dataset = create_dataset(config)
