@@ -7,13 +7,14 @@ them than cores (or GPUs) cannot help. Prints one JSON object as its last line.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import torch
-from steps.measure import machine, measure
+from steps.measure import machine, measure, timed
 from steps.problem import Problem
 from steps.processes import epoch_seconds, make_data
 from train_step import our_step, settings_of, trainer_of
@@ -26,9 +27,8 @@ def step_seconds(arguments, users: int, folder: Path) -> dict:
     problem = Problem.of(users, arguments.frames, arguments.size)
     settings = settings_of(arguments, folder, trunk_cache=str(folder / "cache"))
     trainer = trainer_of(problem, folder / f"users-{users}", settings)
-    results = measure(
-        {"cached": our_step(trainer, problem.batch(with_media=False))}, arguments.rounds, trainer.device
-    )
+    step = partial(timed, our_step(trainer, problem.batch(with_media=False)), trainer.device)
+    results = measure({"cached": step}, arguments.rounds)
     seconds = median(results["cached"]["seconds"])
     return {
         "users": users,

@@ -4,12 +4,15 @@ The published step is dense: every slot of every sequence, padding included, goe
 in fp32. Ours encodes each distinct item once; with the cache only the trainable top runs. Backbone, loss,
 clipping and AdamW are the same, dropout is off and BatchNorm statistics are frozen, so that the losses can be
 compared; ``as_released`` is the same dense step with every BatchNorm in training mode, as in the released
-code. Frames are random pixels in memory: decoding is not timed. Prints one JSON object as its last line;
-``cpu_time`` has the same ratios in processor time, which other jobs on the machine disturb less.
+code. Frames are random pixels in memory: decoding is not timed.
+
+The published step has a process of its own, ours another, and they take turns. On a CPU ours keeps freed
+memory, as a run does; ``memory_kept`` is the published step in our process, and says how much of the ratio is
+only that. Prints one JSON object as its last line; ``cpu_time`` has the same ratios in processor time, which
+other jobs on the machine disturb less.
 """
 
 import argparse
-import copy
 import json
 from functools import partial
 from pathlib import Path
@@ -18,12 +21,14 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import torch
+from steps.apart import Apart
 from steps.measure import loss_difference, machine, measure, speedups
 from steps.problem import SLOTS, Problem
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 
+from recbole_microlens.acceleration import keep_freed_memory
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import ContentBatch
 from recbole_microlens.data.media import ItemReader
@@ -55,6 +60,7 @@ def settings_of(arguments, folder: Path, **more) -> dict:
         "encoder": arguments.encoder,
         "encoder_weights": "none",
         "finetune": "top",
+        "freeze_bn_statistics": True,
         "num_frames": arguments.frames,
         "frame_size": arguments.size,
         "hidden_size": arguments.hidden_size,
@@ -72,37 +78,34 @@ def settings_of(arguments, folder: Path, **more) -> dict:
     }
 
 
-def trainer_of(problem: Problem, folder: Path, settings: dict, like: nn.Module | None = None):
-    """A trainer of a model that starts from the weights of another, its BatchNorm statistics frozen."""
+def model_of(problem: Problem, settings: dict):
+    """A model, the same whenever it is made, and its configuration."""
     config = Config("SASRecV", "benchmark", config_dict=settings)
-    dataset = problem.dataset()
     torch.manual_seed(0)
-    model = config.model_class(config, dataset).to(config["device"])
-    if like is not None:
-        model.load_state_dict(like.state_dict())
+    model = config.model_class(config, problem.dataset()).to(config["device"])
+    return model.train(), config
+
+
+def trainer_of(problem: Problem, folder: Path, settings: dict):
+    model, config = model_of(problem, settings)
+    dataset = problem.dataset()
     reader = ItemReader(problem.distinct + 1, {"video": problem.items})
     trainer = create_trainer(config, model, folder, SimpleNamespace(reader=reader, _dataset=dataset))
     trainer.caches.ensure(may_build=True)
-    model.train()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
     return trainer
 
 
-def published_of(problem: Problem, model: nn.Module, settings: dict, training_bn: bool = False):
-    """The dense step of a copy of a model, with RecBole's optimiser as it is.
+def published_of(problem: Problem, settings: dict, training_bn: bool = False):
+    """The dense step, with torch's convolutions and RecBole's optimiser as they are.
 
     ``training_bn``: every BatchNorm in training mode, frozen ones too, as in the released code.
     """
-    dense = copy.deepcopy(model)
-    for module in dense.modules():
-        if isinstance(module, _BatchNorm):
-            module.train(training_bn)
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
-            module.weight.data = module.weight.data.contiguous()
+    dense, config = model_of(problem, settings)
+    if training_bn:
+        for module in dense.modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
     dense.item_embedding.n_items = problem.sequences.numel() + 1
-    config = Config("SASRecV", "benchmark", config_dict=settings)
     groups = dense.parameter_groups()
     optimizer = torch.optim.AdamW(
         [
@@ -133,33 +136,45 @@ def bare_top(trainer, problem: Problem):
     return step
 
 
-def run_top(arguments, folder: Path) -> tuple[dict, Problem, torch.device]:
-    problem = Problem.of(arguments.users, arguments.frames, arguments.size)
-    uncached = trainer_of(problem, folder / "uncached", settings_of(arguments, folder))
-    published = published_of(problem, uncached.model, settings_of(arguments, folder))
-    settings = settings_of(arguments, folder, trunk_cache=str(folder / "cache"))
-    cached = trainer_of(problem, folder / "cached", settings, like=uncached.model)
-    steps = {
-        "published": published,
-        "as_released": published_of(
-            problem, uncached.model, settings_of(arguments, folder), training_bn=True
-        ),
+def problem_of(arguments, finetune: str) -> Problem:
+    users = arguments.full_users if finetune == "full" else arguments.users
+    return Problem.of(users, arguments.frames, arguments.size)
+
+
+def published_steps(arguments, folder: Path, finetune: str) -> dict:
+    problem, settings = problem_of(arguments, finetune), settings_of(arguments, folder, finetune=finetune)
+    steps = {"published": published_of(problem, settings)}
+    if finetune == "top":
+        steps["as_released"] = published_of(problem, settings, training_bn=True)
+    return steps
+
+
+def our_steps(arguments, folder: Path, finetune: str) -> dict:
+    keep_freed_memory(torch.device(arguments.device))
+    problem, settings = problem_of(arguments, finetune), settings_of(arguments, folder, finetune=finetune)
+    steps = {"published_memory_kept": published_of(problem, settings)}
+    if finetune == "full":
+        trainer = trainer_of(problem, folder, settings | {"encode_chunk": arguments.encode_chunk})
+        return steps | {"ours": our_step(trainer, problem.batch(with_media=True))}
+    uncached = trainer_of(problem, folder, settings)
+    cached = trainer_of(problem, folder, settings | {"trunk_cache": str(folder / "cache")})
+    return steps | {
         "uncached": our_step(uncached, problem.batch(with_media=True)),
         "cached": our_step(cached, problem.batch(with_media=False)),
         "bare_top": bare_top(cached, problem),
     }
-    return measure(steps, arguments.rounds, uncached.device), problem, uncached.device
 
 
-def run_full(arguments, folder: Path) -> dict:
-    problem = Problem.of(arguments.full_users, arguments.frames, arguments.size)
-    settings = settings_of(arguments, folder, finetune="full", encode_chunk=arguments.encode_chunk)
-    ours = trainer_of(problem, folder / "full", settings)
-    steps = {
-        "published": published_of(problem, ours.model, settings),
-        "ours": our_step(ours, problem.batch(with_media=True)),
-    }
-    return measure(steps, arguments.full_rounds, ours.device)
+def run(arguments, folder: Path, finetune: str, rounds: int) -> dict:
+    """Published and ours in turn, each in its process."""
+    processes = [
+        Apart(build, arguments, folder, finetune, device=arguments.device)
+        for build in (published_steps, our_steps)
+    ]
+    results = measure({name: step for each in processes for name, step in each.steps().items()}, rounds)
+    for each in processes:
+        each.close()
+    return results
 
 
 def parse() -> argparse.Namespace:
@@ -187,14 +202,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     with TemporaryDirectory() as scratch:
-        top, problem, device = run_top(arguments, Path(scratch))
-        full = run_full(arguments, Path(scratch))
+        top = run(arguments, Path(scratch), "top", arguments.rounds)
+        full = run(arguments, Path(scratch), "full", arguments.full_rounds)
+    problem = problem_of(arguments, "top")
     seconds = {name: round(median(result["seconds"]), 4) for name, result in top.items()}
     print(
         json.dumps(
             {
                 "benchmark": "train_step",
-                "machine": machine(device),
+                "machine": machine(torch.device(arguments.device)),
                 **vars(arguments),
                 "slots": problem.sequences.numel(),
                 "distinct_items": problem.distinct,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from recbole_microlens import distributed, run_folder
+from recbole_microlens import acceleration, distributed, run_folder
 from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -53,6 +53,7 @@ def run(
     config = Config(model, dataset, config_file_list, config_dict)
     distributed.require_supported(config)
     distributed.join(config["device"])
+    acceleration.keep_freed_memory(config["device"])
     _in_turn(lambda: require_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
 

@@ -48,7 +48,7 @@ class ContentTrainer(Trainer):
     """
 
     def __init__(self, config, model, reader: ItemReader, dataset):
-        acceleration.channels_last(model.item_embedding)
+        acceleration.convolutions(model.item_embedding.encoders())
         super().__init__(config, model)
         self.reader = reader
         tokens = dataset.field2id_token[dataset.iid_field]
