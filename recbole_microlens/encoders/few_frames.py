@@ -38,7 +38,8 @@ class FewFramesConv3d(nn.Conv3d):
     def _conv_forward(self, frames: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding = min(self.padding[0], frames.size(-3) - 1)
         unseen = self.padding[0] - padding
-        weight = weight[:, :, unseen : weight.size(2) - unseen]
+        if unseen:
+            weight = weight[:, :, unseen:-unseen]
         if self._is_over_time_alone(frames, padding):
             return _OverTime.apply(frames, weight)
         return conv3d(
@@ -75,17 +76,21 @@ class _OverTime(Function):
         inputs = frames.movedim(1, -1).contiguous()  # [N, T, H, W, C]
         outputs = gradient.movedim(1, -1).contiguous()  # [N, T, H, W, O]
         for_frames, for_weight = ctx.needs_input_grad
-        d_inputs = inputs.new_zeros(inputs.shape) if for_frames else None
-        d_taps = weight.new_zeros(weight.size(0), weight.size(2), weight.size(1)) if for_weight else None
+        middle = weight.size(2) // 2
+        d_inputs = outputs @ weight[:, :, middle, 0, 0] if for_frames else None
+        d_weight = (
+            weight.new_empty(weight.size(0), weight.size(2), 1, 1, weight.size(1)) if for_weight else None
+        )
         for tap, (read, written) in enumerate(_windows(inputs.size(1), weight.size(2))):
             rows = outputs[:, written].flatten(0, 3)
             if for_weight:
-                d_taps[:, tap] = rows.t() @ inputs[:, read].flatten(0, 3)
-            if for_frames:
+                d_weight[:, tap, 0, 0] = rows.t() @ inputs[:, read].flatten(0, 3)
+            if for_frames and tap != middle:
                 d_inputs[:, read] += (rows @ weight[:, :, tap, 0, 0]).view_as(inputs[:, read])
+        # As views in channels-last order, which is that of the weights.
         return (
             d_inputs.movedim(-1, 1) if for_frames else None,
-            d_taps.movedim(1, 2)[..., None, None] if for_weight else None,
+            d_weight.movedim(-1, 1) if for_weight else None,
         )
 
 

@@ -9,7 +9,12 @@ from recbole_microlens.encoders.walk import Features
 def mean_of_maps(features: Features) -> Tensor:
     """Mean over time and space of every pathway [N, C, ...], side by side: [N, feature_dim]."""
     pathways = features if isinstance(features, list) else [features]
-    return torch.cat([maps.flatten(2).mean(2) if maps.dim() > 2 else maps for maps in pathways], dim=1)
+    return torch.cat([_mean_of_map(maps) if maps.dim() > 2 else maps for maps in pathways], dim=1)
+
+
+def _mean_of_map(maps: Tensor) -> Tensor:
+    # In the order of channels-last maps, so that the gradient has it, too.
+    return mean_of_channels_last(maps.movedim(1, -1))
 
 
 def mean_of_channels_last(features: Tensor) -> Tensor:
