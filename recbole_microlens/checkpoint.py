@@ -67,7 +67,7 @@ def from_plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if value.get(_KIND) == "ndarray":
-        return value["array"].numpy()
+        return value["array"].cpu().numpy()
     if value.get(_KIND) == "sparse":
         row, col, data = (value[name].cpu().numpy() for name in ("row", "col", "data"))
         return sparse.coo_matrix((data, (row, col)), shape=value["shape"]).asformat(value["format"])
@@ -80,7 +80,7 @@ def random_states(loaders: list[torch.Generator]) -> dict:
     version, numbers, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],  # of this process's GPU
         "numpy": [algorithm, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "python": [version, list(numbers), gauss_next],
         "loaders": [generator.get_state() for generator in loaders],
@@ -91,7 +91,7 @@ def set_random_states(states: dict, loaders: list[torch.Generator]) -> None:
     """Go back to what :func:`random_states` returned."""
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        torch.cuda.set_rng_state(states["cuda"][0].cpu())
     algorithm, keys, *rest = states["numpy"]
     np.random.set_state((algorithm, keys.cpu().numpy().astype(np.uint32), *rest))
     version, numbers, gauss_next = states["python"]

@@ -250,9 +250,8 @@ runs/<dataset>/<model>-<time>/.
 
 
 _LESS_MEMORY = (
-    "Lower `train_batch_size`, `encode_batch_size`, `frame_size` or `num_frames`, set `precision: bf16`, or "
-    "train "
-    "less of the encoder (`finetune`)."
+    "Set `encode_chunk` (items encoded at once in training), lower `train_batch_size`, `encode_batch_size`, "
+    "`frame_size` or `num_frames`, set `precision: bf16`, or train less of the encoder (`finetune`)."
 )
 
 
@@ -284,8 +283,8 @@ def _run(argv: list[str]) -> int:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
-    finally:
-        distributed.leave()
+    # Not after an error: the others would die of the parting before this process has said what is wrong.
+    distributed.leave()
     if distributed.launched_rank() == 0:
         _print_result(result)
     return 0

@@ -68,7 +68,8 @@ def join(device: torch.device) -> None:
     if on_gpu:
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+        own_gpu = torch.device("cuda", torch.cuda.current_device()) if on_gpu else None
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE, device_id=own_gpu)
     except (RuntimeError, ValueError) as error:
         raise MicroLensError(
             f"The processes of this run cannot meet ({error}). Start them with torchrun or `nproc`, and "

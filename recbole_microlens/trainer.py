@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
 from itertools import count
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from recbole_microlens import acceleration, checkpoint, compat, distributed
 from recbole_microlens.data.media import ItemReader
+from recbole_microlens.encoders.statistics import takes_statistics
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.cache_plan import Work
 from recbole_microlens.items.cache_settings import CacheSettings
@@ -81,13 +82,19 @@ class ContentTrainer(Trainer):
 
     def fit(self, *args, **kwargs):
         self.caches.ensure(may_build=True)
+        if distributed.world_size() > 1 and takes_statistics(self.model.train()):
+            self.logger.warning(
+                "BatchNorm in training mode takes its statistics from the items of its own process, not from "
+                "all of the batch: the result depends on the number of processes. Set "
+                "`freeze_bn_statistics: true` for the same result as with one."
+            )
         return super().fit(*args, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         self.caches.ensure(may_build=True)
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
-        start, waited = perf_counter(), 0.0
+        start, waited, has_finished = perf_counter(), 0.0, self._queued()
         total_loss = torch.zeros((), dtype=torch.float64, device=self.device)
         label = set_color(f"Train {epoch_idx:>5}", "pink")
         progress = tqdm(train_data, total=len(train_data), ncols=100, desc=label, disable=not show_progress)
@@ -96,10 +103,12 @@ class ContentTrainer(Trainer):
             for step in count(1):
                 asked = perf_counter()
                 batch = next(batches, None)
-                waited += perf_counter() - asked
+                if has_finished():
+                    waited += perf_counter() - asked
                 if batch is None:
                     break
                 total_loss += self._step(batch, loss_func)
+                has_finished = self._queued()
                 if step % _STEPS_UNCHECKED == 0:
                     self._check_nan(distributed.sum_of_all(total_loss.clone()))
         self._check_nan(distributed.sum_of_all(total_loss))
@@ -107,6 +116,16 @@ class ContentTrainer(Trainer):
         self.data_wait_shares.append(round(share, 4))
         self.logger.info(f"epoch {epoch_idx} data wait: {waited:.2f}s ({share:.1%} of the epoch)")
         return total_loss.item()
+
+    def _queued(self) -> Callable[[], bool]:
+        """Tells whether the device has finished all that it was given up to now. While it has not, it does
+        not wait for data, whatever the loader does.
+        """
+        if self.device.type != "cuda":
+            return lambda: True
+        event = torch.cuda.Event()
+        event.record()
+        return event.query
 
     def _step(self, batch, loss_func) -> torch.Tensor:
         batch = batch.to(self.device)
@@ -169,7 +188,7 @@ class ResumableTrainer:
         self.saved_model_file = str(folder / BEST)
         self.eval_collector = HitsCollector(config)
         self.epoch_times: list[float] = []
-        self._restored: dict | None = None
+        self._restored_chance: list[dict] | None = None
         self._generators: list[torch.Generator] = []
 
     def fit(
@@ -177,8 +196,8 @@ class ResumableTrainer:
     ):
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
         self._generators = _generators_of(train_data)
-        if self._restored:
-            self._set_random_states(self._restored["random"])
+        if self._restored_chance:
+            self._set_random_states(self._restored_chance)
             if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
                 self.eval_collector.data_collect(train_data)
                 return self.best_valid_score, self.best_valid_result
@@ -225,7 +244,7 @@ class ResumableTrainer:
         self.epoch_times = state["epoch_times"]
         self.data_wait_shares = state["data_wait_shares"]
         vars(self.model).update(state["model_numbers"])
-        self._restored = state
+        self._restored_chance = state["random"]
         self.logger.info(f"Resuming {self.folder} at epoch {self.start_epoch}")
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
@@ -235,9 +254,10 @@ class ResumableTrainer:
         return losses
 
     def _check_nan(self, loss):
-        if torch.isnan(loss):
+        if not torch.isfinite(loss):
+            what = "NaN" if torch.isnan(loss) else "infinite"
             raise MicroLensError(
-                "The training loss is NaN. Lower `learning_rate` (and `encoder_learning_rate`), set "
+                f"The training loss is {what}. Lower `learning_rate` (and `encoder_learning_rate`), set "
                 "`clip_grad_norm`, "
                 f"or train with `precision: fp32`. The best model so far is in {self.folder}."
             )

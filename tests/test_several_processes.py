@@ -1,16 +1,20 @@
 """Two processes with half of each batch train the model that one process trains, and measure the same."""
 
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from two_processes import in_two
 
 from recbole_microlens import checkpoint
+from recbole_microlens.data import dataloader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 
@@ -91,6 +95,42 @@ def test_one_command_starts_several_processes_and_one_of_them_writes(content_set
     assert done.stdout.count("test: ") == 1
     (result,) = tmp_path.rglob("result.json")
     assert json.loads(result.read_text())["processes"] == 2
+
+
+def test_what_only_the_second_process_finds_wrong_is_said(content_settings, tmp_path):
+    """Such as a disk that the second machine does not have."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif os.environ.get('RANK') == '1': sys.argv.append('--data_path=nowhere')\n"
+    )
+    settings = content_settings | {"nproc": 2, "epochs": 1}
+    command = [sys.executable, "-m", "recbole_microlens", "run", "--model=SASRecID", "--dataset=tiny"]
+    command += [f"--{key}={value}" for key, value in settings.items()]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 1 and "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def chance() -> list[float]:
+    return [torch.rand(()).item(), random.random(), np.random.rand()]
+
+
+def chance_of_a_worker(rank: int) -> list[float]:
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
+        seed(7)
+    dataloader._part_ways(rank, 0)
+    return chance()
+
+
+def test_workers_of_each_process_have_their_own_chance():
+    first, second = chance_of_a_worker(0), chance_of_a_worker(1)
+    assert all(one != other for one, other in zip(first, second, strict=True))
+    assert second == chance_of_a_worker(1)
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
+        seed(7)
+    assert first == chance()  # one process alone draws what it always drew
 
 
 def test_stock_models_run_in_one_process_and_say_so(settings):

@@ -69,10 +69,11 @@ def test_gradients_are_clipped_after_they_are_unscaled(trainer_of):
     assert norms == [pytest.approx(0.01, rel=1e-3)]
 
 
-def test_nan_loss_stops_with_advice(trainer_of):
+@pytest.mark.parametrize(("loss", "what"), [("nan", "NaN"), ("inf", "infinite")])
+def test_a_loss_that_is_no_number_stops_with_advice(trainer_of, loss, what):
     trainer, train, *_ = trainer_of()
-    with pytest.raises(MicroLensError, match="loss is NaN. Lower `learning_rate`"):
-        trainer._train_epoch(train, 0, lambda batch: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(MicroLensError, match=f"loss is {what}. Lower `learning_rate`"):
+        trainer._train_epoch(train, 0, lambda batch: torch.tensor(float(loss), requires_grad=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mixed precision is for GPUs")

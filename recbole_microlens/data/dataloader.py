@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from functools import partial
 from logging import getLogger
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,6 +78,7 @@ class ContentTrainDataLoader(TrainDataLoader):
         self._rank, self._world_size = distributed.rank(), distributed.world_size()
         self._possible_item_fields = _item_fields(config, dataset.iid_field)
         self._workers = self.num_workers
+        self.worker_init_fn = partial(_part_ways, self._rank)
 
     def __iter__(self):
         # Without media there is nothing to read ahead.
@@ -88,6 +92,15 @@ class ContentTrainDataLoader(TrainDataLoader):
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
         return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields, not share)
+
+
+def _part_ways(rank: int, worker: int) -> None:
+    """Other chance in the workers of each process: their seeds come from a generator that is alike in all."""
+    if rank:
+        seed = (torch.initial_seed() + rank * 2**16) % 2**32
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def _item_fields(config, item_field: str) -> list[str]:

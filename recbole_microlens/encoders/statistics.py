@@ -32,12 +32,21 @@ def checkpointed(
     What ``run(features)`` returns, with the same gradients.
     """
     return checkpoint(
-        run, features, use_reentrant=False, context_fn=lambda: (nullcontext(), _counted_before(modules))
+        run, features, use_reentrant=False, context_fn=lambda: (nullcontext(), counted_before(modules))
+    )
+
+
+def takes_statistics(module: nn.Module) -> bool:
+    """Whether any BatchNorm in it would take its statistics from the batch, and count them."""
+    return any(
+        isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+        for layer in module.modules()
     )
 
 
 @contextmanager
-def _counted_before(modules: list[nn.Module]) -> Iterator[None]:
+def counted_before(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """While a part of a batch is computed again, its statistics do not count a second time."""
     layers = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
     settings = [(layer, layer.momentum, layer.num_batches_tracked) for layer in layers]
     try:

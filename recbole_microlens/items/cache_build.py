@@ -77,10 +77,10 @@ class PartialCache:
     def finish(self) -> None:
         """Give the cache its final name."""
         self.close()
-        (self.folder / _DONE).unlink()
         if self.final.exists():  # damaged, or it would have been opened
             shutil.rmtree(self.final)
         self.folder.rename(self.final)
+        (self.final / _DONE).unlink()
 
     def discard(self) -> None:
         self.close()

@@ -104,6 +104,7 @@ def in_words(size: int) -> str:
 
 def _memory(device: torch.device) -> int:
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch holds in reserve is free, too
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
 

@@ -8,10 +8,12 @@ zeros.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,12 +123,9 @@ class CachedRows:
 
     def _map(self) -> tuple[Tensor, ...]:
         return tuple(
-            torch.from_file(
-                str(rows_path(self.folder, number)),
-                shared=False,
-                size=self.meta.n_items * prod(form.shape),
-                dtype=form.torch_dtype,
-            ).view(self.meta.n_items, *form.shape)
+            _mapped(rows_path(self.folder, number))
+            .view(form.torch_dtype)
+            .view(self.meta.n_items, *form.shape)
             for number, form in enumerate(self.meta.formats)
         )
 
@@ -144,6 +143,14 @@ def open_cache(folder: Path, parts: dict) -> CachedRows | None:
 
 def rows_path(folder: Path, number: int) -> Path:
     return folder / f"{number}.rows"
+
+
+def _mapped(path: Path) -> Tensor:
+    """The bytes of a file, read when they are looked at; the file may be larger than the memory."""
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
+        return torch.from_numpy(content)
 
 
 def _channels_last(rows: Tensor) -> Tensor:

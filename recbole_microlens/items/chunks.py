@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from logging import getLogger
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from recbole_microlens.encoders.statistics import counted_before, takes_statistics
 from recbole_microlens.items.constant_part import constant_part, has_constant_part
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -32,18 +32,24 @@ def encode_in_chunks(
     """
     if not torch.is_grad_enabled():
         return torch.cat([encode(chunk) for chunk in media.chunks(size)])
-    if any(_updates_statistics(module) for module in towers.modules()):
+    if takes_statistics(towers):
         _say_statistics_are_of_chunks(size)
 
     def contexts():
-        return nullcontext(), _running_statistics_kept(towers)
+        return nullcontext(), counted_before(towers.values())
 
-    return torch.cat(
-        [
-            checkpoint(encode, _through_frozen_parts(towers, chunk), use_reentrant=False, context_fn=contexts)
-            for chunk in media.chunks(size)
-        ]
-    )
+    def encoded(chunk: ItemMedia) -> Tensor:
+        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose state of chance,
+        # for dropout, it has to keep.
+        return checkpoint(
+            lambda item_ids, content: encode(ItemMedia(item_ids, content)),
+            chunk.item_ids,
+            chunk.content,
+            use_reentrant=False,
+            context_fn=contexts,
+        )
+
+    return torch.cat([encoded(_through_frozen_parts(towers, chunk)) for chunk in media.chunks(size)])
 
 
 @torch.no_grad()
@@ -54,25 +60,6 @@ def _through_frozen_parts(towers: nn.ModuleDict, media: ItemMedia) -> ItemMedia:
         if isinstance(content.get(name), Tensor) and encoder is not None and has_constant_part(encoder):
             content[name] = constant_part(encoder)(content[name])
     return ItemMedia(media.item_ids, content)
-
-
-@contextmanager
-def _running_statistics_kept(towers: nn.ModuleDict) -> Iterator[None]:
-    """While a chunk is computed again, its statistics do not count a second time."""
-    updating = [module for module in towers.modules() if _updates_statistics(module)]
-    before = [(module.momentum, module.num_batches_tracked.clone()) for module in updating]
-    for module in updating:
-        module.momentum = 0.0
-    try:
-        yield
-    finally:
-        for module, (momentum, batches) in zip(updating, before, strict=True):
-            module.momentum = momentum
-            module.num_batches_tracked.copy_(batches)
-
-
-def _updates_statistics(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.training and module.track_running_stats
 
 
 @cache

@@ -15,6 +15,8 @@ from recbole_microlens.encoders.encoder import Encoder
 # Raise it when the same inputs give other rows, or the files another layout.
 CACHE_VERSION = 1
 _READ_AT_ONCE = 1024
+# What transformers writes into a config, or reads from it, beside the architecture.
+_NOT_OF_THE_NETWORK = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
 
 def cache_parts(encoder: Encoder, reader, tokens: np.ndarray, dtype: str) -> dict[str, str | int]:
@@ -34,6 +36,7 @@ def cache_parts(encoder: Encoder, reader, tokens: np.ndarray, dtype: str) -> dic
         "trainable stages": encoder.trainable_stages,
         "cut": repr(encoder.spec.stages),
         "weights": _hash_frozen(encoder),
+        "architecture": _hash_config(encoder),
         **{name: getattr(encoder.options, name) for name in ("frames", "size", "output", "pooling")},
         "items": _hash_tokens(tokens),
         "dtype": dtype,
@@ -73,6 +76,15 @@ def _hash_frozen(encoder: Encoder) -> str:
         for name, tensor in sorted(named, key=lambda pair: pair[0])
         if id(tensor) not in trains and not tensor.requires_grad
     )
+
+
+def _hash_config(encoder: Encoder) -> str:
+    """What a folder's config says of the network that its weights do not show, such as the activation."""
+    config = getattr(encoder.network, "config", None)
+    if config is None:
+        return ""
+    said = {key: value for key, value in config.to_dict().items() if key not in _NOT_OF_THE_NETWORK}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _hash_content(reader, n_items: int) -> str:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from miniature import N_ITEMS, Pixels, tiny_encoder
@@ -18,7 +19,7 @@ from recbole_microlens.items import cache_plan
 from recbole_microlens.items.cache_build import PartialCache, partial_path, sole_builder
 from recbole_microlens.items.cache_plan import Work
 from recbole_microlens.items.cache_settings import CacheSettings
-from recbole_microlens.items.cache_store import CacheMeta, RowFormat, open_cache
+from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat, open_cache, rows_path
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.towers import EncoderTower
 from recbole_microlens.items.trunk_cache import TrunkCaches
@@ -67,6 +68,18 @@ def test_rows_come_back_as_they_were_written_and_padding_is_zero(tmp_path):
         assert got.dtype == wanted.dtype and torch.equal(got, wanted)
     assert open_cache(tmp_path / "cache", {"weights": "b"}) is None
     assert not partial_path(tmp_path / "cache").exists()
+
+
+def test_a_cache_may_be_larger_than_the_memory(tmp_path):
+    values = 2**20
+    n_items = 4 * psutil.virtual_memory().total // (4 * values)
+    meta = CacheMeta({}, n_items, (RowFormat((values,), "float32"),))
+    with rows_path(tmp_path, 0).open("wb") as file:
+        file.truncate(meta.size)  # sparse: it takes no space
+        file.seek(-4, os.SEEK_END)
+        file.write(np.float32(2.5).tobytes())
+    (rows,) = CachedRows(tmp_path, meta).read(torch.tensor([1, n_items - 1]))
+    assert rows.sum(1).tolist() == [0, 2.5]
 
 
 def test_a_broken_off_build_goes_on_and_ends_in_the_same_bytes(tmp_path):

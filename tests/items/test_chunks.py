@@ -73,3 +73,15 @@ def test_a_table_is_filled_in_chunks_too():
     for layer in (whole, chunked):
         layer.fill_table([media])
     torch.testing.assert_close(chunked.weight, whole.weight, atol=1e-6, rtol=1e-5)
+
+
+def test_a_checkpoint_is_given_tensors(monkeypatch):
+    """By the tensors among its arguments it knows which GPUs' state of chance to keep for dropout."""
+    given = []
+    real = chunks.checkpoint
+    monkeypatch.setattr(
+        chunks, "checkpoint", lambda run, *args, **how: given.append(args) or real(run, *args, **how)
+    )
+    step(layer_of(stages=1, encode_chunk=4))
+    assert len(given) == 3
+    assert all(isinstance(leaf, torch.Tensor) for leaf in torch.utils._pytree.tree_leaves(given))
