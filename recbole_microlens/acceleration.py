@@ -100,5 +100,15 @@ def compile_modules(model: nn.Module, layer: ContentItemEmbedding, device: torch
     )
 
 
+def say_what_runs_compiled() -> None:
+    """Once the modules have run: one warning if torch could not compile all that it met."""
+    pieces = torch._dynamo.utils.counters["frames"]
+    if pieces["ok"] < pieces["total"]:
+        getLogger().warning(
+            f"compile: torch could compile {pieces['ok']} of {pieces['total']} pieces of the model; the "
+            "others run as they are"
+        )
+
+
 def _tried(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.sin() + 1

@@ -114,6 +114,8 @@ class ContentTrainer(Trainer):
         self._check_nan(distributed.sum_of_all(total_loss))
         share = waited / (perf_counter() - start)
         self.data_wait_shares.append(round(share, 4))
+        if self.config["compile"] and len(self.data_wait_shares) == 1:
+            acceleration.say_what_runs_compiled()
         self.logger.info(f"epoch {epoch_idx} data wait: {waited:.2f}s ({share:.1%} of the epoch)")
         return total_loss.item()
 

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -116,6 +117,13 @@ def test_compile_that_does_not_work_here_is_one_warning(monkeypatch, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "no working C++ compiler" in caplog.text
     assert model.backbone._compiled_call_impl is None
+
+
+@pytest.mark.parametrize(("ok", "warnings"), [(3, 0), (2, 1)])
+def test_what_could_not_be_compiled_is_one_warning(monkeypatch, caplog, ok, warnings):
+    monkeypatch.setattr(torch._dynamo.utils, "counters", {"frames": Counter(total=3, ok=ok)})
+    acceleration.say_what_runs_compiled()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
 
 
 def test_what_trains_is_compiled_and_what_is_frozen_is_not(monkeypatch):

@@ -2,19 +2,19 @@
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from two_processes import in_two
 
 from recbole_microlens import checkpoint
-from recbole_microlens.data import dataloader
+from recbole_microlens.config import Config
+from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 
@@ -60,6 +60,27 @@ def test_losses_weights_and_metrics_are_those_of_one_process(model, content_sett
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key], value, atol=2e-4, rtol=1e-3)
+
+
+def _first_loss(model, settings, share=None):
+    """Of the first batch; in one process of what would be the share of one of two."""
+    config = Config(model, "tiny", config_dict=settings)
+    train, _, _ = prepare_data(config, create_dataset(config))
+    if share is not None:
+        train._rank, train._world_size = share, 2
+    train.generator.manual_seed(5)
+    torch.manual_seed(0)
+    network = config.model_class(config, train._dataset)
+    return network.calculate_loss(next(iter(train))).item()
+
+
+@pytest.mark.parametrize("model", ["SASRecID", "NARMID"])
+def test_local_negatives_are_those_of_a_process_alone(model, content_settings):
+    settings = content_settings | EXACT | {"encoder_weights": None, "negatives": "local"}
+    halves = [_first_loss(model, settings, share) for share in (0, 1)]
+    assert in_two(_first_loss, model, settings) == pytest.approx(halves, abs=1e-6)
+    everybodys = in_two(_first_loss, model, settings | {"negatives": "global"})
+    assert all(abs(one - half) > 1e-3 for one, half in zip(everybodys, halves, strict=True))
 
 
 def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, tmp_path):
@@ -111,26 +132,6 @@ def test_what_only_the_second_process_finds_wrong_is_said(content_settings, tmp_
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1 and "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def chance() -> list[float]:
-    return [torch.rand(()).item(), random.random(), np.random.rand()]
-
-
-def chance_of_a_worker(rank: int) -> list[float]:
-    for seed in (torch.manual_seed, random.seed, np.random.seed):
-        seed(7)
-    dataloader._part_ways(rank, 0)
-    return chance()
-
-
-def test_workers_of_each_process_have_their_own_chance():
-    first, second = chance_of_a_worker(0), chance_of_a_worker(1)
-    assert all(one != other for one, other in zip(first, second, strict=True))
-    assert second == chance_of_a_worker(1)
-    for seed in (torch.manual_seed, random.seed, np.random.seed):
-        seed(7)
-    assert first == chance()  # one process alone draws what it always drew
 
 
 def test_stock_models_run_in_one_process_and_say_so(settings):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging import getLogger
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -67,7 +69,8 @@ class ContentBatch(Interaction):
 class ContentTrainDataLoader(TrainDataLoader):
     """RecBole's training loader whose workers also read and decode the media of each batch.
 
-    Of several processes each gets its share of every batch: all shuffle alike.
+    Of several processes each gets its share of every batch: all shuffle alike. What is drawn for a batch,
+    negatives and masks, does not depend on the number of workers.
     """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
@@ -78,29 +81,39 @@ class ContentTrainDataLoader(TrainDataLoader):
         self._rank, self._world_size = distributed.rank(), distributed.world_size()
         self._possible_item_fields = _item_fields(config, dataset.iid_field)
         self._workers = self.num_workers
-        self.worker_init_fn = partial(_part_ways, self._rank)
+        self._epoch_seed = 0
 
     def __iter__(self):
         # Without media there is nothing to read ahead.
         self.num_workers = self._workers if self.reader.readers else 0
+        # Without drawing from the generator: shuffling goes on as it would.
+        self._epoch_seed = crc32(self.generator.get_state().numpy().tobytes())
         return super().__iter__()
 
     def collate_fn(self, index) -> ContentBatch:
         share = distributed.share_of(index, self._rank, self._world_size)
-        batch = super().collate_fn(share or index[:1])
+        with _chance_of(self._epoch_seed, int(index[0]), self._rank):
+            batch = super().collate_fn(share or index[:1])
         fields = tuple(field for field in self._possible_item_fields if field in batch)
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
         return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields, not share)
 
 
-def _part_ways(rank: int, worker: int) -> None:
-    """Other chance in the workers of each process: their seeds come from a generator that is alike in all."""
-    if rank:
-        seed = (torch.initial_seed() + rank * 2**16) % 2**32
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
+@contextmanager
+def _chance_of(*numbers: int) -> Iterator[None]:
+    """Draw, within, what depends on these numbers alone; what comes after draws as if nothing had been."""
+    seed = crc32(repr(numbers).encode())
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
 
 
 def _item_fields(config, item_field: str) -> list[str]:

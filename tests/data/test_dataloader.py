@@ -1,12 +1,14 @@
 """Loaders: a batch brings the media of its distinct items, and full ranking matches the golden ranks."""
 
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
+from torch import Tensor
 
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import prepare_data
@@ -33,6 +35,32 @@ def test_batch_carries_the_media_of_each_distinct_item_once(content_settings, wo
         for item, pixels in zip(batch.media.item_ids, batch.media.content["video"], strict=True):
             stored = train.reader.readers["video"].store.read(str(train.reader.readers["video"].tokens[item]))
             np.testing.assert_array_equal(pixels.numpy(), stored)
+
+
+def drawn(settings, model, field, workers, rank=0) -> list[Tensor]:
+    """What two epochs of a loader draw; chance outside of it stays as it was."""
+    _, (train, _, _) = loaders(settings, model, worker=workers, loss_type="BPR")
+    train._rank = rank
+    train.generator.manual_seed(5)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    found = [batch[field] for _ in range(2) for batch in train]
+    if workers == 0:
+        after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+        assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    return found
+
+
+@pytest.mark.parametrize(("model", "field"), [("NARMV", "neg_item_id"), ("BERT4RecV", "Mask_item_id_list")])
+def test_what_is_drawn_depends_on_the_epoch_and_the_process_and_not_on_workers(
+    content_settings, model, field
+):
+    alone, with_workers, second = (
+        drawn(content_settings, model, field, *how) for how in ((0,), (2,), (0, 1))
+    )
+    assert all(torch.equal(one, other) for one, other in zip(alone, with_workers, strict=True))
+    half = len(alone) // 2
+    assert not all(torch.equal(one, other) for one, other in zip(alone[:half], alone[half:], strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(alone, second, strict=True))
 
 
 def test_moving_a_batch_moves_its_media_too(content_settings):
