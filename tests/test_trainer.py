@@ -1,6 +1,8 @@
 """Training: parameter groups, clipping, precision, NaN, checkpoints, and a resume like the unbroken run."""
 
+import copy
 import json
+import math
 import os
 import signal
 import subprocess
@@ -86,6 +88,48 @@ def test_mixed_precision_stays_near_fp32(precision, trainer_of):
         losses[chosen] = trainer._train_epoch(train, 0) / len(train)
     assert losses[precision] != losses["fp32"]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+# Of what is allowed on GPUs only, because of convolutions' gradients, the rest runs on the CPU as well.
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [("SASRecIDV", torch.bfloat16), ("SASRecID", torch.bfloat16), ("SASRecID", torch.float16)],
+)
+def test_steps_in_half_precision_stay_near_those_in_fp32(model, dtype, trainer_of):
+    losses, gradients = [], []
+    for chosen in (None, dtype):
+        trainer, train, *_ = trainer_of(
+            model,
+            finetune="frozen",
+            hidden_dropout_prob=0.0,
+            attn_dropout_prob=0.0,
+            clip_grad_norm={"max_norm": 1e9},
+        )
+        trainer.autocast_dtype = chosen
+        trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=chosen == torch.float16)
+        trainer.model.train()
+        train.generator.manual_seed(5)
+        losses.append(trainer._step(next(iter(train)), trainer.model.calculate_loss).item())
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+        )
+    assert losses[1] != losses[0] and losses[1] == pytest.approx(losses[0], rel=0.01)
+    difference = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert 0 < difference < (0.05 if dtype == torch.bfloat16 else 0.01)
+
+
+def test_a_loss_scale_that_overflows_is_lowered_until_steps_are_taken(trainer_of):
+    trainer, train, *_ = trainer_of("SASRecID", learning_rate=1e-2)
+    trainer.autocast_dtype = torch.float16
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30)
+    trainer.model.train()
+    batch = next(iter(train))
+    before = copy.deepcopy(trainer.model.state_dict())
+    losses = [trainer._step(batch, trainer.model.calculate_loss).item()]
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    losses += [trainer._step(batch, trainer.model.calculate_loss).item() for _ in range(40)]
+    assert trainer.scaler.get_scale() < 2.0**25
+    assert all(map(math.isfinite, losses)) and losses[-1] < losses[0] - 0.1
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
