@@ -1,5 +1,6 @@
 """Convolutions over time of clips so short that much of what a kernel meets is padding."""
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -49,6 +50,7 @@ class FewFramesConv3d(nn.Conv3d):
     def _is_over_time_alone(self, frames: Tensor, padding: int) -> bool:
         return (
             frames.device.type == "cpu"
+            and not torch.is_autocast_enabled("cpu")
             and padding > 0
             and frames.size(2) <= _MOST_FRAMES
             and self.bias is None

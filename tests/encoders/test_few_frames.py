@@ -76,6 +76,20 @@ def test_frozen_weights_or_frozen_frames_need_one_gradient_only():
         assert conv(clips).shape == (2, 8, 2, 3, 3)
 
 
+def test_under_autocast_gradients_are_those_of_the_convolution():
+    torch.manual_seed(0)
+    conv = nn.Conv3d(4, 8, **OVER_TIME, bias=False)
+    ours = copy.deepcopy(conv)
+    for_few_frames(ours)
+    clips = torch.randn(2, 4, 2, 3, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        results = conv(clips), ours(clips)
+    assert torch.equal(*results) and results[1].dtype == torch.bfloat16
+    for result in results:
+        result.float().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, conv.weight.grad)
+
+
 @pytest.mark.parametrize("name", ["slowfast_r50", "i3d_r50", "r3d_18"])
 def test_an_encoder_keeps_its_features_gradients_and_weights(name):
     torch.manual_seed(0)
