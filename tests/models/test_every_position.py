@@ -66,7 +66,7 @@ def test_loss_is_in_batch_softmax_over_the_states_of_every_prefix(built, name):
 def test_training_steps_lower_the_loss_and_evaluation_repeats(built, name):
     model, train, valid = built(name, finetune="top", hidden_size=16)
     batch = next(iter(train))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)  # at three times this, some overshoot
     model.train()
     losses = []
     for _ in range(8):
