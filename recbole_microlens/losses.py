@@ -28,6 +28,36 @@ def log_popularity(train_counts: Tensor) -> Tensor:
     return shares.log().float()
 
 
+def log_absence(sample_counts: Tensor, n_samples: int) -> Tensor:
+    """Natural log of the probability that a training sample does not contain an item.
+
+    Parameters
+    ----------
+    sample_counts : [n_items + 1], training samples that contain each item; index 0 is padding.
+    n_samples : training samples in all.
+
+    Returns
+    -------
+    [n_items + 1] float32. An item in no sample counts as one in one sample.
+    """
+    shares = sample_counts.double().clamp(min=1, max=max(n_samples, 1)) / max(n_samples, 1)
+    return torch.log1p(-shares).float()
+
+
+def log_presence(log_absence: Tensor, n_samples: int) -> Tensor:
+    """Natural log of the probability that an item is in at least one of some samples, drawn independently.
+
+    ``log(1 - (1 - p)^n)``: the correction of an item that is a candidate once if it is in the batch,
+    however often it occurs there. (:func:`in_batch_softmax` has a column for each occurrence: log p.)
+
+    Parameters
+    ----------
+    log_absence : [...], log(1 - p) of each item; see :func:`log_absence`.
+    n_samples : n, the samples that the candidates come from.
+    """
+    return torch.log(-torch.expm1(log_absence * n_samples))
+
+
 def in_batch_softmax(
     user_states: Tensor,
     item_embeddings: Tensor,
@@ -63,7 +93,8 @@ def in_batch_softmax(
 
     slot_number = is_slot.flatten().cumsum(0).view_as(item_ids) - 1  # column of each real slot
     target_column = slot_number[row_user, row_position + 1]  # [R]
-    logits = (user_states[target_mask] @ item_embeddings[is_slot].T).float()  # [R, S]
+    with torch.autocast(user_states.device.type, enabled=False):
+        logits = user_states[target_mask].float() @ item_embeddings[is_slot].float().T  # [R, S]
     # In place and unseen by autograd: a constant has no gradient, and a softmax of zero passes none on.
     with torch.no_grad():
         logits -= _finite_correction(log_popularity, slot_ids)

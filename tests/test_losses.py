@@ -136,3 +136,13 @@ def test_an_item_in_many_sequences_is_left_out_of_its_owners_rows_only():
         losses.append(logits.logsumexp(0) - logits[kept.index((b, t + 1))])
     loss = in_batch_softmax(states, embeddings, ids, target_mask, log_pop)
     torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
+def test_logits_are_multiplied_in_fp32_under_autocast():
+    case = load_case("in_batch_softmax_a.npz")
+    log_pop = log_popularity(case["train_counts"])
+    plain = loss_of(case, log_pop).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss_of(case, log_pop)
+    assert found.item() == pytest.approx(plain, abs=1e-6)
+    assert found.dtype == torch.float32

@@ -34,28 +34,38 @@ class ContentBatch(Interaction):
     media : :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending
         order, padding left out.
     item_fields : names of the fields that hold item ids.
+    n_samples : samples in the batch of all processes together.
     is_idle : there was nothing left for this process in a batch shared by several; the sample is another's
         and must not count.
     """
 
     def __init__(
-        self, interaction: dict, media: ItemMedia, item_fields: tuple[str, ...], is_idle: bool = False
+        self,
+        interaction: dict,
+        media: ItemMedia,
+        item_fields: tuple[str, ...],
+        n_samples: int,
+        is_idle: bool = False,
     ):
         super().__init__(interaction)
         self.media = media
         self.item_fields = item_fields
+        self.n_samples = n_samples
         self.is_idle = is_idle
 
     def to(self, device, selected_field=None) -> ContentBatch:
         fields = {name: value.to(device, non_blocking=True) for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.to(device), self.item_fields, self.is_idle)
+        return self._like(fields, self.media.to(device))
 
     def pin_memory(self) -> ContentBatch:
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
-        return ContentBatch(fields, self.media.pin_memory(), self.item_fields, self.is_idle)
+        return self._like(fields, self.media.pin_memory())
 
-    def renumbered(self, item_ids: Tensor) -> tuple[tuple[str, ...], Interaction]:
-        """The names of the item fields, and the batch with U items, its own among them, numbered 1 to U.
+    def _like(self, fields: dict, media: ItemMedia) -> ContentBatch:
+        return ContentBatch(fields, media, self.item_fields, self.n_samples, self.is_idle)
+
+    def renumbered(self, item_ids: Tensor) -> Interaction:
+        """The batch with U items, its own among them, numbered 1 to U.
 
         Padding stays 0; an id above all items, BERT4Rec's mask token, becomes U + 1.
         """
@@ -63,7 +73,7 @@ class ContentBatch(Interaction):
         for name in self.item_fields:
             number = torch.searchsorted(item_ids, fields[name].contiguous()) + 1
             fields[name] = torch.where(fields[name] == 0, 0, number)
-        return self.item_fields, Interaction(fields)
+        return Interaction(fields)
 
 
 class ContentTrainDataLoader(TrainDataLoader):
@@ -97,7 +107,8 @@ class ContentTrainDataLoader(TrainDataLoader):
         fields = tuple(field for field in self._possible_item_fields if field in batch)
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
-        return ContentBatch(batch.interaction, self.reader.read(items[is_item]), fields, not share)
+        media = self.reader.read(items[is_item])
+        return ContentBatch(batch.interaction, media, fields, len(index), not share)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import create_towers
-from recbole_microlens.losses import log_popularity
 
 
 class ContentModel:
@@ -25,7 +24,7 @@ class ContentModel:
 
     Class attributes
     ----------------
-    whole_sequences : the dataset gives one training sample a user, not one for each of his prefixes.
+    whole_sequences : a training sample is a user's sequence or a window of it, not one of his prefixes.
     suffix : what the model's name adds to its backbone's; empty for a class of your own.
     item_modality : what an item's embedding is computed from.
     """
@@ -44,7 +43,7 @@ class ContentModel:
                 "`item_embedding`. Run `recbole-microlens models` for those that do."
             )
         self._put_in_place_of(stock, _content_embedding(config, stock, self.n_items))
-        self.register_buffer("log_popularity", log_popularity(self._train_counts(dataset)), persistent=False)
+        self._count(dataset)
 
     def fill_item_table(self, batches: Iterable[ItemMedia]) -> None:
         """Encode every item once, for the evaluation that follows; see :class:`ContentItemEmbedding`."""
@@ -58,7 +57,8 @@ class ContentModel:
         groups = {"encoder": encoder, "others": others}
         return {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
 
-    def _train_counts(self, dataset) -> Tensor:
+    def _count(self, dataset) -> None:
+        """Keep, of each item, what the loss needs to know of its popularity in the training data."""
         raise NotImplementedError
 
     def _put_in_place_of(self, stock: nn.Embedding, embedding: nn.Module) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_microlens.losses import in_batch_softmax
+from recbole_microlens.losses import in_batch_softmax, log_popularity
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.negatives import with_sequences_of_all
 
@@ -58,8 +58,8 @@ class EveryPositionModel(ContentModel):
         finally:
             self._at_every_position = False
 
-    def _train_counts(self, dataset) -> Tensor:
-        return dataset.popularity
+    def _count(self, dataset) -> None:
+        self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
 
 class NextItNetAtRealItems(EveryPositionModel):

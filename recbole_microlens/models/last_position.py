@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_microlens.models.batch_items import BatchItemTable, CandidateCrossEntropy, replaced
+from recbole_microlens.losses import log_absence, log_presence
+from recbole_microlens.models.batch_items import BatchItemTable, replaced
+from recbole_microlens.models.candidates import CandidateSoftmax, UncorrectedSoftmax
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.negatives import with_items_of_all
+
+from recbole.utils import InputType  # isort: skip
 
 
 class LastPositionModel(ContentModel):
@@ -15,13 +19,19 @@ class LastPositionModel(ContentModel):
 
     The stock ``calculate_loss`` runs on RecBole's augmented sequences. For that step the distinct items of
     the batch, each encoded once, are numbered 1 to U, and everything the model has for all items is there for
-    these alone: ``item_embedding``, ``n_items``, and the rows of other tables by item. A cross-entropy over
-    all items so becomes one over the candidates of the batch, corrected for their popularity. Under mixed
-    precision the items are encoded in it, and the backbone runs in fp32.
+    these alone: ``item_embedding``, ``n_items``, and the rows of other tables by item. A softmax over all
+    items so becomes one over the candidates of the batch, each corrected for the probability that it is among
+    them: ``1 - (1 - p)^n`` with p the share of the training samples that contain the item (in their input or
+    as their target) and n the samples of the batch; of all processes' batch where the negatives are those of
+    all. Under mixed precision the items are encoded in it, and the backbone runs in fp32.
 
     Class attributes
     ----------------
     item_rows : names of other parameters with a row for each item.
+
+    Attributes
+    ----------
+    log_absence : [n_items], log(1 - p) of each item.
     """
 
     item_rows: tuple[str, ...] = ()
@@ -34,16 +44,18 @@ class LastPositionModel(ContentModel):
         batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
         """
         item_ids, embeddings = self._candidates(batch)
-        fields, interaction = batch.renumbered(item_ids)
         kept = torch.cat([item_ids.new_zeros(1), item_ids])  # [U + 1]
-        correction = CandidateCrossEntropy(self.log_popularity[kept], [interaction[name] for name in fields])
+        of_batch = self._of_batch(embeddings, kept)
+        correction = CandidateSoftmax(self._log_presence(batch, kept), _tables(of_batch))
         # RecBole wrote these for fp32: some mask with -1e9 or mix types. The encoder is where precision pays.
         in_fp32 = torch.autocast(kept.device.type, enabled=False)
-        with replaced(self, self._of_batch(embeddings, kept)), in_fp32, correction:
-            loss = super().calculate_loss(interaction)
-        if getattr(self, "loss_type", None) == "CE" and not correction.applied:
-            raise RuntimeError(
-                f"{type(self).__name__}: no cross-entropy over the items of the batch was seen"
+        with replaced(self, of_batch), in_fp32, correction:
+            loss = super().calculate_loss(batch.renumbered(item_ids))
+        if self._normalises_over_items() and not correction.applied:
+            raise UncorrectedSoftmax(
+                f"{type(self).__name__}: its loss is over all items, but no softmax over the items of the "
+                "batch was seen, so that none could be corrected for the items that are not in the batch. "
+                "Write it with cross_entropy, log_softmax or softmax of scores from `item_embedding.weight`."
             )
         return loss
 
@@ -78,8 +90,27 @@ class LastPositionModel(ContentModel):
             name for name, owner in owners.items() if self.get_submodule(owner) is not self.item_embedding
         ]
 
-    def _train_counts(self, dataset) -> Tensor:
-        return dataset.train_counts(dataset.inter_feat)
+    def _count(self, dataset) -> None:
+        counts = dataset.samples_with_item()
+        self.register_buffer("log_absence", log_absence(counts, len(dataset)), persistent=False)
+
+    def _log_presence(self, batch, kept: Tensor) -> Tensor:
+        """Log of the probability that each candidate is among the candidates, [U + 1]."""
+        n_samples = batch.n_samples if self.negatives == "global" else len(batch)
+        return log_presence(self.log_absence[kept], n_samples)
+
+    def _normalises_over_items(self) -> bool:
+        """Is the loss a softmax over all items, as far as its settings tell? Else it compares pairs."""
+        loss_type = getattr(self, "loss_type", None)
+        if loss_type is None:
+            return getattr(self, "input_type", None) != InputType.PAIRWISE
+        return loss_type != "BPR"
+
+
+def _tables(of_batch: dict[str, object]) -> list[Tensor]:
+    """What of a batch's values has a row for each candidate."""
+    tables = [value.weight for value in of_batch.values() if isinstance(value, BatchItemTable)]
+    return tables[:1] + [value for value in of_batch.values() if isinstance(value, Tensor)]
 
 
 class MaskedItemModel(LastPositionModel):

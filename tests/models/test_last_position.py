@@ -1,5 +1,7 @@
 """Models trained as RecBole trains them: their own loss, on the items of the batch."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,7 @@ def data_of(write_inter, name, n_items, users=9):
 
 @pytest.fixture
 def side_by_side(write_inter, settings):
-    """Return a function (backbone, settings) -> (content model of ids, RecBole's own, the first batch)."""
+    """Return a function (backbone, settings) -> (model of ids, RecBole's own, loader, first batch)."""
     data_path = data_of(write_inter, "small", N_ITEMS)
 
     def make(backbone, every_item=True, **more):
@@ -43,33 +45,56 @@ def side_by_side(write_inter, settings):
             models.append(model_class(config, train._dataset).eval())
         with torch.no_grad():
             models[1].item_embedding.weight[0] = 0
-        return *models, batch
+        return *models, train, batch
 
     return make
 
 
-def correct(stock, log_popularity, left_out):
-    """Make RecBole's cross-entropy leave out columns and subtract log popularity."""
-    shift = (-log_popularity).masked_fill(left_out, -1e9)
-    if hasattr(stock, "output_bias"):
-        stock.output_bias.data += shift
-    elif isinstance(getattr(stock, "loss_fct", None), nn.CrossEntropyLoss | nn.NLLLoss):
-        del stock.loss_fct
-        stock.loss_fct = lambda logits, target: F.cross_entropy(logits + shift, target)
+def presence_by_hand(train, n_samples):
+    """The probability of each item to be in a batch of so many samples, from a loop over all samples."""
+    samples = train._dataset.inter_feat
+    count = torch.zeros(train._dataset.item_num, dtype=torch.float64)
+    for items, target in zip(samples["item_id_list"], samples["item_id"], strict=True):
+        count[list({*items.tolist(), int(target)} - {0})] += 1
+    return 1 - (1 - count / len(samples)) ** n_samples
+
+
+@contextmanager
+def corrected(stock, log_presence, left_out):
+    """Make RecBole's softmax over all items leave out columns and subtract the log of the presence."""
+    shift = (-log_presence).float().masked_fill(left_out, -1e9)
+    softmax = torch.Tensor.softmax
+
+    def of_facets(logits, dim):
+        of_items = logits.ndim == 3 and logits.size(dim) == len(shift)  # attention has four dimensions
+        return softmax(logits + shift if of_items else logits, dim)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if stock.__class__.__name__ in ("SASRecCPR", "GRU4RecCPR"):
+            patch.setattr(torch.Tensor, "softmax", of_facets)
+        elif hasattr(stock, "output_bias"):
+            stock.output_bias.data += shift
+        elif isinstance(getattr(stock, "loss_fct", None), nn.CrossEntropyLoss | nn.NLLLoss):
+            del stock.loss_fct
+            stock.loss_fct = lambda logits, target: F.cross_entropy(logits + shift, target)
+        yield
 
 
 PADDING = torch.arange(N_ITEMS + 1) == 0
 
 
-@pytest.mark.parametrize("corrected", [True, False])
 @pytest.mark.parametrize("backbone", LAST)
-def test_with_every_item_in_the_batch_the_loss_is_recboles_own(side_by_side, backbone, corrected):
-    model, stock, batch = side_by_side(backbone)
+def test_with_every_item_in_the_batch_the_loss_is_recboles_own_and_corrected(side_by_side, backbone):
+    model, stock, train, batch = side_by_side(backbone)
     assert isinstance(model, LastPositionModel)
-    if not corrected:
-        model.log_popularity.zero_()
-    correct(stock, model.log_popularity, PADDING)
-    loss, expected = model.calculate_loss(batch), stock.calculate_loss(batch)
+    presence = presence_by_hand(train, len(train._dataset))
+    assert presence[1:].min() > 0.99
+    # As if the batch were of two samples: these are corrected by up to 1.5.
+    batch.n_samples = 2
+    log_presence = presence_by_hand(train, 2).log()
+    loss = model.calculate_loss(batch)
+    with corrected(stock, log_presence, PADDING):
+        expected = stock.calculate_loss(batch)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
     loss.backward()
@@ -84,13 +109,26 @@ def test_with_every_item_in_the_batch_the_loss_is_recboles_own(side_by_side, bac
             torch.testing.assert_close(grads[name].grad[1:], expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("negatives", "n_samples"), [("global", 4), ("local", 2)])
+def test_the_candidates_come_from_the_samples_of_all_processes_or_of_ones_own(
+    side_by_side, negatives, n_samples
+):
+    model, _, train, _ = side_by_side("NARM", every_item=False, train_batch_size=4, negatives=negatives)
+    train._world_size = 2  # the first of two processes
+    batch = next(iter(train)).to("cpu")
+    assert (len(batch), batch.n_samples) == (2, 4)
+    every_item = torch.arange(N_ITEMS + 1)
+    found = model._log_presence(batch, every_item).exp()[1:]
+    torch.testing.assert_close(found, presence_by_hand(train, n_samples)[1:].float())
+
+
 @pytest.mark.parametrize("backbone", ["NARM", "STAMP", "CORE", "GCSAN"])
 def test_pairwise_loss_is_recboles_own_and_its_negatives_are_in_the_batch(side_by_side, backbone):
     if backbone == "CORE":
         with pytest.raises(NotImplementedError):
             side_by_side(backbone, loss_type="BPR")
         return
-    model, stock, batch = side_by_side(backbone, loss_type="BPR")
+    model, stock, _, batch = side_by_side(backbone, loss_type="BPR")
     assert set(batch["neg_item_id"].tolist()) <= set(batch.media.item_ids.tolist())
     assert model.calculate_loss(batch).item() == pytest.approx(stock.calculate_loss(batch).item(), abs=1e-5)
 
@@ -98,11 +136,12 @@ def test_pairwise_loss_is_recboles_own_and_its_negatives_are_in_the_batch(side_b
 @pytest.mark.parametrize("backbone", ["NARM", "CORE", "BERT4Rec", "SRGNN"])
 def test_candidates_are_the_items_of_the_batch(side_by_side, backbone):
     """RecBole's loss on a small batch, with the column of every other item left out."""
-    model, stock, batch = side_by_side(backbone, every_item=False, train_batch_size=3, mask_ratio=0.5)
+    model, stock, train, batch = side_by_side(backbone, every_item=False, train_batch_size=3, mask_ratio=0.5)
     assert len(batch.media.item_ids) > 3
     left_out = ~torch.isin(torch.arange(N_ITEMS + 1), batch.media.item_ids)
-    correct(stock, model.log_popularity, left_out)
-    assert model.calculate_loss(batch).item() == pytest.approx(stock.calculate_loss(batch).item(), abs=1e-5)
+    with corrected(stock, presence_by_hand(train, 3).log(), left_out):
+        expected = stock.calculate_loss(batch).item()
+    assert model.calculate_loss(batch).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["ID", "V"])
