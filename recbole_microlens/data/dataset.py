@@ -26,6 +26,7 @@ from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.utils import ModelType  # noqa: E402
 
 HISTORY_LENGTH = "history_length"
+_SAMPLES_AT_ONCE = 1 << 18
 _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
 
 
@@ -178,13 +179,29 @@ class SequentialProtocolDataset(ProtocolDataset):
         first = self.user_items.items[self.user_items.start[users]]
         return torch.bincount(torch.cat([train[self.iid_field], first]), minlength=self.item_num)
 
+    def samples_with_item(self) -> Tensor:
+        """Samples that contain each item, in their input or as their target, [n_items] int64."""
+        inputs = self.inter_feat[getattr(self, f"{self.iid_field}_list_field")]  # [N, L]
+        targets = self.inter_feat[self.iid_field].unsqueeze(1)  # [N, 1]
+        counts = torch.zeros(self.item_num, dtype=torch.int64)
+        for start in range(0, len(targets), _SAMPLES_AT_ONCE):
+            block = slice(start, start + _SAMPLES_AT_ONCE)
+            items = torch.cat([inputs[block], targets[block]], dim=1).sort(dim=1).values
+            is_repeat = torch.zeros_like(items, dtype=torch.bool)
+            is_repeat[:, 1:] = items[:, 1:] == items[:, :-1]
+            counts += torch.bincount(items[~is_repeat], minlength=self.item_num)
+        counts[0] = 0
+        return counts
+
 
 class WholeSequenceDataset(SequentialProtocolDataset):
-    """Mixin for content models: one training sample a user, his whole training sequence.
+    """Mixin for content models trained at every position: a sample is a user's whole training sequence.
 
-    A sample is RecBole's own last training sample of the user: the items before, and the target. Validation
-    and test samples are RecBole's. The training dataset has ``popularity``: training interactions of each
-    item, [n_items].
+    A sequence that is longer than the input (``MAX_ITEM_LIST_LENGTH``, L) and its target is cut into windows:
+    from the end on, each has the next L items as targets and the items before each as inputs, so that every
+    training interaction but a user's first is a target once. The samples are RecBole's own, each L-th of a
+    user from his last on. Validation and test samples are RecBole's. The training dataset has ``popularity``:
+    training interactions of each item, [n_items].
     """
 
     popularity: Tensor
@@ -199,8 +216,11 @@ class WholeSequenceDataset(SequentialProtocolDataset):
         train.popularity = self.train_counts(train.inter_feat)
         users = train.inter_feat[self.uid_field].numpy()
         # A split over all users together leaves a user's samples in order, but not side by side.
-        from_end = np.unique(users[::-1], return_index=True)[1]
-        train.inter_feat = take(train.inter_feat, torch.from_numpy(len(users) - 1 - np.sort(from_end)[::-1]))
+        by_user = stable_order([users])
+        same_user = users[by_user][1:] == users[by_user][:-1]
+        from_end = position_in_group(same_user[::-1])[::-1]
+        ends = np.sort(by_user[from_end % self.max_item_list_len == 0])
+        train.inter_feat = take(train.inter_feat, torch.from_numpy(ends))
         super()._finish(parts)
 
 

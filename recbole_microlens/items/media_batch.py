@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,9 +36,16 @@ class ItemMedia:
         return self._each(Tensor.pin_memory)
 
     def chunks(self, size: int) -> list[ItemMedia]:
-        """The items in parts of at most ``size``, in their order."""
-        starts = range(0, len(self.item_ids), size)
-        return [self._each(lambda tensor, a=start: tensor[a : a + size]) for start in starts]
+        """The items in their order, in as few parts of at most ``size`` as there can be, all equal but for
+        one item. With a ``size`` of 2 no part is a single item, which BatchNorm cannot take statistics of:
+        one may be of 3.
+        """
+        total = len(self.item_ids)
+        n_chunks = max(-(-total // size), 1)
+        if size > 1:
+            n_chunks = max(min(n_chunks, total // 2), 1)
+        ends = [total * number // n_chunks for number in range(n_chunks + 1)]
+        return [self._each(lambda tensor, a=a, b=b: tensor[a:b]) for a, b in pairwise(ends)]
 
     def _each(self, move) -> ItemMedia:
         content = {

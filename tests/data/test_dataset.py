@@ -1,6 +1,7 @@
 """Datasets under the protocol: order, latest interactions, histories and whole sequences."""
 
 import csv
+import itertools
 import random
 
 import pytest
@@ -138,6 +139,48 @@ def test_one_whole_training_sequence_a_user_and_popularity_of_the_training_part(
     for item in [f"i{k}" for k in range(2, 13)] + ["i0", "i1", "i2"]:
         expected[item] += 1
     assert counts == expected
+
+
+def windows_of(dataset, train):
+    """The items of each training sample, input and target, by user, in the order of the samples."""
+    found = {}
+    for row in range(len(train)):
+        sample = train.inter_feat[row]
+        items = tokens(dataset, sample["item_id_list"]) + tokens(dataset, [sample["item_id"]])
+        found.setdefault(str(dataset.id2token("user_id", int(sample["user_id"]))), []).append(items)
+    return found
+
+
+@pytest.mark.parametrize("most", [None, 40])
+def test_a_long_history_is_cut_into_windows_so_that_each_interaction_is_a_target_once(write_inter, most):
+    lengths = {"long": 29, "just": 13, "longer": 14, "short": 5}
+    rows = [(user, f"{user}{k}", k) for user, length in lengths.items() for k in range(length)]
+    config = config_for("SASRecV", write_inter("cut", rows), "cut", max_user_interactions=most)
+    dataset = create_dataset(config)
+    train, valid, test = dataset.build()
+    found = windows_of(dataset, train)
+    targets = {user: [item for window in windows for item in window[1:]] for user, windows in found.items()}
+    assert targets == {user: [f"{user}{k}" for k in range(1, n - 2)] for user, n in lengths.items()}
+    # The last window is RecBole's last sample; each begins with the item that the one before ends with.
+    assert [len(window) for window in found["long"]] == [7, 11, 11]
+    assert [len(window) for window in found["longer"]] == [2, 11]
+    assert [len(window) for window in found["just"]] == [11]
+    assert all(a[-1] == b[0] for windows in found.values() for a, b in itertools.pairwise(windows))
+    assert int(train.popularity.sum()) == sum(n - 2 for n in lengths.values())
+    assert set(train.popularity[1:].tolist()) == {0, 1}
+    assert (len(valid), len(test)) == (4, 4)
+
+
+def test_samples_that_contain_an_item_are_counted_once_each(write_inter):
+    histories = {"a": "xyxzw", "b": "yzwxv"}
+    rows = [(user, item, t) for user, items in histories.items() for t, item in enumerate(items)]
+    dataset = create_dataset(config_for("NARMV", write_inter("contain", rows), "contain"))
+    train = dataset.build()[0]
+    names = map(str, dataset.field2id_token["item_id"])
+    counts = dict(zip(names, train.samples_with_item().tolist(), strict=True))
+    # Samples: x>y, xy>x of a; y>z, yz>w of b.
+    assert counts == {"[PAD]": 0, "x": 2, "y": 4, "z": 2, "w": 1, "v": 0}
+    assert len(train) == 4
 
 
 def test_a_split_over_all_users_together_gives_one_sequence_a_user_too(write_inter):

@@ -51,20 +51,33 @@ def test_the_frozen_part_runs_once_for_each_item():
     seen = []
     layer.towers["video"].encoder.network[0].register_forward_hook(lambda *a: seen.append(len(a[2])))
     step(layer)
-    assert seen == [4, 4, 3]
+    assert seen == [3, 4, 4]
 
 
 def test_running_statistics_are_updated_once_a_chunk_and_batchnorm_is_warned_of(caplog):
     chunks._say_statistics_are_of_chunks.cache_clear()
     chunked, by_hand = layer_of(2, 4), layer_of(2, None)
     step(chunked)
-    for ids in IDS.split(4):
+    for ids in IDS.split([3, 4, 4]):
         by_hand.encode(ItemReader(N_ITEMS, {"video": Pixels()}).read(ids))
     for norm, expected in zip(norms_of(chunked), norms_of(by_hand), strict=True):
         torch.testing.assert_close(norm.running_mean, expected.running_mean)
         assert norm.num_batches_tracked == expected.num_batches_tracked == 3
         assert norm.momentum == expected.momentum
     assert caplog.text.count("statistics from chunks of 4 items") == 1
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 10])
+def test_no_chunk_is_a_single_item_which_batchnorm_cannot_train_on(size):
+    """Eleven items in chunks of 2, 5 or 10 would leave one."""
+    layer = layer_of(2, size)
+    layer.towers["video"].encoder.register_forward_hook(lambda *a: nn.BatchNorm1d(6)(a[2]))
+    media = ItemReader(N_ITEMS, {"video": Pixels()}).read(IDS)
+    lengths = [len(chunk.item_ids) for chunk in media.chunks(size)]
+    assert sum(lengths) == len(IDS)
+    assert max(lengths) - min(lengths) <= 1 < min(lengths)
+    assert max(lengths) <= max(size, 3)
+    step(layer)
 
 
 def test_a_table_is_filled_in_chunks_too():
