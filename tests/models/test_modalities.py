@@ -93,8 +93,10 @@ def test_frozen_features_are_projected_as_an_encoders_would_be(built, features):
     assert shapes == [(16, 4), (16, 16)]
     rows = media.content["video"]
     expected = rows
-    for layer in tower.projection:
-        expected = torch.nn.functional.gelu(layer[0](expected))
+    for layer, activation in zip(
+        tower.projection, (torch.nn.functional.gelu, torch.nn.Identity()), strict=True
+    ):
+        expected = activation(layer[0](expected))
     id_embedding = model.item_embedding.towers["id"].table(media.item_ids)
     torch.testing.assert_close(model.item_embedding.encode(media), id_embedding + expected)
     in_checkpoint = [name for name in model.state_dict() if ".video." in name]
