@@ -30,9 +30,8 @@ class ScoringEvaluator(Evaluator):
     def __init__(self, config):
         super().__init__(config)
         self._key = config["valid_metric"].lower()
-        name, _, cutoff = self._key.partition("@")
-        wanted = {"metrics": [name], "metric_decimal_place": _DIGITS}
-        self._exact = Evaluator(_changed(config, wanted | ({"topk": [int(cutoff)]} if cutoff else {})))
+        metric = self._key.partition("@")[0]
+        self._exact = Evaluator(_changed(config, {"metrics": [metric], "metric_decimal_place": _DIGITS}))
         self.score = 0.0
 
     def evaluate(self, dataobject):
