@@ -30,8 +30,8 @@ RELEASED_CUT = {
     "mvit_base_16x4": (326, 377),
     "mvit_base_32x3": (326, 377),
 }
-# The same of transformers: the released cut, the first name above it, and what trains below it. Of pictures the
-# first four tensors are never frozen (the second, the positions, is no parameter that trains).
+# The same of transformers: the released cut, the first name above it, and what trains below it. Of pictures
+# the first four tensors are never frozen (the second, the positions, is no parameter that trains).
 RELEASED_LAYERS = {
     "videomae_base": (152, "encoder.layer.10.", ()),
     "chinese_roberta": (165, "encoder.layer.10.", ()),
