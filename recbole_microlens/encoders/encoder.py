@@ -172,6 +172,8 @@ class Encoder(nn.Module):
 
     def through_head(self, pooled: Tensor) -> Tensor:
         """Pooled output of the last stage -> features [N, feature_dim]."""
+        if self.draws:  # Dropout draws in the order of memory: the same whether the rows come from a cache.
+            pooled = pooled.contiguous()
         for module in self.head:
             pooled = module(pooled)
         return pooled
