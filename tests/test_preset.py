@@ -81,6 +81,7 @@ def test_the_datasets_file_is_below_the_preset_and_the_users_settings_are_above(
     (tmp_path / "mine.yaml").write_text("epochs: 3\nnormalisation: weights\n")
     settings = config(dataset="microlens-sample", files=[str(tmp_path / "mine.yaml")], nproc=1)
     assert settings["train_batch_size"] == 440  # of X3D-XS, the encoder of the sample
+    assert (settings["stopping_step"], settings["eval_step"]) == (50, 1)  # 4 and 2 in the dataset's file
     assert (settings["epochs"], settings["normalisation"], settings["nproc"]) == (3, "weights", 1)
     assert settings["frame_size"] == 32
 
