@@ -242,6 +242,7 @@ runs/<dataset>/<model>-<time>/.
                     `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
   --config_files    "a.yaml b.yaml": files with settings; a later one wins, the command line wins over all
+  --preset          published: what the released runs of the paper did where our defaults differ; yours win
   --resume          continue a run that was broken off
   --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
                     --frame_size=112 --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false

@@ -22,6 +22,7 @@ from recbole_microlens.property_files import (
     internal_settings,
     is_content_model,
     known_keys,
+    preset_settings,
     properties_folder,
     read_yaml,
     recbole_name,
@@ -200,17 +201,20 @@ class Config(RecBoleConfig):
 
 
 def wanted_processes(settings: dict[str, str], files: list[str]) -> int:
-    """How many processes ``nproc`` asks for, on the command line or else in a file.
+    """How many processes ``nproc`` asks for, on the command line, or in a file, or in a preset.
 
     Raises
     ------
     MicroLensError
-        It is no whole number of at least 1, or a file cannot be read.
+        It is no whole number of at least 1, a file cannot be read, or there is no such model or preset.
     """
     wanted = {}
     for path in files:
         wanted |= read_yaml(Path(path))
     wanted |= {key: _value(text) for key, text in settings.items()}
+    if wanted.get("preset") is not None and wanted.get("model") is not None:
+        named = model_class(wanted["model"])
+        wanted = (preset_settings(named, wanted) if is_content_model(named) else {}) | wanted
     check_number("nproc", wanted.get("nproc", 1), int, 1)
     return wanted.get("nproc", 1)
 

@@ -9,6 +9,7 @@ _NUMBERS = {
     "num_frames": (int, 1),
     "frame_size": (int, 1),
     "projection_layers": (int, 0),
+    "projection_dropout": (float, 0),
     "max_title_tokens": (int, 2),
     "encode_batch_size": (int, 1),
     "encode_chunk": (int, 1),
@@ -30,18 +31,21 @@ _NUMBERS = {
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
-_NULLABLE = {"max_user_interactions", "encoder_pooling", "encode_chunk"}
+_NULLABLE = {"max_user_interactions", "encoder_pooling", "encode_chunk", "projection_activation"}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
-    "encoder_output": ("pooled", "head"),
+    "encoder_output": ("pooled", "head", "released"),
+    "normalisation": ("weights", "released"),
+    "projection_activation": ("gelu", "linear"),
+    "projection_group": ("others", "encoder"),
     "negatives": ("local", "global"),
     "fusion": tuple(FUSIONS),
     "image_source": IMAGE_SOURCES,
     "encoder_pooling": ("cls", "mean"),
     "trunk_cache_dtype": ("fp32", "bf16", "fp16"),
 }
-_FLAGS = ("freeze_bn_statistics", "gradient_checkpointing")
+_FLAGS = ("freeze_bn_statistics", "gradient_checkpointing", "finetune_embeddings")
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 
@@ -69,6 +73,7 @@ def check_values(settings: dict, is_content_model: bool) -> None:
         _check_modalities(settings["item_modality"])
         _check_features(settings["features"], settings["item_modality"])
         _check_finetuning(settings)
+        _check_dropout(settings["projection_dropout"])
         _check_trunk_cache(settings["trunk_cache"])
         if not isinstance(settings["compile"], bool):
             raise MicroLensError(f"compile: {settings['compile']!r} is neither true nor false. Set one.")
@@ -93,6 +98,11 @@ def _check_finetuning(settings: dict) -> None:
         for value in _by_modality(key, settings[key]):
             if not isinstance(value, bool):
                 raise MicroLensError(f"{key}: {value!r} is neither true nor false. Set one of them.")
+
+
+def _check_dropout(share: float) -> None:
+    if share >= 1:
+        raise MicroLensError(f"projection_dropout: {share} leaves nothing. Set a number below 1.")
 
 
 def _by_modality(key: str, given) -> list:

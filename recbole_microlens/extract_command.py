@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", help="which encoder of a run that has several")
     parser.add_argument("--frame-size", type=int, help="height and width in pixels (default 224)")
     parser.add_argument("--num-frames", type=int, help="frames of a clip (default 5)")
-    parser.add_argument("--output", choices=("pooled", "head"), help="features or logits (default pooled)")
+    parser.add_argument(
+        "--output", choices=("pooled", "head", "released"), help="features or logits (default pooled)"
+    )
     parser.add_argument("--out", type=Path, help="the .npy file (default: in the dataset's folder)")
     parser.add_argument("--batch-size", type=int, help="items encoded at once (default 64)")
     parser.add_argument("--workers", type=int, help="processes that read and decode (default 4)")

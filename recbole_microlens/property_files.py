@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from recbole_microlens import compat
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.grid import grid_names
@@ -17,7 +17,8 @@ from recbole_microlens.models.grid import grid_names
 _PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
 _OWN_KEYS = {"model", "dataset", "config_files", "protocol", "item_modality"}
 # Settings that an encoder's file gives for its modality alone.
-_BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages")
+_BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages", "finetune_embeddings")
+PRESETS = ("published",)
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -35,7 +36,7 @@ def internal_settings(model: str, model_class: type, dataset: str, external: dic
     """The settings of our property files and RecBole's file of the model; later wins.
 
     The order: the protocol, RecBole's file of the backbone, ``content.yaml`` (and ``content_and_id.yaml``),
-    the model's file, the files of the encoders, the dataset's file.
+    the model's file, the files of the encoders, the dataset's file, the files of a ``preset``.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def internal_settings(model: str, model_class: type, dataset: str, external: dic
     Raises
     ------
     MicroLensError
-        An unknown ``protocol``, or a file that cannot be read.
+        An unknown ``protocol`` or ``preset``, or a file that cannot be read.
     """
     backbone, is_content = recbole_name(model_class), is_content_model(model_class)
     protocol = external.get("protocol", "microlens")
@@ -67,9 +68,37 @@ def internal_settings(model: str, model_class: type, dataset: str, external: dic
     of_dataset = _merged([folder / "dataset" / f"{dataset}.yaml"], sections)
     if is_content:
         ours["item_modality"] = list(model_class.item_modality)
-        ours |= _encoder_settings(ours, ours | of_dataset | external)
-    ours |= of_dataset
+        preset = preset_settings(model_class, external)
+        final = ours | of_dataset | preset | external
+        ours |= _encoder_settings(ours, final, folder) | of_dataset | preset
+        if preset and "id" not in _names(final["item_modality"]):
+            ours |= _encoder_settings(ours, final, folder / external["preset"])
+    else:
+        ours |= of_dataset
     return recboles | ours, ours
+
+
+def preset_settings(model_class: type, external: dict) -> dict:
+    """What a ``preset`` says of a content model, whatever its encoder: empty where none is asked for.
+
+    The files are ``content.yaml`` of the preset's folder, and the one of what the model looks at: ``id``,
+    ``id_and_content``, one modality, or ``several``; not every one is there.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such preset.
+    """
+    preset = external.get("preset")
+    if preset is None:
+        return {}
+    if preset not in PRESETS:
+        near = did_you_mean(str(preset), PRESETS)
+        raise MicroLensError(f"preset: '{preset}' is unknown.{near} Set one of: {', '.join(PRESETS)}.")
+    looked_at = _names(external.get("item_modality") or model_class.item_modality)
+    kind = looked_at[0] if len(looked_at) == 1 else "id_and_content" if "id" in looked_at else "several"
+    folder = properties_folder() / preset
+    return _merged([folder / "content.yaml", folder / f"{kind}.yaml"], ())
 
 
 def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
@@ -85,19 +114,26 @@ def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _encoder_settings(below: dict, final: dict) -> dict:
-    """The files of the encoders that the final settings name, each for its modality."""
-    named = final["item_modality"] or ()
-    encoded = [name for name in ENCODED if name in ((named,) if isinstance(named, str) else named)]
+def _encoder_settings(below: dict, final: dict, folder: Path) -> dict:
+    """The files of the encoders that the final settings name, each for its modality; of several encoders
+    only what may differ from one to the other.
+    """
+    encoded = [name for name in ENCODED if name in _names(final["item_modality"] or ())]
     found: dict = {}
     for modality in encoded:
         encoder = (len(encoded) == 1 and final["encoder"]) or final.get(f"{modality}_encoder")
-        path = properties_folder() / "encoder" / f"{encoder}.yaml"
+        path = folder / "encoder" / f"{encoder}.yaml"
         for key, value in (read_yaml(path) if path.is_file() else {}).items():
-            if key in _BY_MODALITY and len(encoded) > 1:
+            if len(encoded) > 1:
+                if key not in _BY_MODALITY:
+                    continue
                 value = dict.fromkeys(encoded, below[key]) | found.get(key, {}) | {modality: value}
             found[key] = value
     return found
+
+
+def _names(named) -> tuple[str, ...]:
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def recbole_file(model: str) -> Path:

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_microlens import acceleration, checkpoint, compat, distributed
+from recbole_microlens.best_epoch import FirstBest
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
 from recbole_microlens.errors import MicroLensError, explained
@@ -171,7 +172,7 @@ class ContentTrainer(Trainer):
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
 
 
-class ResumableTrainer:
+class ResumableTrainer(FirstBest):
     """Mixin for any RecBole trainer: plain checkpoints, a resume that repeats the unbroken run, times per
     epoch.
 

@@ -48,6 +48,20 @@ def test_losses_and_rankings_are_those_without_a_cache(trained, tmp_path, finetu
     assert set(cached[2].reader.readers) == (set() if fraction else {"video"})
 
 
+def test_a_frozen_head_with_dropout_draws_behind_the_cache_what_it_draws_without(trained, tmp_path):
+    chosen = {"finetune": "frozen", "encoder_output": "released", "normalisation": "released"}
+    plain = trained(**chosen, trunk_cache="off")
+    cached = trained(**chosen, trunk_cache=str(tmp_path / "caches"))
+    assert cached[0] == pytest.approx(plain[0], rel=1e-6)
+    assert cached[1] == plain[1]
+    rows = cached[2].model.item_embedding.rows["video"].read(torch.tensor([1, 2]))
+    assert [tuple(part.shape) for part in rows] == [(2, 2048, 2, 1, 1)]
+    in_chunks = [
+        trained(**chosen, trunk_cache=cache, encode_chunk=3)[0] for cache in ("off", str(tmp_path / "caches"))
+    ]
+    assert in_chunks[1] == pytest.approx(in_chunks[0], rel=1e-6)
+
+
 def test_with_rows_on_the_device_no_media_are_read(trained, tmp_path, monkeypatch):
     losses, *_ = trained(trunk_cache=str(tmp_path / "caches"))
     monkeypatch.setattr("recbole_microlens.media.store.MediaStore.read", None)

@@ -30,6 +30,7 @@ class EncoderOptions:
     pooling: str | None = None
     freeze_bn_statistics: bool = False
     gradient_checkpointing: bool = False
+    finetune_embeddings: bool = False
 
 
 class Trunk(nn.Module):
@@ -94,8 +95,12 @@ class Encoder(nn.Module):
         self.network = network
         self.walk: Walk = spec.walk(self.spec, network)
         self.n_stages = len(self.walk.stages)
-        self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
         self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
+        self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
+        self._dropouts: list[nn.Dropout] = []
+        if options.output == "released" and spec.released_head:
+            self.pool, self.head = spec.released_head.pool, spec.released_head.modules(network)
+            self._dropouts = [m for part in self.head for m in part.modules() if isinstance(m, nn.Dropout)]
         if spec.mean:
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
@@ -104,7 +109,18 @@ class Encoder(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        return self.head[-1].out_features if self.head else self.spec.feature_dim
+        head = self.spec.head[-1] if self.head else None
+        return self.network.get_submodule(head).out_features if head else self.spec.feature_dim
+
+    @property
+    def draws(self) -> bool:
+        """Whether the head leaves something to chance in training, even where the encoder is frozen."""
+        return bool(self._dropouts)
+
+    @property
+    def trains_embeddings(self) -> bool:
+        """Whether the lowest stage trains though those above it are frozen."""
+        return self.options.finetune_embeddings and 0 < self.trainable_stages < self.n_stages
 
     def stages(self) -> list[nn.ModuleList]:
         """The modules of each stage, in the order of the forward pass; the head belongs to the last one."""
@@ -150,6 +166,18 @@ class Encoder(nn.Module):
         pixels = (content.float() * self.scale + self.shift).permute(channel_first)
         return self.spec.pathways(pixels) if self.spec.pathways else pixels
 
+    def pooled(self, content: Tensor) -> Tensor:
+        """Content -> what :meth:`through_head` takes: the pooled output of the last stage."""
+        return self.pool(self.walk(self.prepare(content), 0, self.n_stages))
+
+    def through_head(self, pooled: Tensor) -> Tensor:
+        """Pooled output of the last stage -> features [N, feature_dim]."""
+        if self.draws:  # Dropout draws in the order of memory: the same whether the rows come from a cache.
+            pooled = pooled.contiguous()
+        for module in self.head:
+            pooled = module(pooled)
+        return pooled
+
     def run(self, features: Features, first: int, last: int) -> Features:
         """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
         if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
@@ -171,7 +199,8 @@ class Encoder(nn.Module):
             token ids and attention mask. Or, as a tuple, what :meth:`trunk` gave for them.
         """
         if not isinstance(content, tuple):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable_stages == self.n_stages):
+            trains = self.trains_embeddings or self.trainable_stages == self.n_stages
+            with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
                 content = self.trunk(self.trainable_stages)(content)
         return self.top(self.trainable_stages)(content)
 
@@ -179,17 +208,15 @@ class Encoder(nn.Module):
         super().train(mode)
         for stage in self._frozen():
             stage.eval()
+        for dropout in self._dropouts:
+            dropout.train(mode)
         if self.options.freeze_bn_statistics:
             freeze_statistics(self.network.modules())
         return self
 
     def _run(self, features: Features, first: int, last: int) -> Features:
         features = self.walk(features, first, last)
-        if first < last == self.n_stages:
-            features = self.pool(features)
-            for module in self.head:
-                features = module(features)
-        return features
+        return self.through_head(self.pool(features)) if first < last == self.n_stages else features
 
     def _frozen(self) -> list[nn.ModuleList]:
-        return self.stages()[: self.n_stages - self.trainable_stages]
+        return self.stages()[int(self.trains_embeddings) : self.n_stages - self.trainable_stages]

@@ -1,5 +1,6 @@
 """The table of encoders, and how a row becomes a network with its weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +14,9 @@ from recbole_microlens.encoders.video_rows import VIDEO_ROWS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
 ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in VIDEO_ROWS + IMAGE_ROWS + TRANSFORMERS_ROWS}
-OUTPUTS = ("pooled", "head")
+OUTPUTS = ("pooled", "head", "released")
+NORMALISATIONS = ("weights", "released")
+_RELEASED_STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 def encoder_spec(name: str) -> EncoderSpec:
@@ -44,6 +47,8 @@ def create_encoder(
     pooling: str | None = None,
     freeze_bn_statistics: bool = False,
     gradient_checkpointing: bool = False,
+    normalisation: str = "weights",
+    finetune_embeddings: bool = False,
 ) -> Encoder:
     """Build an encoder and load its weights.
 
@@ -55,11 +60,15 @@ def create_encoder(
         of a checkpoint, or ``none`` (random).
     trainable_stages : how many top stages train, or the name of a module from which on all train; all by
         default. See :mod:`recbole_microlens.encoders.finetune`.
-    output : ``pooled`` features, or the logits of the classes the network was trained on (``head``).
+    output : ``pooled`` features, the logits of the classes the network was trained on (``head``), or what the
+        released runs took of it (``released``): logits of pytorchvideo's networks, in their way, and pooled
+        features of all others. See :mod:`recbole_microlens.encoders.released_head`.
     pooling : ``mean``, or ``cls`` where the network has a class token; by default the row's own.
     freeze_bn_statistics : keep the running statistics of BatchNorm layers that train, too.
     gradient_checkpointing : compute the activations of trainable stages again in the backward pass instead of
         keeping them.
+    normalisation : of pixels: that of the ``weights``, or mean 0.5 and deviation 0.5 as ``released``.
+    finetune_embeddings : the lowest stage trains too, though those between it and the top ones do not.
 
     Raises
     ------
@@ -68,11 +77,17 @@ def create_encoder(
         or do not fit.
     """
     spec = encoder_spec(name)
-    options = EncoderOptions(frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing)
+    options = EncoderOptions(
+        frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing, finetune_embeddings
+    )
     _check(spec, options)
+    if normalisation == "released" and spec.mean:
+        spec = replace(spec, **_RELEASED_STATISTICS)
     network = spec.build(frames, size)
-    if output != "head":
+    if not spec.takes_head(output):
         _remove(network, spec.head)
+    elif output == "released" and spec.released_head.adapt:
+        spec.released_head.adapt(network)
     spec.load(spec, network, weights)
     encoder = Encoder(spec, network, trainable_stages, options)
     if spec.check:
@@ -101,10 +116,20 @@ def _check(spec: EncoderSpec, options: EncoderOptions) -> None:
             f"encoder_pooling: {spec.name} cannot pool by '{options.pooling}'. Leave it empty, or set one "
             f"of: {', '.join(spec.pools)}."
         )
-    if options.output == "head" and options.pooling not in (None, next(iter(spec.pools))):
+    if spec.takes_head(options.output) and options.pooling not in (None, next(iter(spec.pools))):
         raise MicroLensError(
             f"encoder_pooling: the head of {spec.name} was trained on '{next(iter(spec.pools))}', not on "
             f"'{options.pooling}'. Leave `encoder_pooling` empty, or set `encoder_output` to pooled."
+        )
+    _check_released_head(spec, options)
+
+
+def _check_released_head(spec: EncoderSpec, options: EncoderOptions) -> None:
+    frames = spec.released_head.frames if spec.released_head else None
+    if options.output == "released" and frames not in (None, options.frames):
+        raise MicroLensError(
+            f"encoder_output: the released head of {spec.name} fits {frames} frames, not {options.frames}. "
+            f"Set num_frames: {frames}, or `encoder_output` to head."
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.pooling import mean_of_maps
+from recbole_microlens.encoders.released_head import ReleasedHead
 from recbole_microlens.encoders.walk import Features, stage_walk
 from recbole_microlens.encoders.weights import PublishedWeights, load_published
 
@@ -28,6 +29,7 @@ class EncoderSpec:
     published : the weights that ``encoder_weights: pretrained`` loads.
     head : names of the modules of the classification layer, which take the pooled features; the last one is
         linear. Empty if none is published. They are removed unless their logits are asked for.
+    released_head : how the released runs read them; None where these took the pooled features.
     released_stages : how many top stages the released runs of the paper left trainable.
     least_frames, least_size : the smallest clip that the network takes.
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
@@ -48,6 +50,7 @@ class EncoderSpec:
     std: tuple[float, ...]
     published: PublishedWeights
     head: tuple[str, ...] = ()
+    released_head: ReleasedHead | None = None
     released_stages: int = 1
     least_frames: int = 1
     least_size: int = 32
@@ -56,3 +59,7 @@ class EncoderSpec:
     pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     load: Callable[["EncoderSpec", nn.Module, str], None] = load_published
     check: Callable | None = None
+
+    def takes_head(self, output: str) -> bool:
+        """Whether logits are what an ``encoder_output`` gives."""
+        return output == "head" or (output == "released" and self.released_head is not None)

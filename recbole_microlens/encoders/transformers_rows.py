@@ -166,6 +166,7 @@ TRANSFORMERS_ROWS = (
         statistics=IMAGENET,
         licence="Apache-2.0",
         trained_on="ImageNet-1K, without labels",
+        released_stages=2,
         ignored=("decoder.",),
     ),
     _image(
@@ -218,6 +219,7 @@ TRANSFORMERS_ROWS = (
         licence="Apache-2.0",
         trained_on="Chinese Wikipedia",
         tokenizer="google-bert/bert-base-chinese",
+        released_stages=2,
     ),
     _bert(
         name="chinese_roberta",
@@ -226,6 +228,7 @@ TRANSFORMERS_ROWS = (
         licence="Apache-2.0",
         trained_on="Chinese Wikipedia, news, questions",
         tokenizer="hfl/chinese-roberta-wwm-ext",
+        released_stages=2,
     ),
     _bert(
         name="minilm",

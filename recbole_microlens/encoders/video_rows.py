@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import nn
 
+from recbole_microlens.encoders import released_head
 from recbole_microlens.encoders.mvit import build_mvit, load_mvit, mvit_walk
 from recbole_microlens.encoders.pooling import class_token, mean_of_channels_last, mean_of_patches
 from recbole_microlens.encoders.spec import EncoderSpec
@@ -46,6 +47,7 @@ def _pytorchvideo(
     row = {
         "stages": _BLOCKS,
         "head": ("blocks.5.dropout", "blocks.5.proj"),
+        "released_head": released_head.BASIC,
         "feature_dim": 2048,
         "mean": (0.45, 0.45, 0.45),
         "std": (0.225, 0.225, 0.225),
@@ -67,6 +69,7 @@ def _slowfast(name: str, paper_name: str, file: str, function: str) -> EncoderSp
         file,
         partial(build_from_hub, function),
         head=("blocks.6.dropout", "blocks.6.proj"),
+        released_head=released_head.SLOWFAST,
         feature_dim=2304,
         pathways=slow_and_fast,
     )
@@ -79,6 +82,7 @@ def _x3d(size: str, depth_factor: float) -> EncoderSpec:
         f"X3D_{size.upper()}.pyth",
         partial(build_x3d, depth_factor),
         stages=_X3D_BLOCKS,
+        released_head=released_head.X3D,
     )
 
 
@@ -102,6 +106,7 @@ def _mvit(clip: str, file: str) -> EncoderSpec:
         partial(build_mvit, f"mvit_base_{clip}"),
         stages=_MVIT_SCALES,
         head=("head.dropout", "head.proj"),
+        released_head=released_head.MVIT,
         feature_dim=768,
         walk=mvit_walk,
         pools={"cls": class_token, "mean": mean_of_patches},

@@ -11,16 +11,18 @@ from recbole_microlens.items.media_batch import Content
 
 
 def has_constant_part(encoder: Encoder) -> bool:
-    """Whether anything of the encoder is frozen."""
-    return encoder.trainable_stages < encoder.n_stages
+    """Whether the lowest part of the encoder is frozen."""
+    return encoder.trainable_stages < encoder.n_stages and not encoder.trains_embeddings
 
 
 def constant_part(encoder: Encoder) -> Callable[[Tensor], TrunkOutput]:
     """From items' content to a tuple of tensors [U, ...]: the trunk's output, or the features
-    [U, feature_dim] where the whole encoder is frozen.
+    [U, feature_dim] where the whole encoder is frozen, pooled only where its head draws in training.
     """
     if encoder.trainable_stages:
         return encoder.trunk(encoder.trainable_stages)
+    if encoder.draws:
+        return lambda content: (encoder.pooled(content),)
     return lambda content: (encoder(content),)
 
 
@@ -32,4 +34,6 @@ def features_of(encoder: Encoder, content: Content) -> Tensor:
     if not isinstance(content, tuple):
         return encoder(content)
     rows = tuple(part.float() if part.is_floating_point() else part for part in content)
-    return encoder(rows) if encoder.trainable_stages else rows[0]
+    if encoder.trainable_stages:
+        return encoder(rows)
+    return encoder.through_head(rows[0]) if encoder.draws else rows[0]

@@ -41,6 +41,25 @@ class ConcatFusion(nn.Module):
         return self.linear(torch.cat(embeddings, dim=-1))
 
 
+class ConcatTwoLayersFusion(nn.Module):
+    """Two linear layers on the vectors side by side, [U, M * d] -> [U, d], nothing between them.
+
+    Source: the released code's tower of several modalities; torch's own initialisation, as there.
+
+    Parameters
+    ----------
+    n_modalities, dim : M and d.
+    """
+
+    def __init__(self, n_modalities: int, dim: int):
+        super().__init__()
+        self.first = nn.Linear(n_modalities * dim, dim)
+        self.second = nn.Linear(dim, dim)
+
+    def forward(self, embeddings: list[Tensor]) -> Tensor:
+        return self.second(self.first(torch.cat(embeddings, dim=-1)))
+
+
 class FilmFusion(nn.Module):
     """Feature-wise linear modulation: the other modalities scale and shift the last one.
 
@@ -119,6 +138,7 @@ class AttentionFusion(nn.Module):
 FUSIONS: dict[str, type[nn.Module]] = {
     "sum": SumFusion,
     "concat": ConcatFusion,
+    "concat_two_layers": ConcatTwoLayersFusion,
     "film": FilmFusion,
     "gated": GatedFusion,
     "attention": AttentionFusion,

@@ -23,9 +23,8 @@ class ModalitySettings:
     encoder : the encoder's row in the registry.
     weights : ``pretrained``, a path, a hub id, or ``none``.
     finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
-    output : ``pooled`` or ``head``.
     pooling : ``cls``, ``mean``, or None for the encoder's own.
-    freeze_bn_statistics, gradient_checkpointing : see
+    output, freeze_bn_statistics, gradient_checkpointing, normalisation, finetune_embeddings : see
         :func:`recbole_microlens.encoders.registry.create_encoder`.
     """
 
@@ -38,6 +37,25 @@ class ModalitySettings:
     pooling: str | None
     freeze_bn_statistics: bool
     gradient_checkpointing: bool
+    normalisation: str
+    finetune_embeddings: bool
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """The settings of the projection from a modality's features to the item embedding.
+
+    Attributes
+    ----------
+    layers, dropout : hidden layers, and the dropout after each.
+    activation : ``gelu`` or ``linear``, of the last layer.
+    group : ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
+    """
+
+    layers: int
+    dropout: float
+    activation: str
+    group: str
 
 
 def modalities(config) -> tuple[str, ...]:
@@ -71,6 +89,21 @@ def modality_settings(config, name: str) -> ModalitySettings:
         pooling=of_modality(config, "encoder_pooling", name),
         freeze_bn_statistics=of_modality(config, "freeze_bn_statistics", name),
         gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
+        normalisation=of_modality(config, "normalisation", name),
+        finetune_embeddings=of_modality(config, "finetune_embeddings", name),
+    )
+
+
+def projection_settings(config, name: str) -> ProjectionSettings:
+    """Settings of a modality's projection. Where none is asked for, its activation is the released one: GELU
+    on what a video encoder gives, linear on all else, features from a file too.
+    """
+    is_encoded_video = name == "video" and features_path(config, name) is None
+    return ProjectionSettings(
+        config["projection_layers"],
+        config["projection_dropout"],
+        of_modality(config, "projection_activation", name) or ("gelu" if is_encoded_video else "linear"),
+        of_modality(config, "projection_group", name),
     )
 
 

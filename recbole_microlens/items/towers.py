@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -13,28 +15,39 @@ from recbole_microlens.items.feature_file import open_features
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import (
     ModalitySettings,
+    ProjectionSettings,
     features_path,
     modalities,
     modality_settings,
+    projection_settings,
 )
+
+_PLAIN = ProjectionSettings(layers=0, dropout=0.0, activation="linear", group="others")
 
 
 class EncoderTower(nn.Module):
-    """A content encoder and a projection (linear and GELU, as in the published code).
+    """A content encoder and a projection.
 
     Parameters
     ----------
     modality : which part of the items' content it looks at.
     encoder : content [U, ...] -> features [U, encoder.feature_dim].
     embedding_dim : d.
-    projection_layers : hidden layers of size d between the features and the embedding.
+    projection : its settings; one linear layer by default.
+
+    Attributes
+    ----------
+    trains_with_encoder : whether the projection has the encoder's learning rate and weight decay.
     """
 
-    def __init__(self, modality: str, encoder: Encoder, embedding_dim: int, projection_layers: int = 0):
+    def __init__(
+        self, modality: str, encoder: Encoder, embedding_dim: int, projection: ProjectionSettings = _PLAIN
+    ):
         super().__init__()
         self.modality = modality
         self.encoder = encoder
-        self.projection = _projection(encoder.feature_dim, embedding_dim, projection_layers)
+        self.trains_with_encoder = projection.group == "encoder"
+        self.projection = _projection(encoder.feature_dim, embedding_dim, projection)
 
     def forward(self, media: ItemMedia) -> Tensor:
         """The content of U items -> [U, d]."""
@@ -48,13 +61,15 @@ class FeatureTower(nn.Module):
     ----------
     modality : which part of the items' content the features are.
     feature_dim : length of a feature vector.
-    embedding_dim, projection_layers : as those of :class:`EncoderTower`.
+    embedding_dim, projection : as those of :class:`EncoderTower`.
     """
 
-    def __init__(self, modality: str, feature_dim: int, embedding_dim: int, projection_layers: int = 0):
+    def __init__(
+        self, modality: str, feature_dim: int, embedding_dim: int, projection: ProjectionSettings = _PLAIN
+    ):
         super().__init__()
         self.modality = modality
-        self.projection = _projection(feature_dim, embedding_dim, projection_layers)
+        self.projection = _projection(feature_dim, embedding_dim, projection)
 
     def forward(self, media: ItemMedia) -> Tensor:
         """The features of U items, float32 [U, feature_dim] -> [U, d]."""
@@ -106,27 +121,32 @@ def build_encoder(config, settings: ModalitySettings) -> Encoder:
         settings.pooling,
         settings.freeze_bn_statistics,
         settings.gradient_checkpointing,
+        settings.normalisation,
+        settings.finetune_embeddings,
     )
 
 
 def _tower(config, name: str, dim: int) -> nn.Module:
-    path = features_path(config, name)
+    path, projection = features_path(config, name), projection_settings(config, name)
     if path is not None:
-        return FeatureTower(name, open_features(path).dim, dim, config["projection_layers"])
+        return FeatureTower(name, open_features(path).dim, dim, projection)
     # The draws of an encoder's random weights change nothing that is built after it: the rest of the model
     # starts the same whatever encodes the items.
     with torch.random.fork_rng(devices=[]):
         encoder = build_encoder(config, modality_settings(config, name))
-    return EncoderTower(name, encoder, dim, config["projection_layers"])
+    return EncoderTower(name, encoder, dim, projection)
 
 
-def _projection(feature_dim: int, embedding_dim: int, hidden_layers: int) -> nn.Sequential:
-    widths = [feature_dim] + [embedding_dim] * (hidden_layers + 1)
-    return nn.Sequential(*(_dense(*pair) for pair in zip(widths, widths[1:], strict=False)))
+def _projection(feature_dim: int, embedding_dim: int, settings: ProjectionSettings) -> nn.Sequential:
+    """Hidden layers of linear, GELU and dropout, each as wide as the embedding, and a last linear layer."""
+    widths = [feature_dim] + [embedding_dim] * settings.layers
+    hidden = [_dense(*pair, nn.GELU(), nn.Dropout(settings.dropout)) for pair in pairwise(widths)]
+    last = [nn.GELU()] if settings.activation == "gelu" else []
+    return nn.Sequential(*hidden, _dense(widths[-1], embedding_dim, *last))
 
 
-def _dense(width_in: int, width_out: int) -> nn.Sequential:
+def _dense(width_in: int, width_out: int, *after: nn.Module) -> nn.Sequential:
     linear = nn.Linear(width_in, width_out)
     nn.init.xavier_normal_(linear.weight)
     nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, nn.GELU())
+    return nn.Sequential(linear, *after)

@@ -50,8 +50,13 @@ class ContentModel:
         self.item_embedding.fill_table(batches)
 
     def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
-        """Trainable parameters of the ``encoder``, and all ``others`` (projection and backbone)."""
+        """Trainable parameters of the ``encoder`` and all ``others``; projections belong to either by their
+        ``projection_group``.
+        """
         encoder = list(self.item_embedding.encoders().parameters())
+        for tower in self.item_embedding.towers.values():
+            if getattr(tower, "trains_with_encoder", False):
+                encoder += tower.projection.parameters()
         in_encoder = {id(parameter) for parameter in encoder}
         others = [parameter for parameter in self.parameters() if id(parameter) not in in_encoder]
         groups = {"encoder": encoder, "others": others}
@@ -76,7 +81,7 @@ class ContentModel:
         for modality, encoder in self.item_embedding.encoders().items():
             lines.append(
                 f"  {modality}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} "
-                "stages train"
+                f"stages train{', and the embeddings' if encoder.trains_embeddings else ''}"
             )
         for name, group in self.parameter_groups().items():
             lines.append(f"  trainable in {name}: {sum(parameter.numel() for parameter in group):,}")

@@ -110,6 +110,14 @@ def test_normalisation_is_that_of_the_weights(row):
     torch.testing.assert_close(pixels.flatten(2)[0, :, 0], expected)
 
 
+def test_released_normalisation_is_a_half_and_a_half_for_pixels_alone():
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 32, 32, 3)
+    prepared = create_encoder("resnet18", 1, 32, normalisation="released").prepare(pixels)
+    torch.testing.assert_close(prepared[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))
+    text = create_encoder("bert_bytes", normalisation="released")
+    assert text.prepare(tokens := torch.ones(1, 2, 4, dtype=torch.int32)) is tokens
+
+
 def test_slowfast_slow_pathway_gets_the_first_and_last_frame():
     pixels = torch.arange(5, dtype=torch.uint8).view(1, 5, 1, 1, 1).expand(1, 5, 32, 32, 3)
     slow, fast = create_encoder("slowfast_r50", 5, 32).prepare(pixels)

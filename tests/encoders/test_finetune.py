@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from rows import Row
+from rows import Row, small_row
 from torch import nn
 
 from recbole_microlens.encoders.finetune import cut_stages, trainable_stages
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.constant_part import has_constant_part
 
 # A network of each kind: plain blocks, two pathways, tokens, windows, images.
 KINDS = ("x3d_xs", "slowfast_r50", "mvit_base_16x4", "swin3d_t", "resnet18")
@@ -85,6 +86,21 @@ def test_a_cut_inside_a_stage_keeps_the_order_of_its_modules():
 def test_bad_modes_say_what_to_do(mode, stages, message):
     with pytest.raises(MicroLensError, match=message):
         trainable_stages(mode, stages, 5)
+
+
+@pytest.mark.parametrize("name", ["vit_mae_base", "bert_small", "resnet18"])
+def test_embeddings_train_below_frozen_layers_and_leave_nothing_constant(name):
+    row = Row(small_row(name))
+    encoder = row.encoder(1, finetune_embeddings=True).train()
+    encoder(row.content).square().sum().backward()
+    first, *between, last = encoder.stages()
+    given = {id(parameter) for stage in (first, last) for parameter in stage.parameters()}
+    for parameter in encoder.parameters():
+        assert (parameter.grad is not None) == (id(parameter) in given)
+    assert not any(module.training for stage in between for part in stage for module in part.modules())
+    assert not has_constant_part(encoder)
+    assert has_constant_part(row.encoder(0, finetune_embeddings=True))
+    assert not row.encoder(0, finetune_embeddings=True).trains_embeddings
 
 
 def test_batchnorm_with_frozen_statistics_still_trains_its_scale_and_shift(row):

@@ -30,6 +30,14 @@ RELEASED_CUT = {
     "mvit_base_16x4": (326, 377),
     "mvit_base_32x3": (326, 377),
 }
+# The same of transformers: the released cut, the first name above it, and what trains below it. Of pictures
+# the first four tensors are never frozen (the second, the positions, is no parameter that trains).
+RELEASED_LAYERS = {
+    "videomae_base": (152, "encoder.layer.10.", ()),
+    "chinese_roberta": (165, "encoder.layer.10.", ()),
+    "bert_base_chinese": (165, "encoder.layer.10.", ()),
+    "vit_mae_base": (164, "layers.10.", (0, 2, 3)),
+}
 # Where pytorchvideo's hub has a function of another name.
 HUB_NAMES = {"r3d_r50": "r2plus1d_r50", "slowfast_r101": "slowfast_16x8_r101_50_50"}
 
@@ -41,6 +49,17 @@ def test_released_stages_name_the_cut_of_the_published_code(name):
     encoder = on_meta(name, 5, 32, trainable_stages=released, output="head")
     trains = [parameter.requires_grad for parameter in encoder.network.parameters()]
     assert trains == [False] * first + [True] * (total - first)
+
+
+@pytest.mark.parametrize("name", RELEASED_LAYERS)
+def test_released_stages_of_transformers_are_the_layers_above_the_published_cut(name):
+    cut, first, below = RELEASED_LAYERS[name]
+    released = ENCODERS[name].released_stages
+    encoder = on_meta(name, 5, 224, trainable_stages=released, finetune_embeddings=bool(below))
+    named = list(encoder.network.named_parameters())
+    assert named[cut][0].startswith(first) and not named[cut - 1][0].startswith(first)
+    trained = [number for number, (_, parameter) in enumerate(named) if parameter.requires_grad]
+    assert trained == [*below, *range(cut, len(named))]
 
 
 def test_properties_set_the_released_cut_where_it_is_not_one_stage():

@@ -6,6 +6,7 @@ from torch import nn
 
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.modality import ProjectionSettings
 from recbole_microlens.items.towers import EncoderTower
 
 
@@ -34,7 +35,9 @@ def media_of(ids, seed=0):
 @pytest.fixture
 def layer():
     torch.manual_seed(0)
-    towers = nn.ModuleDict({"video": EncoderTower("video", MeanColour(), embedding_dim=5)})
+    towers = nn.ModuleDict(
+        {"video": EncoderTower("video", MeanColour(), 5, ProjectionSettings(0, 0.0, "gelu", "others"))}
+    )
     return ContentItemEmbedding(towers, n_items=9, embedding_dim=5)
 
 
@@ -90,6 +93,6 @@ def test_gradients_of_repeats_add_up(layer):
 
 
 def test_projection_layers_add_hidden_layers_of_the_item_dimension():
-    tower = EncoderTower("video", MeanColour(), embedding_dim=5, projection_layers=2)
+    tower = EncoderTower("video", MeanColour(), 5, ProjectionSettings(2, 0.0, "gelu", "others"))
     shapes = [tuple(m.weight.shape) for m in tower.projection.modules() if isinstance(m, nn.Linear)]
     assert shapes == [(5, 3), (5, 5), (5, 5)]

@@ -28,6 +28,19 @@ def test_cuts_that_differ_by_modules_without_weights_have_caches_of_their_own():
     assert differences(*parts) == ["cut"]
 
 
+def test_normalisation_and_output_count():
+    tokens = np.array(["[PAD]", "a", "b"])
+    parts = []
+    for other in ({}, {"normalisation": "released"}):
+        torch.manual_seed(0)
+        parts.append(
+            cache_parts(
+                create_encoder("resnet18", 1, 32, trainable_stages=1, **other), Black(), tokens, "fp32"
+            )
+        )
+    assert differences(*parts) == ["weights"]
+
+
 def test_what_a_folder_says_of_its_network_counts_and_who_wrote_it_does_not(tmp_path):
     compat.fix_torchvision()
     from transformers import ViTConfig, ViTModel

@@ -51,6 +51,13 @@ def test_concat_is_linear_in_the_vectors_side_by_side(fusion, embeddings):
     torch.testing.assert_close(fusion(embeddings), expected)
 
 
+@pytest.mark.parametrize("fusion", ["concat_two_layers"], indirect=True)
+def test_two_layers_are_linear_with_nothing_between(fusion, embeddings):
+    side_by_side = torch.cat(embeddings, dim=1)
+    hidden = side_by_side @ fusion.first.weight.T + fusion.first.bias
+    torch.testing.assert_close(fusion(embeddings), hidden @ fusion.second.weight.T + fusion.second.bias)
+
+
 @pytest.mark.parametrize("fusion", ["film"], indirect=True)
 def test_film_starts_as_the_last_modality_and_then_scales_and_shifts_it(fusion, embeddings):
     torch.testing.assert_close(fusion(embeddings), embeddings[-1])

@@ -93,12 +93,57 @@ def test_frozen_features_are_projected_as_an_encoders_would_be(built, features):
     assert shapes == [(16, 4), (16, 16)]
     rows = media.content["video"]
     expected = rows
-    for layer in tower.projection:
-        expected = torch.nn.functional.gelu(layer[0](expected))
+    for layer, activation in zip(
+        tower.projection, (torch.nn.functional.gelu, torch.nn.Identity()), strict=True
+    ):
+        expected = activation(layer[0](expected))
     id_embedding = model.item_embedding.towers["id"].table(media.item_ids)
     torch.testing.assert_close(model.item_embedding.encode(media), id_embedding + expected)
     in_checkpoint = [name for name in model.state_dict() if ".video." in name]
     assert in_checkpoint and all(".video.projection." in name for name in in_checkpoint)
+
+
+def activations(model):
+    return {
+        name: [type(module).__name__ for module in tower.projection.modules() if not list(module.children())]
+        for name, tower in model.item_embedding.towers.items()
+        if name != "id"
+    }
+
+
+def test_projections_are_linear_but_for_encoded_videos_as_released(built, features):
+    linear, gelu = ["Linear"], ["Linear", "GELU"]
+    assert activations(built("text", "image", "video")[0]) == {"text": linear, "image": linear, "video": gelu}
+    assert activations(built("video", features=features)[0]) == {"video": linear}
+    by_modality = {"text": "gelu", "image": None, "video": "linear"}
+    chosen, _ = built("text", "image", "video", projection_activation=by_modality)
+    assert activations(chosen) == {"text": gelu, "image": linear, "video": linear}
+
+
+def test_hidden_layers_have_gelu_and_dropout_whatever_the_last_one_has(built):
+    model, train = built("video", projection_layers=1, projection_dropout=0.5)
+    assert activations(model) == {"video": ["Linear", "GELU", "Dropout", "Linear", "GELU"]}
+    tower, media = model.item_embedding.towers["video"], next(iter(train)).media
+    hidden = torch.nn.functional.gelu(tower.projection[0][0](tower.encoder(media.content["video"])))
+    torch.manual_seed(2)
+    dropped = torch.nn.functional.dropout(hidden, 0.5)
+    expected = torch.nn.functional.gelu(tower.projection[1][0](dropped))
+    torch.manual_seed(2)
+    torch.testing.assert_close(tower(media), expected)
+
+
+def test_a_projection_may_have_the_learning_rate_of_its_encoder(built, features):
+    group = {"video": "encoder", "image": "others", "text": "others"}
+    model, _ = built("image", "video", projection_group=group, finetune={"image": "full", "video": "frozen"})
+    towers = model.item_embedding.towers
+    groups = {name: {id(p) for p in group} for name, group in model.parameter_groups().items()}
+    assert {id(p) for p in towers["video"].projection.parameters()} <= groups["encoder"]
+    assert {id(p) for p in towers["image"].projection.parameters()} <= groups["others"]
+    assert not groups["encoder"] & groups["others"]
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    assert groups["encoder"] | groups["others"] == trainable
+    from_file, _ = built("video", features=features, projection_group=group)
+    assert from_file.parameter_groups()["encoder"] == []
 
 
 def test_everything_but_the_encoder_starts_the_same_whatever_encodes(built, features):
