@@ -1,14 +1,15 @@
-"""What a GPU does: checks that it computes what the CPU computes, then measurements; see ``gpu.md`` beside this.
+"""What a GPU does: checks that it computes what the CPU computes, then measurements; see ``gpu.md``.
 
-The parts run in order of worth, each recorded in ``--out`` when it ends, in a process that is started again where
-a part breaks the GPU for it. Without a GPU, ``--short`` runs everything in small shapes, where the CPU stands for
-both devices. Prints one JSON object as its last line; exit code 1 if a check or a part failed.
+The parts run in order of worth, each recorded in ``--out`` when it ends, in a process that is started again
+where a part breaks the GPU for it. Without a GPU, ``--short`` runs everything in small shapes, where the CPU
+stands for both devices. Prints one JSON object as its last line; exit code 1 if a check or a part failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import subprocess
 import sys
 from functools import partial
@@ -34,7 +35,7 @@ def supervise(arguments: argparse.Namespace) -> int:
     until = monotonic() + 60 * arguments.minutes
     command = [sys.executable, *sys.argv, "--until", str(until), "--out", str(arguments.out)]
     for _ in range(_MOST_STARTS):
-        code = subprocess.run(command).returncode
+        code = subprocess.run(command, env=os.environ | {"PYTHONWARNINGS": "ignore"}).returncode
         if code in (0, 2) or monotonic() > until:
             break
         _record_death(arguments.out, code)
@@ -57,7 +58,10 @@ def work(arguments: argparse.Namespace) -> int:
     if not arguments.short and not torch.cuda.is_available():
         print("gpu.py: torch sees no GPU here. Give --short to run on the CPU.", file=sys.stderr)
         return 2
+    from recbole.utils import init_seed
+
     logging.disable(logging.WARNING)
+    init_seed(0, True)  # cuDNN's deterministic algorithms, as in every run
     device = torch.device("cuda" if torch.cuda.is_available() and not arguments.cpu else "cpu")
     if device.type == "cuda":
         torch.cuda.init()

@@ -1,4 +1,4 @@
-"""Checks that the GPU computes what the CPU computes: loss, gradients, scores and metrics of a model of each kind."""
+"""Checks that the GPU computes what the CPU computes, with a model of each kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gpu_checks.report import Report
 
 # float32 keeps 24 bits: a sum in another order differs by about 1e-7, a few dozen layers make 1e-6 of it.
 LOSS = 1e-5
-# Gradients pass the layers twice, and where a ReLU's or a pool's input nearly ties, the other branch is taken.
+# Gradients pass the layers twice; where a ReLU's or a pool's input nearly ties, the other branch is taken.
 GRADIENT = 1e-3
 SCORES = 1e-4
 # Scores that differ by 1e-6 may change places: of so many users.

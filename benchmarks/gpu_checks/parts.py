@@ -1,4 +1,4 @@
-"""Runs parts of the command one after another: each in its own ``try``, within its time, recorded when it ends."""
+"""Runs parts one after another: each in its own ``try``, within its time, recorded when it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-import torch
 from gpu_checks.place import Place
 from gpu_checks.report import Report
 
@@ -117,8 +116,3 @@ def _at_most(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device's memory was too small."""
-    return isinstance(error, torch.OutOfMemoryError)

@@ -1,4 +1,4 @@
-"""Where checks run: the device that is checked, small real data, and models and trainers as a run builds them."""
+"""Where checks run: the device that is checked, small real data, and trainers as a run builds them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Place:
 
     @cached_property
     def data(self) -> Path:
-        """A ``data_path`` with a small dataset of real videos, covers and titles, made when first asked for."""
+        """A ``data_path`` with a small dataset of real videos, covers and titles; made when asked for."""
         release = write_release(self.scratch / "release", users=self.users, items=ITEMS, progress=False)
         out = self.scratch / "data"
         convert(release, DATASET, out)

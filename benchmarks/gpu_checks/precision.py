@@ -57,7 +57,7 @@ def overflow(place: Place, report: Report) -> None:
 
 
 def _prepared(place: Place, model: str, precision: str | None) -> Built:
-    """A trainer in this precision. The trainer allows it on a GPU only; a CPU that stands for one is made to."""
+    """A trainer in this precision, which is for GPUs only; a CPU that stands for one is made to."""
     on_gpu = {"precision": precision or "fp32"} if place.is_cuda else {}
     built = place.build(model, **on_gpu, **_WIDTH.get(model, {}))
     if not place.is_cuda and precision:
@@ -67,7 +67,7 @@ def _prepared(place: Place, model: str, precision: str | None) -> Built:
 
 
 def _count_steps(built: Built) -> list:
-    """A list that grows with each step of the optimiser; fused ones are called and leave out overflows inside."""
+    """A list that grows with each step of the optimiser; a fused one leaves out an overflow by itself."""
     steps: list = []
     optimizer = built.trainer.optimizer
 

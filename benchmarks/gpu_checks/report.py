@@ -1,4 +1,4 @@
-"""What was found, in one JSON file that is whole after every part: checks, measurements, and parts that failed."""
+"""What was found, in one JSON file that is whole after every part: checks, figures, what failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-DIGITS = 5  # of a figure
+DIGITS = 4  # of a figure
 
 
 class Report:
@@ -32,7 +32,7 @@ class Report:
         """Record whether a figure is within its bound: at most a number, or from one number to another."""
         low, high = bound if isinstance(bound, Sequence) else (-math.inf, bound)
         ok = bool(low <= figure <= high)  # never with NaN
-        self.checks.append({"name": name, "ok": ok, "figure": rounded(figure), "bound": bound})
+        self.checks.append({"name": name, "ok": ok, "figure": rounded(figure), "bound": rounded(bound)})
         return ok
 
     def measure(self, name: str, **figures) -> None:
@@ -58,15 +58,20 @@ class Report:
     def write(self) -> None:
         """Put the findings on the disk, whole or not at all."""
         partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(self.as_line() + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(self.content(), indent=1) + "\n", encoding="utf-8")
         os.replace(partial, self.path)
 
     def as_line(self) -> str:
-        return json.dumps(self.content(), separators=(",", ":"))
+        """All of it on one line, as short as can be: a check is [name, 1 or 0, figure, bound]."""
+        content = self.content()
+        content["checks"] = [
+            [check["name"], int(check["ok"]), check["figure"], check["bound"]] for check in content["checks"]
+        ]
+        return json.dumps(content, separators=(",", ":"))
 
 
 def rounded(value):
-    """The same with five significant digits, in lists and dicts too; numbers that JSON lacks as words."""
+    """The same with four significant digits, in lists and dicts too; numbers that JSON lacks as words."""
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
