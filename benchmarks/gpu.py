@@ -134,7 +134,7 @@ def about(device, arguments: argparse.Namespace) -> dict:
 
     packages = ("recbole", "torchvision", "transformers", "pytorchvideo", "numpy", "pandas")
     versions = {name: compat.installed_version(name) for name in packages}
-    about = {"machine": machine(device), "python": platform.python_version(), **versions}
+    about = {"machine": machine(device), "versions": {"python": platform.python_version(), **versions}}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         about |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}

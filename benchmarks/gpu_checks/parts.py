@@ -15,6 +15,7 @@ from gpu_checks.report import Report
 
 _KEPT_LINES = 3
 _LEAST_SECONDS = 5  # of a part, however little a GPU needs for it
+_MORE_SECONDS = 30  # until a part is ended: the first ones load libraries
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Part:
     ----------
     run : does it, and records what it finds.
     seconds : what it takes on a GPU, roughly; it is not begun with half of that left, and ended after four
-        times that.
+        times that and a bit.
     only_cuda : a CPU has nothing to show for it.
     in_short : false for what would only repeat another part in small shapes.
     """
@@ -67,7 +68,7 @@ def run_parts(parts: dict[str, Part], place: Place, report: Report, end: float) 
         _record(report, name, state="running")
         start = monotonic()
         try:
-            with _at_most(min(4 * part.seconds + _LEAST_SECONDS, end - monotonic())):
+            with _at_most(_limit(part, place, end - monotonic())):
                 part.run(place, report)
             found = {"state": "done"}
         except Exception as error:
@@ -86,6 +87,11 @@ def _reason_against(part: Part, place: Place, left: float) -> str | None:
     if left < (_LEAST_SECONDS if place.short else max(part.seconds / 2, _LEAST_SECONDS)):
         return f"{max(left, 0):.0f} s were left"
     return None
+
+
+def _limit(part: Part, place: Place, left: float) -> float:
+    """Seconds for a part; how long a CPU takes says nothing."""
+    return min(4 * part.seconds + _MORE_SECONDS, left) if place.is_cuda else left
 
 
 def _record(report: Report, name: str, **found) -> None:
