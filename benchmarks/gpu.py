@@ -26,6 +26,7 @@ def main() -> int:
     arguments = parse()
     if arguments.until is not None:
         return work(arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.unlink(missing_ok=True)
     return supervise(arguments)
 
@@ -162,7 +163,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="small shapes; also without a GPU")
     parser.add_argument("--cpu", action="store_true", help="leave a GPU alone (with --short)")
     parser.add_argument("--only", default="", help="parts to run, by name, with commas between")
-    parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="the file of what was found")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu.json"), help="the file of what was found")
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -119,8 +119,9 @@ def pinned(place: Place, report: Report) -> None:
     same = all(torch.equal(one.cpu(), other) for one, other in zip(arrived, expected, strict=True))
     report.check("pinned: arrived whole", float(same), [1, 1])
     with exact_products(place):
-        losses = [place.build("SASRecID", worker=worker).epoch() for worker in (0, 2)]
-    report.check("pinned: loss with and without workers", relative(*losses), 1e-6)
+        losses = [place.build("SASRecV", finetune="top", worker=worker).epoch() for worker in (0, 2)]
+    # Equal batches, in a device's order of adding up.
+    report.check("pinned: loss with and without workers", relative(*losses), EXACT_ROWS)
 
 
 def _tensors(media: ItemMedia) -> list[torch.Tensor]:

@@ -18,7 +18,6 @@ from train_step import our_step, published_of, settings_of, trainer_of
 USERS, FULL_USERS = (120, 60, 30), (30, 15, 8)
 _CHUNK = 64
 _SECONDS = 3.0  # of measuring, for each step
-_TOO_LARGE = "does not fit into the memory"
 
 
 def published_and_ours(encoder: str, place: Place, report: Report) -> None:
@@ -128,23 +127,27 @@ def _compare(
         problem = Problem.of(users, arguments.frames, arguments.size)
         published = _timed_alone(partial(published_of, problem, settings), problem, place)
         report.measure(label, **_sizes(problem), published=published)
-        if published != _TOO_LARGE:
+        if isinstance(published, dict):
             break
     for name, make in ways.items():
         found = _timed_alone(partial(make, problem), problem, place)
         report.measure(label, **{name: found})
-        if _TOO_LARGE not in (found, published):
+        if isinstance(found, dict) and isinstance(published, dict):
             report.ratio(f"{label}: published / {name}", published["s"] / found["s"])
         report.write()
 
 
 def _timed_alone(make: Callable[[], Callable], problem: Problem, place: Place) -> dict | str:
-    """Time a step with nothing else on the device, or say that it does not fit into its memory."""
+    """Time a step with nothing else on the device, or say why it cannot be taken."""
     place.release()
     try:
         return timed(place, make(), problem.distinct, 0.1 if place.short else _SECONDS)
     except torch.OutOfMemoryError:
-        return _TOO_LARGE
+        return "does not fit into the memory"
+    except RuntimeError as error:  # of a library that takes no tensor so large, say
+        if not place.works():
+            raise
+        return str(error)[:200]
 
 
 def _with_any_algorithm(step: Callable) -> Callable:
