@@ -72,6 +72,7 @@ def test_a_report_is_continued_and_knows_what_failed(tmp_path):
     assert again.measures == {"step": {"s": pytest.approx(0.1235)}}
     line = json.loads(again.as_line())
     assert line["checks"][2] == ["beyond", 0, 2.0, 1.0] and not line["ok"]
+    assert line["parts"] == {"part": "failed"}
 
 
 def test_where_a_part_ends_the_process_the_others_run_in_another(tmp_path):

@@ -62,8 +62,12 @@ class Report:
         os.replace(partial, self.path)
 
     def as_line(self) -> str:
-        """All of it on one line, as short as can be: a check is [name, 1 or 0, figure, bound]."""
+        """All of it on one short line: a check is [name, 1 or 0, figure, bound], a part its state."""
         content = self.content()
+        content["parts"] = {
+            name: " ".join(str(part[key]) for key in ("state", "seconds", "why") if key in part)
+            for name, part in self.parts.items()
+        }
         content["checks"] = [
             [check["name"], int(check["ok"]), check["figure"], check["bound"]] for check in content["checks"]
         ]
