@@ -212,6 +212,11 @@ def all_gpu_ids() -> str:
     return os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
 
 
+def first_gpu_id() -> str:
+    """The number of the first CUDA device that this process may use; ``-1``, as usual, is none."""
+    return (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
+
+
 def visible_gpus() -> int:
     """Number of CUDA devices that torch sees under the present ``CUDA_VISIBLE_DEVICES``."""
     import torch

@@ -174,8 +174,9 @@ class Config(RecBoleConfig):
         settings = self.final_config_dict
         if not settings["use_gpu"]:
             settings["gpu_id"] = ""
-        elif distributed.is_launched() and "gpu_id" not in self.external_config_dict:
-            settings["gpu_id"] = compat.all_gpu_ids()
+        elif "gpu_id" not in self.external_config_dict:
+            # RecBole writes its own default over CUDA_VISIBLE_DEVICES.
+            settings["gpu_id"] = compat.all_gpu_ids() if distributed.is_launched() else compat.first_gpu_id()
         super()._init_device()
         wanted = [gpu for gpu in settings["gpu_id"].split(",") if gpu.strip()]
         found = compat.visible_gpus()

@@ -1,5 +1,7 @@
 """Settings: which file wins, what a value means, and what a misspelt word is answered with."""
 
+import os
+
 import pytest
 import torch
 import yaml
@@ -165,3 +167,10 @@ def test_settings_as_given_repeat_the_run(tmp_path):
     again = Config(config_file_list=[write(tmp_path / "c.yaml", yaml.safe_dump(first.as_given))])
     assert again.as_given == first.as_given
     assert (again["model"], again["dataset"], again["data_path"]) == ("SASRecV", "any", "dataset_atomic/any")
+
+
+@pytest.mark.parametrize(("visible", "used"), [("3,5", "3"), ("-1", "-1"), ("", "0")])
+def test_a_gpu_that_the_environment_names_is_the_one_used(visible, used, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Config("SASRec", "any")["gpu_id"] == used
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == used

@@ -20,7 +20,7 @@ def slow_and_fast(clips: Tensor) -> list[Tensor]:
     [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
     """
     frames = clips.size(2)
-    slow = torch.linspace(0, frames - 1, (frames - 1) // 4 + 1).round().long()
+    slow = torch.linspace(0, frames - 1, (frames - 1) // 4 + 1, device=clips.device).round().long()
     return [clips[:, :, slow], clips]
 
 
