@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from recbole_microlens import __version__, extract_command
+from recbole_microlens import __version__, convert_command, extract_command
 from recbole_microlens.errors import MicroLensError, first_line
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
@@ -47,13 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="train and evaluate a model", add_help=False)
 
-    convert = _command(commands, "convert", _convert, "release folder -> RecBole atomic files")
-    convert.add_argument("release", type=Path, help="folder of a MicroLens release")
-    _dataset_arguments(convert)
-    convert.add_argument(
-        "--skip-bad-rows", action="store_true", help="leave out and list rows that cannot be read"
+    convert = _command(
+        commands, "convert", convert_command.call, "release folder, or a log -> RecBole atomic files"
     )
-
+    convert_command.add_arguments(convert)
     frames = _command(commands, "frames", _frames, "videos (or ready frames) -> video.lmdb")
     frames.add_argument("--num-frames", type=int, default=5, help="frames of an item (default 5)")
     frames.add_argument(
@@ -109,14 +106,6 @@ def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="name of the dataset, e.g. microlens-100k")
     parser.add_argument("--out", type=Path, default=Path("dataset_atomic"), help="folder of all datasets")
-
-
-def _convert(arguments) -> int:
-    from recbole_microlens.release.atomic import convert
-
-    done = convert(arguments.release, arguments.dataset, arguments.out, arguments.skip_bad_rows)
-    print(done.report())
-    return 0
 
 
 def _frames(arguments) -> int:
