@@ -1,12 +1,14 @@
 """``frames`` and ``covers`` as a user meets them: what they print, and when they exit with 1."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from recbole_microlens import cli
 from recbole_microlens.media.store import MediaStore
-from recbole_microlens.media.suffixes import VIDEO_SUFFIXES
+from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from recbole_microlens.quick_start import run
 from recbole_microlens.release.item_ids import read_item_ids
 
@@ -123,7 +125,9 @@ def test_videos_beside_a_folder_of_videos_are_not_overlooked(dataset, media):
     assert frames(dataset, media) == 0
 
 
-def test_help_names_every_container(capsys):
+def test_help_and_readme_name_every_container(capsys):
     with pytest.raises(SystemExit):
         cli.main(["frames", "--help"])
     assert set(VIDEO_SUFFIXES) <= set(capsys.readouterr().out.replace(";", "").split())
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES} <= set(re.findall(r"\.\w+", readme))
