@@ -47,7 +47,7 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
     """Find the files of a release in ``folder`` and one level below it, whatever the case of their names.
 
     Instead of a folder the pairs file itself may be given, of any name: an app's log. The other files are
-    then looked for beside it.
+    then looked for beside it, not below.
 
     Of several releases in one folder, the one named like ``dataset`` (``microlens-100k``) is taken. Of the
     pairs of one release the CSV is preferred, because the TSV has no timestamps. A file that carries the name
@@ -72,7 +72,9 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
             f"{given} is not a folder. Give the folder that holds the MicroLens release, or the log itself, "
             "a CSV file."
         )
-    entries = [entry for entry in _entries(folder) if entry.path != given]
+    entries = _entries(folder)
+    if given.is_file():  # in a folder of anything, whose sub-folders may hold other releases
+        entries = [entry for entry in entries if entry.depth == 0 and entry.path != given]
     pairs = given if given.is_file() else _find_pairs(folder, entries, dataset)
     if pairs is None and require_pairs:
         raise MicroLensError(

@@ -99,6 +99,14 @@ def test_titles_beside_the_log_are_found(log, tmp_path, rows_of):
     assert [row[:2] for row in rows_of(tmp_path / "mine" / "mine.item")[1:]] == [["v1", "first"], ["v2", " "]]
 
 
+def test_titles_of_another_release_in_a_sub_folder_are_none_of_the_log_s(log, tmp_path):
+    path = log()
+    (path.parent / "other").mkdir()
+    (path.parent / "other" / "MicroLens-50k_titles.csv").write_text("item,title\nv1,wrong\n")
+    done = convert(path, "mine", tmp_path, events=("play",))
+    assert done.release.titles is None and done.counts.items_without_title == 2
+
+
 REPEATED = "user,item,time\nu,a,10\nu,b,20\nu,a,30\nu,c,40\nu,a,40\n"
 
 
