@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from recbole_microlens import __version__, extract_command
+from recbole_microlens import __version__, convert_command, extract_command, media_command
 from recbole_microlens.errors import MicroLensError, first_line
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
@@ -47,28 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="train and evaluate a model", add_help=False)
 
-    convert = _command(commands, "convert", _convert, "release folder -> RecBole atomic files")
-    convert.add_argument("release", type=Path, help="folder of a MicroLens release")
-    _dataset_arguments(convert)
-    convert.add_argument(
-        "--skip-bad-rows", action="store_true", help="leave out and list rows that cannot be read"
+    convert = _command(
+        commands, "convert", convert_command.call, "release folder, or a log -> RecBole atomic files"
     )
-
-    frames = _command(commands, "frames", _frames, "videos (or ready frames) -> video.lmdb")
-    frames.add_argument("--num-frames", type=int, default=5, help="frames of an item (default 5)")
-    frames.add_argument(
-        "--interval", type=int, default=1, help="video frames from one to the next (default 1)"
-    )
-    covers = _command(commands, "covers", _covers, "covers -> cover.lmdb")
-    for command in (frames, covers):
-        command.add_argument(
-            "release", type=Path, help="folder of a release, or of the media files themselves"
-        )
-        _dataset_arguments(command)
-        command.add_argument("--size", type=int, default=224, help="height and width in pixels (default 224)")
-        command.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
-        command.add_argument("--workers", type=int, help="processes (default: one per core)")
-        command.add_argument("--overwrite", action="store_true", help="start anew, whatever is there")
+    convert_command.add_arguments(convert)
+    frames = _command(commands, "frames", media_command.call_frames, "videos (or ready frames) -> video.lmdb")
+    media_command.add_frames_arguments(frames)
+    covers = _command(commands, "covers", media_command.call_covers, "covers -> cover.lmdb")
+    media_command.add_covers_arguments(covers)
 
     verify = _command(
         commands, "verify", _verify, "decode everything in a dataset's stores and say what is wrong"
@@ -104,66 +90,6 @@ def _command(commands, name: str, call, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(call=call)
     return parser
-
-
-def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", required=True, help="name of the dataset, e.g. microlens-100k")
-    parser.add_argument("--out", type=Path, default=Path("dataset_atomic"), help="folder of all datasets")
-
-
-def _convert(arguments) -> int:
-    from recbole_microlens.release.atomic import convert
-
-    done = convert(arguments.release, arguments.dataset, arguments.out, arguments.skip_bad_rows)
-    print(done.report())
-    return 0
-
-
-def _frames(arguments) -> int:
-    from recbole_microlens.media.build import build_frames
-
-    return _build(
-        arguments,
-        build_frames,
-        ("videos", "frames"),
-        "video.lmdb",
-        num_frames=arguments.num_frames,
-        interval=arguments.interval,
-    )
-
-
-def _covers(arguments) -> int:
-    from recbole_microlens.media.build import build_covers
-
-    return _build(arguments, build_covers, ("covers",), "cover.lmdb")
-
-
-def _build(arguments, build, kinds: tuple[str, ...], store: str, **options) -> int:
-    from recbole_microlens.release.item_ids import read_item_ids
-    from recbole_microlens.release.layout import find_release
-
-    folder = arguments.out / arguments.dataset
-    items = read_item_ids(folder, arguments.dataset)
-    release = find_release(arguments.release, arguments.dataset, require_pairs=False)
-    found = [getattr(release, kind) for kind in kinds if getattr(release, kind) is not None]
-    report = build(
-        found[0] if found else arguments.release,
-        items,
-        folder / store,
-        size=arguments.size,
-        quality=arguments.quality,
-        workers=arguments.workers,
-        overwrite=arguments.overwrite,
-        **options,
-    )
-    each = report.bytes / report.stored / 1000 if report.stored else 0
-    print(
-        f"{report.store}: {report.stored} items ({report.built} new), {report.bytes / 1e6:.1f} MB, "
-        f"{each:.1f} kB an item, {report.frames_per_second:.0f} frames/s"
-    )
-    if report.failed:
-        print(f"{len(report.failed)} items gave no frames; the reasons are in {report.report}")
-    return 0
 
 
 def _verify(arguments) -> int:

@@ -15,6 +15,7 @@ from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.items.weights import require_weights
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
 from recbole_microlens.trainer import BEST, LAST, create_trainer
 from recbole_microlens.transfer import start_from
@@ -54,7 +55,7 @@ def run(
     distributed.require_supported(config)
     distributed.join(config["device"])
     acceleration.keep_freed_memory(config["device"])
-    _in_turn(lambda: require_dataset(config))
+    _in_turn(lambda: _require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
     root = Path(config["checkpoint_dir"])
@@ -90,6 +91,15 @@ def run(
         run_folder.write_result(folder, result)
     run_folder.stop_log()
     return result
+
+
+def _require_all(config) -> None:
+    """The dataset and the encoders' weights; no data is made or read before it is known that both are
+    there.
+    """
+    steps = (require_dataset, require_weights)
+    for step in reversed(steps) if config["dataset"] == SAMPLE else steps:
+        step(config)
 
 
 def _in_turn(prepare: Callable[[], None]) -> None:

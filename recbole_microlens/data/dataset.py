@@ -27,6 +27,7 @@ from recbole.utils import ModelType  # noqa: E402
 
 HISTORY_LENGTH = "history_length"
 _SAMPLES_AT_ONCE = 1 << 18
+_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
 
 
@@ -44,6 +45,23 @@ class ProtocolDataset(compat.PandasThree):
             order = np.lexsort((self.inter_feat[self.time_field].to_numpy(), users))
             self._make_order_exact(order)
             self._keep_latest(order)
+
+    def _filter_by_inter_num(self):
+        """As RecBole's, and says how many users and interactions it costs."""
+        users, rows = self.inter_feat[self.uid_field].nunique(), len(self.inter_feat)
+        super()._filter_by_inter_num()
+        left, dropped = self.inter_feat[self.uid_field].nunique(), rows - len(self.inter_feat)
+        if dropped == 0:
+            return
+        set_keys = [key for key in _INTERVALS if self.config[key] not in (None, "[0,inf)")]
+        rule = ", ".join(f"`{key}`: {self.config[key]}" for key in set_keys)
+        what = f"{users - left:,} of {users:,} users and {dropped:,} of {rows:,} interactions"
+        if left == 0:
+            raise MicroLensError(
+                f"dataset {self.dataset_name}: {what} are dropped, which is all ({rule}). Widen "
+                f"`{set_keys[0]}`, or use more data."
+            )
+        self.logger.info(f"dropped: {what} ({rule})")
 
     def leave_one_out(self, group_by, leave_one_mode):
         """RecBole's split, row by row, by array operations."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recbole_microlens import compat
 from recbole_microlens.encoders.positions import Grid, interpolate_positions
-from recbole_microlens.encoders.weights import read_state, require_fit, wrong_shapes
+from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD, read_state, require_fit, wrong_shapes
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
 if TYPE_CHECKING:
@@ -40,17 +40,21 @@ def load_transformer(spec: TransformersSpec, network: nn.Module, source: str | N
     """
     if source is None or str(source).lower() == "none":
         return
-    if source == "pretrained":
-        if not spec.source:
-            raise MicroLensError(
-                f"encoder_weights: nobody published weights of '{spec.name}'. Set `encoder_weights` to none, "
-                "or to a folder or file."
-            )
-        source = spec.source
+    source = published_source(spec) if source == "pretrained" else source
     from_file = Path(source).is_file()
     state, report = _from_file(network, Path(source), spec) if from_file else _from_folder(network, source)
     _check(state, report, network, spec, source)
     network.load_state_dict(state)
+
+
+def published_source(spec: TransformersSpec) -> str:
+    """The hub id or folder of a row's own weights; raises :class:`MicroLensError` where there are none."""
+    if not spec.source:
+        raise MicroLensError(
+            f"encoder_weights: nobody published weights of '{spec.name}'. Set `encoder_weights` to none, "
+            "or to a folder or file."
+        )
+    return spec.source
 
 
 def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
@@ -83,7 +87,8 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
             raise MicroLensError(
                 f"{what}: {source} is no folder here, is not in the cache {HF_HUB_CACHE}, and cannot be "
                 f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache "
-                "on a machine with network, or set `encoder_weights: none` and an `encoder` of the table."
+                "on a machine with network, or set `encoder_weights: none` and an `encoder` of the table (of "
+                f"titles bert_bytes, whose tokenizer is no file). {WITHOUT_DOWNLOAD}"
             ) from error
 
 
@@ -106,7 +111,22 @@ def config_at(source: str, setting: str = "encoder"):
 
 
 def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
-    from recbole_microlens.encoders.transformers_spec import family_of, grid_of
+    from recbole_microlens.encoders.transformers_spec import grid_of
+
+    donor, report = donor_of(network, source)
+    old = grid_of(donor.config) if hasattr(donor.config, "image_size") else None
+    return _fitted(donor.state_dict(), network, old), report
+
+
+def donor_of(network: nn.Module, source: str) -> tuple[nn.Module, Mapping]:
+    """A network of the same class with the weights of a folder or of the hub, and what did not fit into it.
+
+    Raises
+    ------
+    MicroLensError
+        The weights cannot be had, or are of another architecture.
+    """
+    from recbole_microlens.encoders.transformers_spec import family_of
 
     config = config_at(source, "encoder_weights")
     if config.model_type != network.config.model_type:
@@ -121,9 +141,7 @@ def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
     def load(local: bool):
         return cls.from_pretrained(source, config=config, local_files_only=local, **_options(cls))
 
-    donor, report = fetched("encoder_weights", source, load)
-    old = grid_of(config) if hasattr(config, "image_size") else None
-    return _fitted(donor.state_dict(), network, old), report
+    return fetched("encoder_weights", source, load)
 
 
 def _from_file(network: nn.Module, path: Path, spec: TransformersSpec) -> tuple[State, Mapping]:

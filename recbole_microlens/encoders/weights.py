@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 State = Mapping[str, Tensor]
 Fit = Callable[[State, State], State]
+
+WITHOUT_DOWNLOAD = (
+    "Without internet a first run goes with --encoder_weights=none (random weights), with "
+    "--encoder_weights=PATH (a file or a folder that holds them), or with frozen features, "
+    "--features=FILE.npy."
+)
 
 _WRAPPERS = ("model_state", "state_dict", "model")
 _SHOWN = 8
@@ -74,8 +81,7 @@ def _download(published: PublishedWeights) -> State:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise MicroLensError(
             f"encoder_weights: cannot download {published.url} ({error}). Download it elsewhere and put it "
-            "into "
-            f"{folder}, or set `encoder_weights` to the file's path, or to none for random weights."
+            f"into {folder}. {WITHOUT_DOWNLOAD}"
         ) from error
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise MicroLensError(
@@ -93,11 +99,7 @@ def read_state(path: Path) -> State:
     MicroLensError
         The file is missing, or holds something other than plain tensors.
     """
-    if not path.is_file():
-        raise MicroLensError(
-            f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
-            "checkpoint's path."
-        )
+    require_file(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
@@ -108,6 +110,22 @@ def read_state(path: Path) -> State:
             "file."
         ) from error
     return _unwrap(loaded, str(path))
+
+
+def require_file(path: Path) -> None:
+    """Raise a :class:`MicroLensError` if there is no such checkpoint file."""
+    if not path.is_file():
+        raise MicroLensError(
+            f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
+            "checkpoint's path."
+        )
+
+
+def fetch(published: PublishedWeights) -> None:
+    """Download a checkpoint, unless ``torch.hub`` has it; raises as :func:`load_published`."""
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
+    if not kept.is_file():
+        _download(published)
 
 
 def _unwrap(loaded: object, origin: str) -> State:

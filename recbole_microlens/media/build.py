@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from recbole_microlens.media.partial import (
     partial_path,
 )
 from recbole_microlens.media.report import BuildReport, report_path, write_report
-from recbole_microlens.media.sources import Source, find_covers, find_frames, read_item
+from recbole_microlens.media.sources import Source, find_covers, find_frames, frame_of, read_item
 from recbole_microlens.media.store import MediaStore, StoreMeta, encode_value
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 
@@ -40,6 +41,7 @@ def build_frames(
     workers: int | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    new_items: bool = False,
 ) -> BuildReport:
     """Build the frame store of a dataset from a folder of videos, or of ready frames ``<item>-<k>.jpg``.
 
@@ -51,7 +53,7 @@ def build_frames(
     Parameters
     ----------
     source
-        The folder; ``<item>.mp4`` or another usual suffix.
+        The folder; ``<item>.mp4`` or another suffix of ``sources.VIDEO_SUFFIXES``, in sub-folders too.
     item_ids
         The original ids of the dataset's items.
     out_path
@@ -62,12 +64,17 @@ def build_frames(
         Processes; by default one per available core.
     overwrite
         Start from nothing, whatever is there.
+    new_items
+        Take along what the folder has of items that are none of ``item_ids``: they have no interactions yet,
+        and can be recommended as new.
 
     Raises ``MicroLensError`` for a wrong folder or option, where another build of this store is running, and
     where no item at all gave frames. A single item that fails only goes to the report.
     """
     parameters = StoreMeta("video", num_frames, size, interval, quality, "")
-    return _build(find_frames, source, item_ids, Path(out_path), parameters, workers, progress, overwrite)
+    return _build(
+        find_frames, source, item_ids, Path(out_path), parameters, workers, progress, overwrite, new_items
+    )
 
 
 def build_covers(
@@ -79,17 +86,20 @@ def build_covers(
     workers: int | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    new_items: bool = False,
 ) -> BuildReport:
     """Build the cover store of a dataset from a folder of ``<item>.jpg`` (.jpeg, .png, .webp).
 
     As ``build_frames``, with one frame per item; the report is ``covers_report.csv``.
     """
     parameters = StoreMeta("image", 1, size, 1, quality, "")
-    return _build(find_covers, source, item_ids, Path(out_path), parameters, workers, progress, overwrite)
+    return _build(
+        find_covers, source, item_ids, Path(out_path), parameters, workers, progress, overwrite, new_items
+    )
 
 
 def _build(
-    find, folder, item_ids, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
+    find, folder, item_ids, out_path: Path, parameters: StoreMeta, workers, progress, overwrite, new_items
 ) -> BuildReport:
     _check_options(parameters, workers)
     item_ids = list(dict.fromkeys(str(item) for item in item_ids))
@@ -97,26 +107,55 @@ def _build(
     _check_names(source, item_ids)
     parameters = dataclasses.replace(parameters, source=str(source))
     started = time.perf_counter()
+    wanted = _Wanted(item_ids, _new_items(source, item_ids) if new_items else [])
     stored, built, failed = _bring_up_to_date(
-        source, item_ids, out_path, parameters, workers, progress, overwrite
+        source, wanted, out_path, parameters, workers, progress, overwrite
     )
     seconds = time.perf_counter() - started
+    of_dataset = set(item_ids)
     return BuildReport(
         store=out_path,
         report=report_path(out_path, parameters.modality),
-        stored=stored,
+        stored=len(stored),
         built=built,
-        failed=[(item.item_id, item.reason) for item in failed],
+        failed=[(item.item_id, item.reason) for item in failed if item.item_id in of_dataset],
         bytes=out_path.stat().st_size,
         seconds=seconds,
         frames_per_second=built * parameters.num_frames / seconds,
+        without_interactions=len(stored - of_dataset),
+        failed_without_interactions=[
+            (item.item_id, item.reason) for item in failed if item.item_id not in of_dataset
+        ],
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """The dataset's items, and those that only the folder has."""
+
+    of_dataset: list[str]
+    new: list[str]
+
+    def __iter__(self):
+        return itertools.chain(self.of_dataset, self.new)
+
+    def __len__(self) -> int:
+        return len(self.of_dataset) + len(self.new)
+
+
+def _new_items(source: Source, item_ids: list[str]) -> list[str]:
+    known = set(item_ids)
+    new = [item for item in (*source.files, *source.ambiguous) if item not in known]
+    if source.kind != "covers":
+        return new
+    # Ready frames may lie below the same folder: <item>-<k>.jpg is the cover of no new item.
+    return [item for item in new if frame_of(item) not in known]
+
+
 def _bring_up_to_date(
-    source: Source, item_ids: list[str], out_path: Path, parameters: StoreMeta, workers, progress, overwrite
-) -> tuple[int, int, list[FailedItem]]:
-    """Returns how many items the store holds, how many of them are new, and the failed ones."""
+    source: Source, item_ids: _Wanted, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
+) -> tuple[set[str], int, list[FailedItem]]:
+    """Returns the items that the store holds, how many of them are new to it, and the failed ones."""
     resumable = not overwrite and parameters_of(partial_path(out_path)) == parameters
     finished = None if overwrite else _finished_store(out_path, parameters)
     if finished is not None and not resumable:
@@ -125,7 +164,7 @@ def _bring_up_to_date(
         if len(failed) == len(lacking):
             logger.info("%s is up to date: %d items", out_path, len(finished))
             write_report(report_path(out_path, parameters.modality), failed)
-            return len(finished), 0, failed
+            return set(finished), 0, failed
     _warn_of_restart(out_path, parameters, resumable, finished, overwrite)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     copy_from = out_path if finished is not None else None
@@ -138,7 +177,7 @@ def _bring_up_to_date(
             partial.discard()  # whatever it lacks failed again: the finished store stays as it is
         else:
             partial.finish()
-        return len(partial.item_ids), new, failed
+        return partial.item_ids, new, failed
     except KeyboardInterrupt:
         logger.warning(
             "stopped with %d items done; the same command goes on from there", len(partial.item_ids)
@@ -151,7 +190,7 @@ def _bring_up_to_date(
 def _fill(
     partial: PartialStore,
     source: Source,
-    item_ids: list[str],
+    item_ids: _Wanted,
     parameters: StoreMeta,
     workers: int,
     progress: bool,
@@ -174,10 +213,10 @@ def _fill(
     failed = [partial.failures[item] for item in item_ids if item in partial.failures]
     report = report_path(partial.final_path, parameters.modality)
     write_report(report, failed)
-    if not partial.item_ids.intersection(item_ids):
+    if not partial.item_ids.intersection(item_ids.of_dataset):
         partial.discard()
         raise MicroLensError(
-            f"none of the {len(item_ids)} items gave frames from {source}; "
+            f"none of the {len(item_ids.of_dataset)} items gave frames from {source}; "
             f"{failed[0].item_id}: {failed[0].reason}. All reasons: {report}"
         )
     return failed
@@ -240,8 +279,8 @@ def _check_options(parameters: StoreMeta, workers: int | None) -> None:
 def _check_names(source: Source, item_ids: list[str]) -> None:
     if not item_ids:
         raise MicroLensError("no items to build a store for: the dataset is empty")
-    if not any(item in source.files for item in item_ids):
-        found = Path(next(iter(source.files.values()))[0]).name
+    if not any(item in source.files or item in source.ambiguous for item in item_ids):
+        found = Path(next(iter((source.files or source.ambiguous).values()))[0]).name
         raise MicroLensError(
             f"{source.folder}: no file belongs to any of the {len(item_ids)} items. "
             f"A file is named after its item, e.g. {item_ids[0]}{Path(found).suffix}; found e.g. {found}."
@@ -257,4 +296,7 @@ def _hopeless(source: Source, item_id: str) -> FailedItem | None:
         return FailedItem(item_id, "its id is reserved for the store itself")
     if len(key) > MAX_KEY_BYTES:
         return FailedItem(item_id, f"its id is longer than {MAX_KEY_BYTES} bytes")
+    if item_id in source.ambiguous:
+        files = " and ".join(source.ambiguous[item_id])
+        return FailedItem(item_id, "files of its name in several folders, none nearer to the top", files)
     return None if item_id in source.files else FailedItem(item_id, "missing")

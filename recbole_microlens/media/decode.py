@@ -146,7 +146,10 @@ def _decode_by_seeking(container, stream, wanted: WantedFrames, size: int) -> li
     if wanted.pts is None:
         return None
     for seconds in _SEEK_EARLIER_SECONDS:
-        container.seek(min(wanted.pts) - int(seconds / stream.time_base), stream=stream)
+        try:
+            container.seek(min(wanted.pts) - int(seconds / stream.time_base), stream=stream)
+        except (av.FFmpegError, OSError):  # a bare stream, or RealMedia without an index
+            return None
         pixels = _decode_pts(container, stream, set(wanted.pts), size)
         if len(pixels) == len(set(wanted.pts)):
             return [pixels[pts] for pts in wanted.pts]

@@ -1,23 +1,27 @@
 """Converts a release folder into RecBole atomic files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.release.conversion import Conversion, Counts
-from recbole_microlens.release.interactions import Interactions, arrange
+from recbole_microlens.release.conversion import Conversion, Counts, Reading
+from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
 from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
 from recbole_microlens.release.layout import Release, find_release
-from recbole_microlens.release.pairs import read_pairs
+from recbole_microlens.release.pairs import Pairs, read_pairs
 from recbole_microlens.release.rows import BadRows
 from recbole_microlens.release.statistics import (
+    FEWEST_INTERACTIONS,
+    ShortUsers,
     Statistics,
     describe,
     differences,
     published_sizes,
+    short_users,
 )
+from recbole_microlens.release.times import as_date
 from recbole_microlens.release.writer import publish, staging_folder, write_interactions, write_items
 
 
@@ -38,14 +42,17 @@ def convert(
     dataset: str,
     out: Path | str = "dataset_atomic",
     skip_bad_rows: bool = False,
+    columns: Mapping[str, str] | None = None,
+    events: tuple[str, ...] = (),
+    repeats: str = "first",
 ) -> Conversion:
-    """Write ``<out>/<dataset>/<dataset>.inter`` and its companions from a MicroLens release folder.
+    """Write ``<out>/<dataset>/<dataset>.inter`` and its companions from a MicroLens release, or an app's log.
 
     ``.inter`` has ``user_id:token item_id:token timestamp:float``, sorted by user and time, ties in file
     order. RecBole turns ``timestamp`` into float32, which cannot tell epoch milliseconds apart, so it is the
     position within the user's sequence: 1, 2, 3, ... The real time stands in ``.time``, row by row, where the
     release has times. Of several rows with the same user and item the first by time is kept (ties: the first
-    in the file).
+    in the file), unless ``repeats`` says otherwise.
 
     ``.item`` has ``item_id:token title:token_seq tag:token likes:float views:float`` for every item with an
     interaction. ``.statistics.json`` holds the statistics, ``.bad_rows.tsv`` the rows that were skipped.
@@ -54,27 +61,39 @@ def convert(
     ``.inter`` is whole. Other files of the folder, such as media stores, are left alone.
 
     Args:
-        release_folder: see :func:`~recbole_microlens.release.layout.find_release` for the names of its files.
+        release_folder: see :func:`~recbole_microlens.release.layout.find_release` for the names of its files;
+            or the pairs file itself, of any name.
         dataset: name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
         out: the folder of all datasets.
         skip_bad_rows: leave out and count rows that cannot be read, instead of stopping at the first.
+        columns: ``user``, ``item``, ``time``, ``event`` -> name of the column; the others are chosen by their
+            common names.
+        events: the kinds of events to take; all by default.
+        repeats: ``first``, ``last`` or ``keep``.
 
     Raises:
-        MicroLensError: the name is not usable, the folder holds no release, or a row cannot be read.
+        MicroLensError: the name is not usable, the folder holds no release, a column is not there, or a row
+            cannot be read.
     """
     _check_name(dataset)
+    _check_repeats(repeats)
     release = find_release(release_folder, dataset)
     bad = BadRows(skip=skip_bad_rows)
-    interactions = arrange(read_pairs(release.pairs, bad))
+    pairs = read_pairs(release.pairs, bad, columns, events)
+    interactions = arrange(pairs, repeats)
     item_files = _read_item_files(release, interactions.items, bad)
-    statistics = describe(interactions.user, interactions.item)
+    reading = _reading(pairs, events, repeats, interactions.repeats)
+    statistics = describe(interactions.user, interactions.item, interactions.repeats)
+    short = short_users(interactions.user)
     counts = _count(interactions, item_files, bad)
     folder = Path(out) / dataset
     with staging_folder(Path(out), dataset) as stage:
         staged = _write(stage, interactions, item_files, bad)
-        staged[".statistics.json"] = _write_statistics(stage, dataset, release, statistics, counts)
+        staged[".statistics.json"] = _write_statistics(
+            stage, dataset, release, reading, statistics, short, counts
+        )
         paths = publish(staged, folder, dataset, last=".inter")
-    return Conversion(dataset, folder, paths, release, statistics, counts)
+    return Conversion(dataset, folder, paths, release, reading, statistics, short, counts)
 
 
 def _check_name(dataset: str) -> None:
@@ -84,6 +103,28 @@ def _check_name(dataset: str) -> None:
             f"{dataset!r} cannot be the name of a dataset: it names a folder and files. "
             "Use a plain name such as microlens-100k."
         )
+
+
+def _check_repeats(repeats: str) -> None:
+    if repeats not in REPEATS:
+        raise MicroLensError(f"--repeats {repeats}: give one of {', '.join(REPEATS)}.")
+
+
+def _reading(pairs: Pairs, events: tuple[str, ...], repeats: str, kept_repeats: int) -> Reading:
+    dated = pairs.unit is not None and pairs.unit.is_date
+    first, last = (
+        (as_date(int(each)) for each in (pairs.time_us.min(), pairs.time_us.max())) if dated else ("", "")
+    )
+    return Reading(
+        columns=pairs.columns,
+        unit=pairs.unit.name if pairs.unit else None,
+        first=first,
+        last=last,
+        events=pairs.events,
+        wanted=events,
+        repeats=repeats,
+        kept_repeats=kept_repeats,
+    )
 
 
 def _read_item_files(release: Release, items: list[str], bad: BadRows) -> _ItemFiles:
@@ -130,14 +171,22 @@ def _write(
 
 
 def _write_statistics(
-    stage: Path, dataset: str, release: Release, statistics: Statistics, counts: Counts
+    stage: Path,
+    dataset: str,
+    release: Release,
+    reading: Reading,
+    statistics: Statistics,
+    short: ShortUsers,
+    counts: Counts,
 ) -> Path:
     published = published_sizes(dataset)
     kinds = ("pairs", "titles", "tags", "likes_and_views")
     content = {
         "dataset": dataset,
         "files": {kind: path.name if (path := getattr(release, kind)) else None for kind in kinds},
+        "reading": reading.to_dict(),
         "statistics": statistics.to_dict(),
+        f"users_with_fewer_than_{FEWEST_INTERACTIONS}_interactions": asdict(short),
         "published": asdict(published) | {"sparsity": published.sparsity} if published else None,
         "differences": differences(statistics, dataset),
         "counts": asdict(counts),

@@ -1,13 +1,32 @@
-"""Which column of a release file is which."""
+"""Which column of a pairs file or an app's log is which."""
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, did_you_mean
 
-USER_NAMES = frozenset({"user", "userid", "user_id", "uid"})
-ITEM_NAMES = frozenset({"item", "itemid", "item_id", "iid", "video", "videoid", "video_id", "vid"})
-TIME_NAMES = frozenset({"timestamp", "timestamp_ms", "time", "ts"})
+COMMON_NAMES: dict[str, frozenset[str]] = {
+    "user": frozenset(
+        {"user", "userid", "user_id", "uid", "user_uuid", "viewer", "viewer_id", "visitor_id", "visitorid"}
+        | {"member_id", "customer_id", "account_id", "profile_id"}
+    ),
+    "item": frozenset(
+        {"item", "itemid", "item_id", "iid", "video", "videoid", "video_id", "vid", "clip_id", "content_id"}
+        | {"contentid", "media_id", "post_id", "track_id", "movie_id", "article_id", "product_id"}
+    ),
+    "time": frozenset(
+        {"timestamp", "timestamp_ms", "timestamp_us", "time", "time_ms", "ts", "unix_time", "datetime"}
+        | {"date_time", "event_time", "eventtime", "event_timestamp", "created_at", "createdat"}
+        | {"occurred_at", "watched_at", "viewed_at", "played_at"}
+    ),
+    "event": frozenset(
+        {"event", "event_type", "eventtype", "event_name", "eventname", "action", "action_type"}
+        | {"interaction", "interaction_type", "behavior", "behaviour", "behavior_type"}
+    ),
+}
+_NEEDED = ("user", "item", "time")
 
 
 @dataclass(frozen=True)
@@ -15,10 +34,13 @@ class PairsColumns:
     """The columns of a pairs file.
 
     Attributes:
-        separator: comma or tab.
+        separator: comma, tab or semicolon.
         header: whether the first line is a header.
         count: the number of columns of every row.
         user, item, time: their places, from 0; ``time`` is None where the item column is a whole sequence.
+        event: the place of the kind of event, or None.
+        names: the header's name of each of the columns above; empty without a header.
+        guessed: those of ``names`` that were chosen by their names alone.
     """
 
     separator: str
@@ -27,35 +49,47 @@ class PairsColumns:
     user: int
     item: int
     time: int | None
+    event: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    guessed: tuple[str, ...] = ()
 
 
-def pairs_columns(path: Path, line: str) -> PairsColumns:
+def pairs_columns(path: Path, line: str, named: Mapping[str, str] | None = None) -> PairsColumns:
     """Tell the columns of a pairs file from its first line.
 
     Without a header they are user, item, timestamp, or (tab-separated) user and sequence of items.
 
+    Args:
+        path: the file, for its suffix and for messages.
+        line: its first line.
+        named: what is known of the header: ``user``, ``item``, ``time``, ``event`` -> the column's name, in
+            any case. The others are chosen by common names.
+
     Raises:
-        MicroLensError: the line is a header, but one of the three columns is not in it.
+        MicroLensError: a named column is not there; or the line is a header in which a column is missing, or
+            for which several could be meant.
     """
-    separator = "\t" if "\t" in line or path.suffix.lower() == ".tsv" else ","
-    cells = [header_cell(cell) for cell in line.split(separator)]
-    header = any(cell in USER_NAMES or cell in ITEM_NAMES for cell in cells)
-    if separator == "\t" and len(cells) < 3:
-        return PairsColumns(separator, header, count=2, user=0, item=1, time=None)
-    if not header:
-        return PairsColumns(separator, header, count=3, user=0, item=1, time=2)
-    places = [_place(cells, names) for names in (USER_NAMES, ITEM_NAMES, TIME_NAMES)]
-    if None in places:
-        raise MicroLensError(
-            f"{path}, line 1: the header {line!r} must name a user, an item and a timestamp column "
-            "(user,item,timestamp or userID,videoID,timestamp). Correct the header."
-        )
-    return PairsColumns(separator, header, len(cells), *places)
+    separator = _separator(path, line)
+    header = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    cells = [header_cell(cell) for cell in header]
+    is_header = bool(named) or any(cell in COMMON_NAMES["user"] | COMMON_NAMES["item"] for cell in cells)
+    if separator == "\t" and len(cells) < 3 and not named:
+        return PairsColumns(separator, is_header, count=2, user=0, item=1, time=None)
+    if not is_header:
+        return PairsColumns(separator, is_header, count=3, user=0, item=1, time=2)
+    places = {role: _named_place(path, header, role, name) for role, name in (named or {}).items()}
+    guessed = tuple(role for role in COMMON_NAMES if role not in places)
+    places |= _guessed_places(path, header, guessed, set(places.values()))
+    _require_all(path, line, header, places)
+    names = {role: header[places[role]] for role in COMMON_NAMES if role in places}
+    return PairsColumns(
+        separator, True, len(cells), **places, names=names, guessed=tuple(r for r in guessed if r in names)
+    )
 
 
 def starts_with_item_name(line: str, separator: str) -> bool:
     """Tell whether a line of an item file is its header."""
-    return header_cell(line.split(separator)[0]) in ITEM_NAMES
+    return header_cell(line.split(separator)[0]) in COMMON_NAMES["item"]
 
 
 def header_cell(text: str) -> str:
@@ -63,5 +97,50 @@ def header_cell(text: str) -> str:
     return text.strip().strip('"').strip().lower()
 
 
-def _place(cells: list[str], names: frozenset[str]) -> int | None:
-    return next((place for place, cell in enumerate(cells) if cell in names), None)
+def _separator(path: Path, line: str) -> str:
+    if "\t" in line or ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:]):
+        return "\t"
+    return ";" if ";" in line and "," not in line else ","
+
+
+def _named_place(path: Path, header: list[str], role: str, name: str) -> int:
+    """The place of a column that the user named."""
+    cells = [header_cell(cell) for cell in header]
+    found = [place for place, cell in enumerate(cells) if cell == header_cell(name)]
+    if len(found) == 1:
+        return found[0]
+    fault = "several columns" if found else "no column"
+    raise MicroLensError(
+        f"--columns {role}={name}: {path} has {fault} {name!r}.{did_you_mean(name, header)} Its first line "
+        f"names {', '.join(header)}."
+    )
+
+
+def _guessed_places(path: Path, header: list[str], roles: tuple[str, ...], taken: set[int]) -> dict[str, int]:
+    """The places of the columns that have a common name for each role."""
+    cells = [header_cell(cell) for cell in header]
+    places = {}
+    for role in roles:
+        found = [
+            place for place, cell in enumerate(cells) if cell in COMMON_NAMES[role] and place not in taken
+        ]
+        if len(found) > 1:
+            either = " or ".join(header[place] for place in found)
+            raise MicroLensError(
+                f"{path}, line 1: {len(found)} columns could be the {role}: {either}. Choose one with "
+                f"--columns {role}={header[found[0]]}."
+            )
+        if found:
+            places[role] = found[0]
+    return places
+
+
+def _require_all(path: Path, line: str, header: list[str], places: Mapping[str, int]) -> None:
+    missing = [role for role in _NEEDED if role not in places]
+    if missing:
+        option = ",".join(f"{role}=NAME" for role in missing)
+        raise MicroLensError(
+            f"{path}, line 1: the header {line!r} must name a user, an item and a timestamp column "
+            f"(user,item,timestamp or userID,videoID,timestamp), and none is known to be the "
+            f"{' or the '.join(missing)}. Say which it is with --columns {option}, of {', '.join(header)}."
+        )

@@ -1,10 +1,14 @@
 """What a conversion did: the files, the counts, and the report that the command line prints."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recbole_microlens.release.columns import PairsColumns
+from recbole_microlens.release.events import counted
+from recbole_microlens.release.interactions import REPEATS
 from recbole_microlens.release.layout import Release
-from recbole_microlens.release.statistics import Statistics, format_table
+from recbole_microlens.release.statistics import FEWEST_INTERACTIONS, ShortUsers, Statistics, format_table
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,7 @@ class Counts:
     """What a conversion left out or did not find.
 
     Attributes:
-        duplicates: rows of the pairs file left out because their user had that item before.
+        duplicates: rows of the pairs file left out because another of their user and item is kept.
         bad_rows: rows, of any file, that could not be read and were left out.
         repeated_item_rows: rows of the item files left out because their item had one before.
         items_without_title, items_without_tag, items_without_likes_or_views: items with an empty field.
@@ -31,6 +35,75 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the pairs file was understood.
+
+    Attributes:
+        columns: which column was taken for what.
+        unit: what the times are written in, and the first and last of them; None where there are none.
+        first, last: as text; empty where ``unit`` says no day.
+        events: rows of each kind of event, by kind; empty where no column says it.
+        wanted: the kinds that were taken; empty for all.
+        repeats: a key of :data:`~recbole_microlens.release.interactions.REPEATS`.
+        kept_repeats: rows that are kept although their user has that item in another row before.
+    """
+
+    columns: PairsColumns
+    unit: str | None
+    first: str
+    last: str
+    events: Mapping[str, int]
+    wanted: tuple[str, ...]
+    repeats: str
+    kept_repeats: int
+
+    def to_dict(self) -> dict:
+        """Return plain dicts, lists and numbers, ready for JSON."""
+        return {
+            "columns": dict(self.columns.names),
+            "times": self.unit,
+            "events": dict(self.events),
+            "events_taken": list(self.wanted) or None,
+            "repeats": self.repeats,
+        }
+
+    def lines(self, duplicates: int) -> list[str]:
+        """What the user should look at: columns, times, events, repeats."""
+        return [f"  columns: {self._columns()}", *self._times(), *self._events(), self._repeats(duplicates)]
+
+    def _columns(self) -> str:
+        columns = self.columns
+        if not columns.names:
+            return "user, items from old to new" if columns.time is None else "user, item, time (no header)"
+        named = ", ".join(f"{role} = {name}" for role, name in columns.names.items())
+        guessed = ", ".join(columns.guessed)
+        return f"{named}" + (f" (by name: {guessed}; --columns says otherwise)" if guessed else "")
+
+    def _times(self) -> list[str]:
+        if self.unit is None:
+            return []
+        return [f"  times: {self.unit}" + (f", {self.first} to {self.last}" if self.first else "")]
+
+    def _events(self) -> list[str]:
+        if not self.events:
+            return []
+        if not self.wanted:
+            return [f"  events: all are taken ({counted(self.events)}); --events chooses some"]
+        taken = {kind: self.events[kind] for kind in self.wanted}
+        rest = {kind: rows for kind, rows in self.events.items() if kind not in taken}
+        return [f"  events: {counted(taken)}; left out: {counted(rest) or 'none'}"]
+
+    def _repeats(self, duplicates: int) -> str:
+        rows = (
+            f"{self.kept_repeats:,} rows are repeats"
+            if self.kept_repeats
+            else f"{duplicates:,} rows left out"
+        )
+        others = ", ".join(name for name in REPEATS if name != self.repeats)
+        return f"  repeats of a user and an item: {REPEATS[self.repeats]}, {rows} (--repeats: {others})"
+
+
+@dataclass(frozen=True)
 class Conversion:
     """A finished conversion.
 
@@ -39,7 +112,9 @@ class Conversion:
         folder: where the files are.
         paths: suffix (``.inter``, ``.item``, ``.time``, ``.statistics.json``, ``.bad_rows.tsv``) -> file.
         release: the files that were read.
+        reading: how the pairs file was understood.
         statistics: sizes and distributions of the written interactions.
+        short: the users whom a run drops.
         counts: what was left out or missing.
     """
 
@@ -47,7 +122,9 @@ class Conversion:
     folder: Path
     paths: dict[str, Path]
     release: Release
+    reading: Reading
     statistics: Statistics
+    short: ShortUsers
     counts: Counts
 
     def report(self) -> str:
@@ -61,10 +138,20 @@ class Conversion:
             [
                 f"Converted {self.release.folder} to {self.folder}",
                 *(f"  {kind.replace('_', ' ')}: {path}" for kind, path in read.items()),
+                *self.reading.lines(self.counts.duplicates),
                 f"  written: {', '.join(path.name for path in self.paths.values())}",
                 "Counts",
                 *counts,
                 "",
                 format_table(self.statistics, self.dataset),
+                "",
+                self._short_users(),
             ]
+        )
+
+    def _short_users(self) -> str:
+        return (
+            f"{self.short.users:,} of {self.statistics.users:,} users have fewer than {FEWEST_INTERACTIONS} "
+            f"interactions ({self.short.interactions:,} of {self.statistics.interactions:,} interactions). "
+            f"They stay in {self.dataset}.inter; a run drops them (`user_inter_num_interval`)."
         )

@@ -8,17 +8,20 @@ import pandas as pd
 from recbole_microlens.release.ids import natural_order
 from recbole_microlens.release.pairs import Pairs
 
+REPEATS = {"first": "the earliest is kept", "last": "the latest is kept", "keep": "all are kept"}
+
 
 @dataclass(frozen=True)
 class Interactions:
-    """Interactions sorted by user and time, each (user, item) once.
+    """Interactions sorted by user and time.
 
     Attributes:
         users, items: the ids in natural order.
         user, item: int64 [n], places in ``users`` and ``items``; ``user`` is sorted.
         position: int64 [n], 1, 2, 3, ... within each user, from the oldest on.
         time_ms: int64 [n], epoch milliseconds, or None where the release has no times.
-        duplicates: the number of rows left out because their user had that item before.
+        duplicates: the number of rows left out because another of their user and item is kept.
+        repeats: the number of rows that are kept although their user has that item in another row before.
     """
 
     users: list[str]
@@ -28,21 +31,26 @@ class Interactions:
     position: np.ndarray
     time_ms: np.ndarray | None
     duplicates: int
+    repeats: int = 0
 
     def __len__(self) -> int:
         return len(self.user)
 
 
-def arrange(pairs: Pairs) -> Interactions:
-    """Sort by user (natural order) and time, ties in file order, and keep the first of each (user, item).
+def arrange(pairs: Pairs, repeats: str = "first") -> Interactions:
+    """Sort by user (natural order) and time, ties in file order.
 
-    The first is the earliest, not the one that stands first in the file, whose rows may be in any order.
+    Args:
+        pairs: the rows, in file order.
+        repeats: which of several rows with the same user and item are kept, a key of :data:`REPEATS`. The
+            first is the earliest, not the one that stands first in the file, whose rows may be in any order.
     """
     users, user = _ranked(pairs.users, pairs.user)
     items, item = _ranked(pairs.items, pairs.item)
-    order = np.lexsort((user,) if pairs.time_ms is None else (pairs.time_ms, user))  # lexsort is stable
+    order = np.lexsort((user,) if pairs.time_us is None else (pairs.time_us, user))  # lexsort is stable
     user, item = user[order], item[order]
-    kept = ~pd.Series(user * len(items) + item).duplicated().to_numpy()
+    repeated = _repeated(user * len(items) + item, "last" if repeats == "last" else "first")
+    kept = np.ones_like(repeated) if repeats == "keep" else ~repeated
     user = user[kept]
     return Interactions(
         users=users,
@@ -50,9 +58,14 @@ def arrange(pairs: Pairs) -> Interactions:
         user=user,
         item=item[kept],
         position=_positions(user, len(users)),
-        time_ms=None if pairs.time_ms is None else pairs.time_ms[order][kept],
+        time_ms=None if pairs.time_us is None else pairs.time_ms[order][kept],
         duplicates=int((~kept).sum()),
+        repeats=int((repeated & kept).sum()),
     )
+
+
+def _repeated(cells: np.ndarray, keep: str) -> np.ndarray:
+    return pd.Series(cells).duplicated(keep=keep).to_numpy()
 
 
 def _ranked(names: list[str], codes: np.ndarray) -> tuple[list[str], np.ndarray]:

@@ -23,9 +23,8 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     item_file = folder / f"{dataset}.item"
     path = item_file if item_file.is_file() else folder / f"{dataset}.inter"
     try:
-        column = pd.read_csv(
-            path, sep="\t", usecols=["item_id:token"], dtype=str, quoting=3, keep_default_na=False
-        )
+        # With CSV quotes, as RecBole reads it: an id that holds a quote is written in quotes.
+        column = pd.read_csv(path, sep="\t", usecols=["item_id:token"], dtype=str, keep_default_na=False)
     except ValueError as error:
         raise MicroLensError(
             f"{path}: no column item_id:token ({error}). Convert the release again."

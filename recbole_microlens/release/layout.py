@@ -9,9 +9,9 @@ from recbole_microlens.errors import MicroLensError
 
 PAIRS_PATTERNS = ("microlens*_pairs.csv", "microlens*_pairs.tsv")
 FILE_PATTERNS = {
-    "titles": ("*_titles.csv", "*_title_en.csv", "*_title.csv", "*_title*.csv", "*_items.tsv"),
+    "titles": ("*_titles.csv", "*_title_en.csv", "*_title.csv", "*_title*.csv", "*_items.tsv", "titles.csv"),
     "likes_and_views": ("*likes_and_views.txt", "*likes_and_views*"),
-    "tags": ("tags_to_summary.csv", "*tags_to_summary*.csv", "*_tags*.csv"),
+    "tags": ("tags_to_summary.csv", "*tags_to_summary*.csv", "*_tags*.csv", "tags.csv"),
 }
 FOLDER_PATTERNS = {
     "covers": ("*_covers", "covers", "*_cover", "cover"),
@@ -46,38 +46,52 @@ class _Entry:
 def find_release(folder: Path | str, dataset: str | None = None, require_pairs: bool = True) -> Release:
     """Find the files of a release in ``folder`` and one level below it, whatever the case of their names.
 
+    Instead of a folder the pairs file itself may be given, of any name: an app's log. The other files are
+    then looked for beside it, not below.
+
     Of several releases in one folder, the one named like ``dataset`` (``microlens-100k``) is taken. Of the
     pairs of one release the CSV is preferred, because the TSV has no timestamps. A file that carries the name
     of another release than the pairs (``MicroLens-50k_titles.csv`` beside ``MicroLens-100k_pairs.csv``) is
-    left out.
+    left out. Of several folders with videos, covers or frames none is chosen: the release folder itself is
+    taken, to be gone through.
 
     Args:
-        folder: the release folder.
+        folder: the release folder, or a log.
         dataset: the name of the dataset, or None.
         require_pairs: raise if there is no pairs file. The media store can be built without one.
 
     Raises:
-        MicroLensError: no such folder, no pairs file, or several files between which the names do not decide.
+        MicroLensError: no such folder or file, no pairs file, or several files between which the names do not
+            decide.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MicroLensError(f"{folder} is not a folder. Give the folder that holds the MicroLens release.")
+    given, folder = Path(folder), Path(folder)
+    if given.is_file():
+        folder = given.parent
+    if not folder.is_dir() or not given.exists():
+        raise MicroLensError(
+            f"{given} is not a folder. Give the folder that holds the MicroLens release, or the log itself, "
+            "a CSV file."
+        )
     entries = _entries(folder)
-    pairs = _find_pairs(folder, entries, dataset)
+    if given.is_file():  # in a folder of anything, whose sub-folders may hold other releases
+        entries = [entry for entry in entries if entry.depth == 0 and entry.path != given]
+    pairs = given if given.is_file() else _find_pairs(folder, entries, dataset)
     if pairs is None and require_pairs:
         raise MicroLensError(
             f"{folder} has no interactions: looked there and one level below for "
             f"{' or '.join(PAIRS_PATTERNS)} (upper or lower case), found {_listing(entries)}. "
-            "Put the pairs file of the release there."
+            "Put the pairs file of the release there, or give a log of any name in the folder's place: "
+            "convert LOG.csv."
         )
-    release = _release_name(pairs) if pairs else _dataset_release(entries, dataset)
+    release = _release_name(pairs) if pairs else None
+    release = release or _dataset_release(entries, dataset)
     own = [entry for entry in entries if not _is_foreign(entry.path, release)]
     files = {
         kind: _best([entry for entry in own if entry.path.is_file()], patterns, kind)
         for kind, patterns in FILE_PATTERNS.items()
     }
     folders = {
-        kind: _best([entry for entry in own if entry.path.is_dir()], patterns, kind)
+        kind: _best([entry for entry in own if entry.path.is_dir()], patterns, kind, of_tied=folder)
         for kind, patterns in FOLDER_PATTERNS.items()
     }
     return Release(folder=folder, pairs=pairs, **files, **folders)
@@ -87,8 +101,16 @@ def _entries(folder: Path) -> list[_Entry]:
     top = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     # A media folder holds one file per item: nothing to find there, and slow to list on a network disk.
     inner = [path for path in top if path.is_dir() and not _is_media(path)]
-    below = [path for child in inner for path in sorted(child.iterdir()) if not path.name.startswith(".")]
+    below = [path for child in inner for path in _readable(child) if not path.name.startswith(".")]
     return [_Entry(path, 0) for path in top] + [_Entry(path, 1) for path in below]
+
+
+def _readable(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it may not be looked into: a log may lie beside other people's."""
+    try:
+        return sorted(folder.iterdir())
+    except PermissionError:
+        return []
 
 
 def _is_media(path: Path) -> bool:
@@ -101,6 +123,7 @@ def _rank(path: Path, patterns: Sequence[str]) -> int | None:
 
 
 def _release_name(pairs: Path) -> str:
+    """The name before ``_pairs``; "" where a log has another name."""
     return pairs.name.lower().rpartition("_pairs")[0]
 
 
@@ -131,8 +154,13 @@ def _find_pairs(folder: Path, entries: Sequence[_Entry], dataset: str | None) ->
     return _best(found, PAIRS_PATTERNS, "pairs")
 
 
-def _best(entries: Sequence[_Entry], patterns: Sequence[str], kind: str) -> Path | None:
-    """Return the entry of the first pattern that matches, nearest to the top; two such are an error."""
+def _best(
+    entries: Sequence[_Entry], patterns: Sequence[str], kind: str, of_tied: Path | None = None
+) -> Path | None:
+    """Return the entry of the first pattern that matches, nearest to the top.
+
+    Two such are an error, unless ``of_tied`` is what is returned for them.
+    """
     ranked = [
         ((rank, entry.depth), entry.path)
         for entry in entries
@@ -142,6 +170,8 @@ def _best(entries: Sequence[_Entry], patterns: Sequence[str], kind: str) -> Path
         return None
     first = min(order for order, _ in ranked)
     tied = [path for order, path in ranked if order == first]
+    if len(tied) > 1 and of_tied is not None:
+        return of_tied
     if len(tied) > 1:
         raise MicroLensError(
             f"{len(tied)} candidates for the {kind}: {', '.join(map(str, tied))}. "

@@ -1,8 +1,11 @@
-"""Reads the pairs file of a release: who watched what, and when."""
+"""Reads the pairs file of a release, or an app's log: who watched what, and when."""
 
 import csv
+import zlib
 from array import array
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,11 @@ from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
+from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import IdTable
-from recbole_microlens.release.rows import BadRows, RowError, first_line, parse_number, read_lines
+from recbole_microlens.release.rows import BadRows, RowError, first_line, read_lines
+from recbole_microlens.release.times import UNITS, TimeUnit, in_microseconds, microseconds, unit_of
 
-_LARGEST_TIME = 2**53  # beyond it a float64, which RecBole reads, skips milliseconds
 _CHUNK_ROWS = 1_000_000
 
 
@@ -25,60 +29,83 @@ class Pairs:
     Attributes:
         users, items: the distinct ids.
         user, item: int64 [rows], places in ``users`` and ``items``.
-        time_ms: int64 [rows], epoch milliseconds; None for a sequence TSV, whose order is that of the file.
+        time_us: int64 [rows], microseconds since 1970; None for a sequence TSV, whose order is that of the
+            file. Plain numbers, which are no times of our age, are taken for milliseconds.
+        columns: which column was taken for what.
+        unit: what the times are written in; None for a sequence TSV.
+        events: the rows of each kind of event, those that were left out too; empty without such a column.
     """
 
     users: list[str]
     items: list[str]
     user: np.ndarray
     item: np.ndarray
-    time_ms: np.ndarray | None
+    time_us: np.ndarray | None
+    columns: PairsColumns
+    unit: TimeUnit | None = None
+    events: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def time_ms(self) -> np.ndarray | None:
+        """Whole milliseconds since 1970, int64 [rows]."""
+        return None if self.time_us is None else self.time_us // 1000
 
 
-def read_pairs(path: Path, bad: BadRows) -> Pairs:
-    """Read ``*_pairs.csv`` (user, item, timestamp in ms) or ``*_pairs.tsv`` (user, items from old to new).
+def read_pairs(
+    path: Path, bad: BadRows, named: Mapping[str, str] | None = None, events: tuple[str, ...] = ()
+) -> Pairs:
+    """Read ``*_pairs.csv`` (user, item, time), ``*_pairs.tsv`` (user, items from old to new), or a log.
 
-    A header, where there is one, says which column is which. Clean files are parsed by pandas; a file with
-    anything unusual in it is read again row by row, so that the row at fault can be named.
+    A header, where there is one, says which column is which. Times are ISO 8601, or numbers whose unit shows
+    in their size; all rows must have one unit. Clean files are parsed by pandas; a file with anything unusual
+    in it is read again row by row, so that the row at fault can be named.
+
+    Args:
+        path: the file; one that ends in ``.gz`` is unpacked.
+        bad: takes rows that cannot be read.
+        named: columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
+        events: the kinds of events to take; all by default.
 
     Raises:
-        MicroLensError: a row cannot be read and ``bad`` does not skip; the header lacks a column; no
-            row is left.
+        MicroLensError: a row cannot be read and ``bad`` does not skip; the header lacks a column; a kind of
+            event is in no row; no row is left.
     """
-    columns = pairs_columns(path, first_line(path))
+    columns = pairs_columns(path, first_line(path), named)
+    kept = EventFilter(path, columns, events)
     if columns.time is None:
         pairs = _read_sequences(path, columns, bad)
     else:
-        pairs = _read_clean(path, columns) or _read_carefully(path, columns, bad)
+        pairs = _read_clean(path, columns, kept) or _read_carefully(path, columns, kept, bad)
+    kept.require_found(pairs.events)
     if not len(pairs.user):
         raise MicroLensError(f"{path} has no row that can be read ({len(bad.rows)} bad rows were left out).")
     return pairs
 
 
-def _read_clean(path: Path, columns: PairsColumns) -> Pairs | None:
+def _read_clean(path: Path, columns: PairsColumns, kept: EventFilter) -> Pairs | None:
     """Read a file in which nothing is unusual, or return None: some row needs the careful reader."""
     users, items = IdTable("user"), IdTable("item")
-    user, item, time_ms = [], [], []
+    user, item, times = [], [], []
+    events: Counter[str] = Counter()
     try:
         # Infinity becomes the smallest int64, which is refused below.
         with np.errstate(invalid="ignore"), _chunks(path, columns) as chunks:
             for chunk in chunks:
-                if not isinstance(
-                    chunk.index, pd.RangeIndex
-                ):  # more columns than names: the first is an index
+                if _is_ragged(chunk, columns):
                     return None
+                chunk = kept.of_chunk(chunk, events)
                 user.append(_encode(chunk[columns.user], users))
                 item.append(_encode(chunk[columns.item], items))
-                time_ms.append(chunk[columns.time].to_numpy())
-    except (
-        ValueError,
-        OverflowError,
-    ):  # pandas' ParserError, UnicodeDecodeError and RowError are ValueErrors
+                times.append(chunk[columns.time].to_numpy())
+    # pandas' ParserError, UnicodeDecodeError and RowError are ValueErrors
+    except (ValueError, OverflowError, EOFError, OSError, zlib.error):
         return None
-    times = np.concatenate(time_ms) if time_ms else np.empty(0, dtype=np.int64)
-    if len(times) == 0 or times.min() < 0 or times.max() > _LARGEST_TIME:
+    numbers = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
+    if len(numbers) == 0 or numbers.min() < 0 or unit_of(numbers.min()) != unit_of(numbers.max()):
         return None
-    return Pairs(users.names, items.names, np.concatenate(user), np.concatenate(item), times)
+    unit = unit_of(numbers.min())
+    codes = np.concatenate(user), np.concatenate(item)
+    return Pairs(users.names, items.names, *codes, in_microseconds(numbers, unit), columns, unit, events)
 
 
 def _chunks(path: Path, columns: PairsColumns) -> pd.io.parsers.TextFileReader:
@@ -97,6 +124,14 @@ def _chunks(path: Path, columns: PairsColumns) -> pd.io.parsers.TextFileReader:
     )
 
 
+def _is_ragged(chunk: pd.DataFrame, columns: PairsColumns) -> bool:
+    """Whether some row may have more or fewer columns than the header."""
+    if not isinstance(chunk.index, pd.RangeIndex):  # more columns than names: the first is an index
+        return True
+    last = columns.count - 1  # pandas fills a short row with empty cells
+    return last not in (columns.user, columns.item, columns.time) and bool((chunk[last] == "").any())
+
+
 def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
     """Codes of the ids of a column, int64; an id is cleaned once, however often it occurs."""
     places, distinct = pd.factorize(column)
@@ -106,23 +141,51 @@ def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
     return np.array([table.code(text) for text in texts], dtype=np.int64)[places]
 
 
-def _read_carefully(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
+def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: BadRows) -> Pairs:
     users, items = IdTable("user"), IdTable("item")
-    user, item, time_ms = array("q"), array("q"), array("q")
+    user, item, times, units, lines = array("q"), array("q"), array("q"), array("b"), array("q")
+    events: Counter[str] = Counter()
     for number, text in _data_lines(path, columns, bad):
         try:
             cells = _split(text, columns)
-            row = (
-                users.code(cells[columns.user]),
-                items.code(cells[columns.item]),
-                _milliseconds(cells[columns.time]),
-            )
+            if not kept.takes(cells, events):
+                continue
+            codes = users.code(cells[columns.user]), items.code(cells[columns.item])
+            unit, time = microseconds(cells[columns.time])
         except RowError as error:
-            bad.add(path, number, str(error), text)
+            hint = "" if columns.header or number > 1 else _HEADER_HINT
+            bad.add(path, number, f"{error}{hint}", text)
             continue
-        for values, value in zip((user, item, time_ms), row, strict=True):
+        row = (*codes, time, UNITS.index(unit), number)
+        for values, value in zip((user, item, times, units, lines), row, strict=True):
             values.append(value)
-    return Pairs(users.names, items.names, _int64(user), _int64(item), _int64(time_ms))
+    place_of_unit = np.array(units, dtype=np.int64)
+    unit = UNITS[np.bincount(place_of_unit).argmax()] if len(units) else None
+    same = place_of_unit == (UNITS.index(unit) if unit else 0)
+    _report_other_units(path, place_of_unit, unit, _int64(lines), bad)
+    rows = (_int64(values)[same] for values in (user, item, times))
+    return Pairs(users.names, items.names, *rows, columns, unit, events)
+
+
+_HEADER_HINT = (
+    " (if this line is a header, say what its columns are: --columns user=NAME,item=NAME,time=NAME)"
+)
+
+
+def _report_other_units(
+    path: Path, units: np.ndarray, most: TimeUnit | None, lines: np.ndarray, bad: BadRows
+) -> None:
+    """Give the rows whose time is in another unit than that of most rows to ``bad``."""
+    others = {
+        int(lines[row]): UNITS[units[row]] for row in np.flatnonzero(units != UNITS.index(most or UNITS[0]))
+    }
+    if not others:
+        return
+    count = int((units == UNITS.index(most)).sum())
+    for number, text in read_lines(path, BadRows(skip=True)):
+        if number in others:
+            reason = f"its time is in {others[number].name}, {count:,} other rows have {most.name}"
+            bad.add(path, number, reason, text)
 
 
 def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
@@ -140,10 +203,10 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
             continue
         item.extend(watched)
         user.extend([watcher] * len(watched))
-    return Pairs(users.names, items.names, _int64(user), _int64(item), None)
+    return Pairs(users.names, items.names, _int64(user), _int64(item), None, columns)
 
 
-def _data_lines(path: Path, columns: PairsColumns, bad: BadRows):
+def _data_lines(path: Path, columns: PairsColumns, bad: BadRows) -> Iterator[tuple[int, str]]:
     lines = read_lines(path, bad)
     if columns.header:
         next(lines, None)
@@ -160,19 +223,6 @@ def _split(text: str, columns: PairsColumns) -> list[str]:
     if len(cells) != columns.count:
         raise RowError(f"{len(cells)} columns instead of {columns.count}")
     return cells
-
-
-def _milliseconds(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        number = int(text)  # exact, where a float is not
-    else:
-        value = parse_number(text, "timestamp")
-        number = int(value)
-        if number != value:
-            raise RowError(f"timestamp {text!r} is not a whole number of milliseconds")
-    if number > _LARGEST_TIME:
-        raise RowError(f"timestamp {text!r} is too large for milliseconds")
-    return number
 
 
 def _int64(values: array) -> np.ndarray:

@@ -1,14 +1,16 @@
 """The lines of a release file, and the rows among them that cannot be read."""
 
 import csv
+import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -74,12 +76,15 @@ def first_line(path: Path) -> str:
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        first = stream.readline().removeprefix(_UTF8_BOM)
-        # Without a line feed in the whole file, carriage returns alone may end its lines.
-        yield from first.split(b"\r") if not first.endswith(b"\n") else [_without_end(first)]
-        for line in stream:
-            yield _without_end(line)
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            first = stream.readline().removeprefix(_UTF8_BOM)
+            # Without a line feed in the whole file, carriage returns alone may end its lines.
+            yield from first.split(b"\r") if not first.endswith(b"\n") else [_without_end(first)]
+            for line in stream:
+                yield _without_end(line)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MicroLensError(f"{path}: cannot be unpacked ({error}). Copy the file again.") from error
 
 
 def _without_end(line: bytes) -> bytes:
@@ -89,7 +94,7 @@ def _without_end(line: bytes) -> bytes:
 def parse_number(text: str, name: str) -> float:
     """Return a finite number that is not negative; raises :class:`RowError` with ``name`` in the reason."""
     text = text.strip()
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise RowError(f"{name} {text!r} is not a number")
     number = float(text)
     if number < 0:

@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+FEWEST_INTERACTIONS = 5
+"""Users with fewer are dropped by a run: ``user_inter_num_interval`` in ``properties/overall.yaml``."""
+
 BIN_STARTS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -62,19 +65,35 @@ class Statistics:
         return asdict(self)
 
 
-def describe(user: np.ndarray, item: np.ndarray) -> Statistics:
+@dataclass(frozen=True)
+class ShortUsers:
+    """Users with fewer than :data:`FEWEST_INTERACTIONS` interactions, and how many these are of all."""
+
+    users: int
+    interactions: int
+
+
+def short_users(user: np.ndarray) -> ShortUsers:
+    """Count the users whom a run drops, given who (int [n], codes 0, 1, 2, ...) each interaction is of."""
+    lengths = _counts(user)
+    short = lengths[lengths < FEWEST_INTERACTIONS]
+    return ShortUsers(len(short), int(short.sum()))
+
+
+def describe(user: np.ndarray, item: np.ndarray, repeats: int = 0) -> Statistics:
     """Describe interactions, given who (``user``) and what (``item``) of each as codes 0, 1, 2, ...
 
     Args:
         user: int [n], n >= 1.
         item: int [n].
+        repeats: how many of them are no first interaction of their user with their item.
     """
     lengths, popularity = _counts(user), _counts(item)
     return Statistics(
         users=len(lengths),
         items=len(popularity),
         interactions=len(user),
-        sparsity=1.0 - len(user) / (len(lengths) * len(popularity)),
+        sparsity=1.0 - (len(user) - repeats) / (len(lengths) * len(popularity)),
         sequence_length=_distribution(lengths),
         item_popularity=_distribution(popularity),
     )

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import logging
 import random
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import HISTORY_LENGTH, create_dataset
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic import convert
 
 START_MS = 1_583_378_629_552
@@ -193,3 +195,21 @@ def test_a_split_over_all_users_together_gives_one_sequence_a_user_too(write_int
     assert 1 < len(users) == len(users.unique())
     lengths = train.inter_feat["item_length"]
     assert int(lengths.max()) > 1
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
+def test_the_log_counts_users_with_too_few_interactions(model, write_inter, caplog):
+    rows = [(f"u{user}", f"i{item}", item) for user, n in enumerate((4, 5, 6, 1)) for item in range(n)]
+    data_path = write_inter("short", rows)
+    with caplog.at_level(logging.INFO):
+        dataset = create_dataset(config_for(model, data_path, "short"))
+    assert dataset.user_num - 1 == 2
+    assert (
+        "dropped: 2 of 4 users and 5 of 16 interactions (`user_inter_num_interval`: [5,inf))" in caplog.text
+    )
+
+
+def test_a_dataset_whose_users_are_all_dropped_is_an_error_that_names_the_setting(write_inter):
+    data_path = write_inter("short", [("u", f"i{item}", item) for item in range(4)])
+    with pytest.raises(MicroLensError, match="1 of 1 users .*which is all .*Widen `user_inter_num_interval`"):
+        create_dataset(config_for("SASRec", data_path, "short"))

@@ -75,3 +75,8 @@ def write_video():
 def video_bytes(tmp_path_factory):
     """A plain video of 40 frames, for tests to which its content is indifferent."""
     return _write_video(tmp_path_factory.mktemp("video") / "plain.mp4").read_bytes()
+
+
+@pytest.fixture(name="coded_frame")
+def give_coded_frame():
+    return coded_frame

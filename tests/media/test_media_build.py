@@ -18,7 +18,9 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media import partial
 from recbole_microlens.media.build import build_covers, build_frames
 from recbole_microlens.media.partial import PartialStore, partial_path
+from recbole_microlens.media.report import by_reason
 from recbole_microlens.media.store import META_KEY, MediaStore
+from recbole_microlens.media.verify import verify
 
 SMALL = {"size": 64, "workers": 2, "progress": False}
 
@@ -284,3 +286,58 @@ def test_covers_of_any_suffix_go_into_a_store_of_single_images(tmp_path):
         assert abs(store.read(str(item)).mean() - 40 * item) < 3
     assert done.report == tmp_path / "covers_report.csv"
     assert _report(done.report) == [{"item_id": "5", "reason": "not an image", "file": str(covers / "5.jpg")}]
+
+
+def test_files_of_items_without_interactions_are_taken_along_if_wanted(videos, tmp_path):
+    (videos / "later").mkdir()
+    (videos / "7.mp4").rename(videos / "later" / "7.mp4")
+    (videos / "later" / "9.mp4").write_bytes(b"")
+    out = tmp_path / "video.lmdb"
+    first = build_frames(videos, _items(5), out, **SMALL)
+    assert (first.stored, first.without_interactions) == (5, 0)
+    done = build_frames(videos, _items(5), out, **SMALL, new_items=True)
+    assert (done.stored, done.built, done.without_interactions) == (8, 3, 3)
+    assert done.failed == [] and done.failed_without_interactions == [("9", "empty file")]
+    assert [row["item_id"] for row in _report(done.report)] == ["9"]
+    assert sorted(MediaStore(out)) == _items() and verify(out, _items(5), progress=False) == []
+    before = out.stat()
+    again = build_frames(videos, _items(5), out, **SMALL, new_items=True)
+    assert (again.stored, again.built, again.without_interactions) == (8, 0, 3)
+    assert out.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_store_of_new_items_alone_is_refused(videos, tmp_path):
+    (videos / "3.mp4").write_bytes(b"x")
+    with pytest.raises(MicroLensError, match="none of the 1 items .* 3: not a video"):
+        build_frames(videos, ["3"], tmp_path / "video.lmdb", **SMALL, new_items=True)
+
+
+def test_ready_frames_beside_covers_are_no_covers_of_new_items(tmp_path):
+    for name in ("1.jpg", "new-2.jpg", "frames/1-1.jpg", "frames/1-2.jpg"):
+        path = tmp_path / "release" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(path)
+    build_covers(tmp_path / "release", ["1"], tmp_path / "cover.lmdb", **SMALL, new_items=True)
+    assert sorted(MediaStore(tmp_path / "cover.lmdb")) == ["1", "new-2"]
+
+
+def test_an_item_with_files_in_two_folders_fails_and_names_both(videos, tmp_path, video_bytes):
+    for folder in ("a", "b"):
+        (videos / folder).mkdir()
+        (videos / folder / "9.mp4").write_bytes(video_bytes)
+    done = build_frames(videos, _items(9), tmp_path / "video.lmdb", **SMALL)
+    assert done.stored == 8
+    (row,) = _report(done.report)
+    assert row["item_id"] == "9" and "several folders" in row["reason"]
+    assert row["file"] == f"{videos / 'a' / '9.mp4'} and {videos / 'b' / '9.mp4'}"
+
+
+def test_reasons_are_grouped_whatever_they_say_of_one_item():
+    failed = [("a", "missing"), ("b", "1-7.jpg: empty file"), ("c", "damaged: frame 7 does not decode")]
+    failed += [("d", "missing"), ("e", "2-1.png: empty file"), ("f", "damaged: frame 12 does not decode")]
+    failed += [("g", "missing"), ("h", "missing")]
+    assert by_reason(failed) == [
+        "4 items: missing (a, d, g, ...)",
+        "2 items: a frame: empty file (b, e)",
+        "2 items: damaged: a frame does not decode (c, f)",
+    ]

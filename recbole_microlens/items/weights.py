@@ -1,0 +1,20 @@
+"""Looks for the weights of a run's encoders before anything else is done."""
+
+from __future__ import annotations
+
+from recbole_microlens.encoders.at_hand import require_at_hand
+from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
+
+
+def require_weights(config) -> None:
+    """Make sure that what the encoders of a run are loaded from is on this machine; download what is not.
+
+    Raises
+    ------
+    MicroLensError
+        Something cannot be had; or the settings of an encoder are wrong.
+    """
+    for name in modalities(config):
+        if name in ENCODED and features_path(config, name) is None:
+            settings = modality_settings(config, name)
+            require_at_hand(settings.encoder, settings.weights, config["num_frames"], config["frame_size"])

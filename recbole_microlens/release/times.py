@@ -1,0 +1,112 @@
+"""Times of a log: ISO 8601, or numbers whose unit shows in their size."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import numpy as np
+
+from recbole_microlens.release.rows import NUMBER, RowError, parse_number
+
+_ISO = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"(?:[T ]\s*(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class TimeUnit:
+    """A way to write a time.
+
+    Attributes:
+        name: as the report says it.
+        least: the smallest number that is taken for this unit; the next unit's is the first that is not.
+        microseconds: of one, as a fraction (numerator, denominator).
+        is_date: whether such a time says which day it was.
+    """
+
+    name: str
+    least: int
+    microseconds: tuple[int, int]
+    is_date: bool = True
+
+
+# From 1973-03-03 on, and up to the year 5138, the units of the epoch do not overlap.
+NUMBERS = (
+    TimeUnit("plain numbers", 0, (1000, 1), is_date=False),
+    TimeUnit("epoch seconds", 10**8, (1_000_000, 1)),
+    TimeUnit("epoch milliseconds", 10**11, (1000, 1)),
+    TimeUnit("epoch microseconds", 10**14, (1, 1)),
+    TimeUnit("epoch nanoseconds", 10**17, (1, 1000)),
+)
+ISO = TimeUnit("ISO 8601 (UTC where no zone is said)", 0, (1, 1))
+UNITS = (*NUMBERS, ISO)
+_TOO_LARGE = 2**63
+_FIRST_YEAR = 1900
+
+
+def unit_of(number: float | Decimal) -> TimeUnit:
+    """The unit that a number which is not negative is in, by its size."""
+    return next(unit for unit in reversed(NUMBERS) if number >= unit.least)
+
+
+def microseconds(text: str) -> tuple[TimeUnit, int]:
+    """Read one time: its unit, and the microseconds since 1970 (of plain numbers: thousandths).
+
+    Raises:
+        RowError: it is neither a number nor a date of ISO 8601, or out of range.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return _of_number(int(text), text)
+    if match := _ISO.fullmatch(text):
+        return ISO, _of_date(match, text)
+    if not NUMBER.fullmatch(text):
+        raise RowError(f"timestamp {text!r} is not a number, nor a date of ISO 8601")
+    parse_number(text, "timestamp")
+    return _of_number(Decimal(text), text)
+
+
+def in_microseconds(numbers: np.ndarray, unit: TimeUnit) -> np.ndarray:
+    """Whole numbers of one unit, int64 [n], as microseconds."""
+    multiply, divide = unit.microseconds
+    return numbers * multiply // divide
+
+
+def as_date(time_us: int) -> str:
+    """A time as ``2024-05-31 18:00 UTC``."""
+    return (_EPOCH + time_us * _MICROSECOND).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _of_number(number: int | Decimal, text: str) -> tuple[TimeUnit, int]:
+    if number >= _TOO_LARGE:
+        raise RowError(f"timestamp {text!r} is too large for nanoseconds")
+    unit = unit_of(number)
+    if not unit.is_date and number != int(number):
+        raise RowError(f"timestamp {text!r} is not a whole number of milliseconds")
+    multiply, divide = unit.microseconds
+    return unit, int(number * multiply // divide)
+
+
+def _of_date(match: re.Match, text: str) -> int:
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
+        moment = moment.replace(tzinfo=_zone(zone))
+    except ValueError as error:
+        raise RowError(f"timestamp {text!r} is no date ({error})") from error
+    if moment.year < _FIRST_YEAR:
+        raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: it stands for no time at all")
+    return (moment - _EPOCH) // _MICROSECOND + int(f"{fraction or ''}000000"[:6])
+
+
+def _zone(text: str | None) -> timezone:
+    if text is None or text.upper() in ("Z", "UTC", "GMT"):
+        return timezone.utc
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
