@@ -296,12 +296,12 @@ def _print_result(result: dict) -> None:
 
 
 def parse_settings(argv: list[str]) -> dict[str, str]:
-    """``--key=value`` and ``--key value`` arguments as a dict of strings.
+    """``--key=value`` and ``--key value`` arguments as a dict of strings; of a key given twice the last counts.
 
     Raises
     ------
     MicroLensError
-        An argument that is no setting, or a key given twice with different values.
+        An argument that is no setting, or a key without a value.
     """
     settings: dict[str, str] = {}
     rest = list(argv)
@@ -315,6 +315,5 @@ def parse_settings(argv: list[str]) -> dict[str, str]:
             if not rest or rest[0].startswith("--"):
                 raise MicroLensError(f"{key} has no value. Write {key}=VALUE.")
             value = rest.pop(0)
-        if settings.setdefault(key[2:], value) != value:
-            raise MicroLensError(f"{key} is given twice: {settings[key[2:]]} and {value}. Keep one.")
+        settings[key[2:]] = value
     return settings
