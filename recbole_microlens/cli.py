@@ -296,7 +296,7 @@ def _print_result(result: dict) -> None:
 
 
 def parse_settings(argv: list[str]) -> dict[str, str]:
-    """``--key=value`` and ``--key value`` arguments as a dict of strings; of a key given twice the last counts.
+    """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins.
 
     Raises
     ------

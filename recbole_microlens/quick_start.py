@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from recbole_microlens import acceleration, distributed, run_folder
+from recbole_microlens import acceleration, distributed, requirements, resuming, run_folder
 from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -34,23 +34,21 @@ def run(
     Parameters
     ----------
     model, dataset, config_file_list, config_dict : see :class:`~recbole_microlens.config.Config`.
-    resume : folder of a run that was broken off; its configuration is read from there.
+    resume : folder of a run that was broken off; its configuration is read from there. Settings given anew
+        are applied or refused, see :mod:`~recbole_microlens.resuming`.
 
     Returns
     -------
     What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``,
-    ``seed``, ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``,
-    ``folder``.
+    ``resumes`` (from which epoch on, and what was changed there), ``seed``, ``versions``, ``git_commit``,
+    ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
 
     Raises
     ------
     MicroLensError
         Anything in the input that keeps the experiment from running, with what to do about it.
     """
-    if resume is not None:
-        run_folder.require_same_experiment(Path(resume), model, dataset)
-        config_file_list = [str(run_folder.config_path(Path(resume))), *(config_file_list or [])]
-    config = Config(model, dataset, config_file_list, config_dict)
+    config = _config(model, dataset, config_file_list, config_dict, resume)
     distributed.require_supported(config)
     distributed.join(config["device"])
     acceleration.keep_freed_memory(config["device"])
@@ -92,6 +90,12 @@ def run(
     return result
 
 
+def _config(model, dataset, files, given, resume) -> Config:
+    if resume is None:
+        return Config(model, dataset, files, given)
+    return resuming.config_of(Path(resume), model, dataset, files or [], given or {})
+
+
 def _in_turn(prepare: Callable[[], None]) -> None:
     """Let the first process write what all then find."""
     if distributed.is_first():
@@ -127,9 +131,10 @@ def _result(config, trainer, best_valid_result: dict | None, test_result: dict) 
         "test_result": dict(test_result),
         "best_valid_result": dict(best_valid_result or {}),
         "config": config.as_given,
+        "resumes": trainer.resumes,
         "seed": config["seed"],
         "processes": distributed.world_size(),
-        "versions": run_folder.versions(),
+        "versions": requirements.versions(),
         "git_commit": run_folder.git_commit(),
         "epoch_times_s": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),

@@ -146,7 +146,7 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert on_disk["test_result"] == result["test_result"]
     assert on_disk["model"] == "SASRecV" and on_disk["dataset"] == "tiny" and on_disk["seed"] == 2020
     assert on_disk["config"]["encoder"] == "x3d_xs"
-    assert on_disk["versions"]["recbole"] == "1.2.1"
+    assert on_disk["versions"]["recbole"] == "1.2.1" and on_disk["versions"]["transformers"]
     assert len(on_disk["epoch_times_s"]) == 2 and min(on_disk["epoch_times_s"]) > 0
     assert on_disk["peak_memory_bytes"] > 50_000_000
     log = (folder / "log.txt").read_text()
