@@ -174,7 +174,7 @@ def _merged(files: list[Path], sections: tuple[str, ...]) -> dict:
 
 
 def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
-    """Part a dataset's file into settings for all, and those under a model's name, ``content`` or ``stock``."""
+    """Part a file into settings for all, and those under a model's name, ``content`` or ``stock``."""
     names = {"content", "stock"} | grid_names() | compat.recbole_model_names()
     for_all = {key: value for key, value in settings.items() if key not in names}
     return for_all, {key: value for key, value in settings.items() if key in names}

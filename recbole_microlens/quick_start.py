@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from recbole_microlens import acceleration, distributed, requirements, resuming, run_folder
-from recbole_microlens.config import Config, warn_without_gpu
+from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError, explained
@@ -60,6 +60,7 @@ def run(
     run_folder.start_log(folder, config["state"])
     logger = getLogger()
     logger.info(config)
+    say_whose_data(config)
     warn_without_gpu(config)
 
     with _building(config):

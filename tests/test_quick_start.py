@@ -179,6 +179,25 @@ def test_dataset_that_is_not_there_is_answered_with_the_commands_that_make_it(se
     assert not Path(settings["checkpoint_dir"]).exists()
 
 
+def test_a_name_that_recbole_ships_is_the_users_data_if_it_is_there(settings, write_inter):
+    rows = [(f"u{user}", f"i{(user + item) % 25}", item) for user in range(30) for item in range(8)]
+    chosen = settings | {"data_path": str(write_inter("ml-100k", rows)), "state": "INFO"}
+    folder = Path(run("BPR", "ml-100k", config_dict=chosen)["folder"])
+    log = (folder / "log.txt").read_text()
+    assert "The number of users: 31" in log and "comes with RecBole" not in log
+
+
+def test_recboles_copy_stands_in_for_a_dataset_that_is_not_there_and_the_log_says_so(settings, tmp_path):
+    chosen = settings | {"data_path": str(tmp_path / "none"), "state": "INFO", "epochs": 1}
+    folder = Path(run("BPR", "ml-100k", config_dict=chosen)["folder"])
+    log = (folder / "log.txt").read_text()
+    assert (
+        f"ml-100k is not in {tmp_path / 'none' / 'ml-100k'}: taking the copy that comes with RecBole" in log
+    )
+    assert "The number of users: 944" in log
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data_path"] == str(tmp_path / "none")
+
+
 @pytest.fixture
 def data_lacking_media(tiny_data, tmp_path):
     """A copy of ``tiny`` whose store, built from ready frames, lacks the first three items; and all ids."""
