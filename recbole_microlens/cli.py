@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recbole_microlens import __version__, extract_command
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
 
@@ -277,10 +277,8 @@ def _run(argv: list[str]) -> int:
     model, dataset, resume = (settings.pop(key, None) for key in ("model", "dataset", "resume"))
     try:
         result = run(model, dataset, files, settings, resume)
-    except MemoryError as error:
-        raise MicroLensError(f"Out of memory: {error}. {_LESS_MEMORY}") from error
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
     # Not after an error: the others would die of the parting before this process has said what is wrong.

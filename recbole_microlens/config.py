@@ -14,6 +14,7 @@ from recbole_microlens import compat, distributed
 from recbole_microlens.config_values import check_number, check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.items.modality import ENCODED
+from recbole_microlens.loss_settings import check_loss
 from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
 from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
 from recbole_microlens.property_files import (
@@ -105,6 +106,7 @@ class Config(RecBoleConfig):
         settings = super()._get_final_config_dict()
         self._complete(settings)
         check_values(settings, is_content)
+        check_loss(settings, self.model_class)
         if is_content:
             check_modality(settings, self.model_class)
         else:

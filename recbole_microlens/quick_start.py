@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def run(
         start_from(model, config, train_data._dataset, Path(config["init_from"]))
     if distributed.is_first():
         run_folder.write_config(folder, config.as_given)
-    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-    test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
+    with _training(config):
+        _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+        test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
 
     result = _result(config, trainer, best_valid_result, test_result)
     if distributed.is_first():
@@ -122,6 +124,16 @@ def _building(config):
     return explained(
         f"{config['model']} cannot be built on {config['dataset']} with these settings",
         "See RecBole's page on this model for the data, settings and libraries that it needs.",
+    )
+
+
+def _training(config):
+    """RecBole's own models stop at some settings and data with an error of their own."""
+    if config["item_modality"] is not None:
+        return nullcontext()
+    return explained(
+        f"{config['model']} cannot be trained on {config['dataset']} with these settings",
+        "See RecBole's page on this model for the data and settings that it needs.",
     )
 
 
