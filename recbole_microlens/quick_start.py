@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from recbole_microlens import acceleration, distributed, requirements, resuming, run_folder
+from recbole_microlens import acceleration, distributed, memory_estimate, requirements, resuming, run_folder
 from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -71,8 +71,12 @@ def run(
         train_data, valid_data, test_data = prepare_data(config, dataset)
 
         init_seed(config["seed"], config["reproducibility"])
-        model = config.model_class(config, train_data._dataset).to(config["device"])
+        model = memory_estimate.build(
+            config, dataset.item_num, lambda: config.model_class(config, train_data._dataset)
+        )
+        model = model.to(config["device"])
         logger.info(model)
+        memory_estimate.check(config, model, train_data)
         _part_ways(config, model)
         trainer = create_trainer(config, model, folder, train_data)
 

@@ -30,7 +30,7 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
         "best_valid_result": trainer.best_valid_result and dict(trainer.best_valid_result),
         "epoch_times": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),
-        "model_numbers": _numbers_of(trainer.model),
+        "model_numbers": numbers_of(trainer.model),
         "random": distributed.from_all(checkpoint.random_states(generators)),
     }
 
@@ -82,6 +82,6 @@ def _settings(trainer) -> dict:
     return {key: trainer.config[key] for key in resuming.TRAINING}
 
 
-def _numbers_of(model) -> dict[str, int | float]:
+def numbers_of(model) -> dict[str, int | float]:
     """Plain numbers that a model keeps, such as the step of MultiVAE's annealing."""
     return {name: value for name, value in vars(model).items() if type(value) in (int, float)}
