@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.model_settings import is_pairwise
 from recbole_microlens.property_files import recbole_name
-
-from recbole.utils import InputType  # isort: skip
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 _LOSSES = ("BPR", "CE")
@@ -37,7 +36,7 @@ def check_loss(settings: dict, model_class: type) -> None:
         raise MicroLensError(f"{_NEGATIVES}: {negatives!r} is no dict. Set e.g. {_UNIFORM}, or null.")
     if _are_drawn(negatives):
         _check_dynamic(negatives)
-    elif _is_pairwise(settings, model_class) and _reads(model_class, "NEG_ITEM_ID"):
+    elif is_pairwise(settings, model_class) and _reads(model_class, "NEG_ITEM_ID"):
         raise MicroLensError(
             f"{_NEGATIVES}: {name} is trained on pairs of a positive and a negative item, but no negatives "
             f"are drawn. Leave it out, or set {_UNIFORM}."
@@ -71,12 +70,6 @@ def _are_drawn(negatives) -> bool:
     if negatives in (None, "None"):
         return False
     return "none" not in (negatives.get("distribution"), negatives.get("sample_num"))
-
-
-def _is_pairwise(settings: dict, model_class: type) -> bool:
-    if hasattr(model_class, "input_type"):
-        return model_class.input_type == InputType.PAIRWISE
-    return settings.get("loss_type") == "BPR"
 
 
 def _has_labels(settings: dict) -> bool:

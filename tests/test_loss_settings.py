@@ -17,7 +17,7 @@ def refusal(model, given, capsys, dataset="absent", **more):
     return captured.err
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN", "FPMC", "TransRec", "SINE", "KGAT", "TransRecV"])
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "FPMC", "TransRec", "SimpleX", "KGAT", "TransRecV"])
 def test_a_pairwise_model_without_negatives_is_told_to_have_some(model, capsys):
     error = refusal(model, NO_NEGATIVES, capsys)
     assert f"train_neg_sample_args: {model} is trained on pairs of a positive and a negative item" in error
@@ -29,7 +29,7 @@ def test_no_negatives_may_be_said_in_several_ways(given, capsys):
     assert "trained on pairs" in refusal("BPR", {"train_neg_sample_args": given}, capsys)
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "NARM", "NARMV"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "SINE", "NARMV"])
 def test_so_is_a_sequential_model_whose_loss_is_bpr(model, capsys):
     assert "trained on pairs" in refusal(model, NO_NEGATIVES | {"loss_type": "BPR"}, capsys)
 
@@ -48,7 +48,9 @@ def test_labels_in_the_data_are_enough(labels):
     assert Config("NeuMF", "any", config_dict=given)["train_neg_sample_args"]["distribution"] == "none"
 
 
-@pytest.mark.parametrize("model", ["MultiVAE", "MacridVAE", "EASE", "Pop", "RepeatNet", "SASRec", "BERT4Rec"])
+@pytest.mark.parametrize(
+    "model", ["MultiVAE", "MacridVAE", "EASE", "Pop", "RepeatNet", "SINE", "SINEV", "SASRec"]
+)
 def test_models_that_read_no_negatives_go_without(model):
     given = {"use_gpu": False, "train_neg_sample_args": None}
     assert Config(model, "any", config_dict=given)["train_neg_sample_args"]["distribution"] == "none"
