@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recbole_microlens import __version__, convert_command, extract_command, media_command
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
 
@@ -204,10 +204,8 @@ def _run(argv: list[str]) -> int:
     model, dataset, resume = (settings.pop(key, None) for key in ("model", "dataset", "resume"))
     try:
         result = run(model, dataset, files, settings, resume)
-    except MemoryError as error:
-        raise MicroLensError(f"Out of memory: {error}. {_LESS_MEMORY}") from error
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
     # Not after an error: the others would die of the parting before this process has said what is wrong.
@@ -223,12 +221,12 @@ def _print_result(result: dict) -> None:
 
 
 def parse_settings(argv: list[str]) -> dict[str, str]:
-    """``--key=value`` and ``--key value`` arguments as a dict of strings.
+    """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins.
 
     Raises
     ------
     MicroLensError
-        An argument that is no setting, or a key given twice with different values.
+        An argument that is no setting, or a key without a value.
     """
     settings: dict[str, str] = {}
     rest = list(argv)
@@ -242,6 +240,5 @@ def parse_settings(argv: list[str]) -> dict[str, str]:
             if not rest or rest[0].startswith("--"):
                 raise MicroLensError(f"{key} has no value. Write {key}=VALUE.")
             value = rest.pop(0)
-        if settings.setdefault(key[2:], value) != value:
-            raise MicroLensError(f"{key} is given twice: {settings[key[2:]]} and {value}. Keep one.")
+        settings[key[2:]] = value
     return settings

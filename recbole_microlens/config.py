@@ -14,6 +14,7 @@ from recbole_microlens import compat, distributed
 from recbole_microlens.config_values import check_number, check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.items.modality import ENCODED
+from recbole_microlens.loss_settings import check_loss
 from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
 from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
 from recbole_microlens.property_files import (
@@ -32,7 +33,7 @@ compat.fix_recbole()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
 from recbole.utils import ModelType, get_model  # noqa: E402
 
-__all__ = ["Config", "known_keys", "model_class", "properties_folder", "warn_without_gpu"]
+__all__ = ["Config", "known_keys", "model_class", "properties_folder", "say_whose_data", "warn_without_gpu"]
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
 
@@ -106,6 +107,7 @@ class Config(RecBoleConfig):
         settings = super()._get_final_config_dict()
         self._complete(settings)
         check_values(settings, is_content)
+        check_loss(settings, self.model_class)
         if is_content:
             check_modality(settings, self.model_class)
         else:
@@ -163,6 +165,16 @@ class Config(RecBoleConfig):
         elif settings["MODEL_TYPE"] == ModelType.CONTEXT and settings.get("threshold") is None:
             # Without labels in the data, context-aware models need negatives to get both.
             settings["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+
+    def _set_default_parameters(self):
+        """As RecBole's; but its own copy of ``ml-100k`` is taken only where the user has none."""
+        own = Path(self.final_config_dict["data_path"]) / self.dataset
+        super()._set_default_parameters()
+        self.bundled_for = None
+        if (own / f"{self.dataset}.inter").is_file():
+            self.final_config_dict["data_path"] = str(own)
+        elif Path(self.final_config_dict["data_path"]) != own:
+            self.bundled_for = own
 
     def _as_given(self, settings: dict) -> dict:
         """The settings that repeat the run: plain ones, and a device only if it was asked for."""
@@ -257,6 +269,15 @@ def warn_without_gpu(config: Config) -> None:
         getLogger().warning(
             "No CUDA device: the encoder trains on the CPU. For a quick result set --encoder=x3d_xs "
             "--frame_size=64, or --finetune=frozen; --use_gpu=false silences this."
+        )
+
+
+def say_whose_data(config: Config) -> None:
+    """Say once if a dataset that RecBole brings along stands in for one that is not there."""
+    if config.bundled_for is not None:
+        getLogger().warning(
+            f"{config['dataset']} is not in {config.bundled_for}: taking the copy that comes with RecBole, "
+            f"{Path(config['data_path']).resolve()}"
         )
 
 

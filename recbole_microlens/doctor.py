@@ -3,22 +3,17 @@
 import importlib
 import platform
 
-from recbole_microlens import compat
+from recbole_microlens import compat, requirements
 from recbole_microlens.errors import first_line
 
-# Import name of everything that a run needs, by the name it is installed under.
-NEEDED = {
-    "av": "av",
-    "lmdb": "lmdb",
-    "numpy": "numpy",
-    "pandas": "pandas",
+# What to import of a required package, where it is not its name.
+MODULES = {
     "pillow": "PIL",
     "pytorchvideo": "pytorchvideo.models.hub",
+    "pyyaml": "yaml",
     "recbole": "recbole.trainer",
-    "scipy": "scipy",
-    "simplejpeg": "simplejpeg",
+    "scikit-learn": "sklearn",
     "tensorboard": "torch.utils.tensorboard",
-    "torch": "torch",
     "torchvision": "torchvision.models.video",
 }
 OPTIONAL = ("ray",)
@@ -31,8 +26,8 @@ def examine() -> tuple[str, bool]:
     if compat.installed_version("torch"):
         compat.fix_torchvision()
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
-    for package, module in NEEDED.items():
-        problem = _import_problem(module)
+    for package in requirements.required():
+        problem = _import_problem(MODULES.get(package, package.replace("-", "_")))
         lines.append(
             f"{package} {compat.installed_version(package) or '-'}{': ' + problem if problem else ''}"
         )

@@ -20,7 +20,8 @@ class MicroLensError(Exception):
 
 @contextmanager
 def explained(what: str, advice: str) -> Iterator[None]:
-    """Turn any error of another library inside the block into a :class:`MicroLensError`.
+    """Turn any error of another library inside the block into a :class:`MicroLensError`, but for a lack of
+    memory.
 
     Parameters
     ----------
@@ -32,11 +33,19 @@ def explained(what: str, advice: str) -> Iterator[None]:
     except MicroLensError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         getLogger().debug(what, exc_info=True)
         raise MicroLensError(
             f"{what}: {type(error).__name__}: {first_line(error)}. {advice} --state=DEBUG shows the "
             "traceback."
         ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or torch, on a CPU or a GPU, was refused memory."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def first_line(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def settle_loss(settings: dict, model_class: type, given: dict) -> None:
                 f"reg_weight: {settings['reg_weight']} is given, but {name} is trained with the in-batch "
                 "softmax alone. Set `weight_decay` instead."
             )
-    elif "train_neg_sample_args" not in given and _is_pairwise(settings, model_class):
+    elif "train_neg_sample_args" not in given and is_pairwise(settings, model_class):
         settings["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
     if (settings.get("train_neg_sample_args") or {}).get("dynamic"):
         raise MicroLensError(
@@ -97,6 +97,7 @@ def check_modality(settings: dict, model_class: type) -> None:
     )
 
 
-def _is_pairwise(settings: dict, model_class: type) -> bool:
+def is_pairwise(settings: dict, model_class: type) -> bool:
+    """Whether a model's loss compares an item with a negative one."""
     loss = settings.get("loss_type")
     return loss == "BPR" or (loss is None and getattr(model_class, "input_type", None) == InputType.PAIRWISE)

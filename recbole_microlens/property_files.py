@@ -57,7 +57,7 @@ def internal_settings(model: str, model_class: type, dataset: str, external: dic
     if protocol not in _PROTOCOLS:
         raise MicroLensError(f"protocol: '{protocol}' is unknown. Set one of: {', '.join(_PROTOCOLS)}.")
     folder = properties_folder()
-    sections = (*["content"] * is_content, model)
+    sections = ("content" if is_content else "stock", model)
     recboles = _merged([folder / _PROTOCOLS[protocol], recbole_file(backbone)], sections)
     files = [folder / "content.yaml"] * is_content
     if is_content and "id" in model_class.item_modality and len(model_class.item_modality) > 1:
@@ -210,7 +210,7 @@ def _merged(files: list[Path], sections: tuple[str, ...]) -> dict:
 
 
 def _without_sections(settings: dict) -> tuple[dict, dict[str, dict]]:
-    """Part a dataset's file into settings for all, and those under a model's name or ``content``."""
-    names = {"content"} | grid_names() | compat.recbole_model_names()
+    """Part a file into settings for all, and those under a model's name, ``content`` or ``stock``."""
+    names = {"content", "stock"} | grid_names() | compat.recbole_model_names()
     for_all = {key: value for key, value in settings.items() if key not in names}
     return for_all, {key: value for key, value in settings.items() if key in names}

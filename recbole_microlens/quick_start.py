@@ -5,13 +5,14 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 
 import torch
 
-from recbole_microlens import acceleration, distributed, run_folder
-from recbole_microlens.config import Config, warn_without_gpu
+from recbole_microlens import acceleration, distributed, memory_estimate, requirements, resuming, run_folder
+from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError, explained
@@ -35,23 +36,21 @@ def run(
     Parameters
     ----------
     model, dataset, config_file_list, config_dict : see :class:`~recbole_microlens.config.Config`.
-    resume : folder of a run that was broken off; its configuration is read from there.
+    resume : folder of a run that was broken off; its configuration is read from there. Settings given anew
+        are applied or refused, see :mod:`~recbole_microlens.resuming`.
 
     Returns
     -------
     What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``,
-    ``seed``, ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``,
-    ``folder``.
+    ``resumes`` (from which epoch on, and what was changed there), ``seed``, ``versions``, ``git_commit``,
+    ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
 
     Raises
     ------
     MicroLensError
         Anything in the input that keeps the experiment from running, with what to do about it.
     """
-    if resume is not None:
-        run_folder.require_same_experiment(Path(resume), model, dataset)
-        config_file_list = [str(run_folder.config_path(Path(resume))), *(config_file_list or [])]
-    config = Config(model, dataset, config_file_list, config_dict)
+    config = _config(model, dataset, config_file_list, config_dict, resume)
     distributed.require_supported(config)
     distributed.join(config["device"])
     acceleration.keep_freed_memory(config["device"])
@@ -63,6 +62,7 @@ def run(
     run_folder.start_log(folder, config["state"])
     logger = getLogger()
     logger.info(config)
+    say_whose_data(config)
     warn_without_gpu(config)
 
     with _building(config):
@@ -72,8 +72,12 @@ def run(
         train_data, valid_data, test_data = prepare_data(config, dataset)
 
         init_seed(config["seed"], config["reproducibility"])
-        model = config.model_class(config, train_data._dataset).to(config["device"])
+        model = memory_estimate.build(
+            config, dataset.item_num, lambda: config.model_class(config, train_data._dataset)
+        )
+        model = model.to(config["device"])
         logger.info(model)
+        memory_estimate.check(config, model, train_data)
         _part_ways(config, model)
         trainer = create_trainer(config, model, folder, train_data)
 
@@ -83,8 +87,9 @@ def run(
         start_from(model, config, train_data._dataset, Path(config["init_from"]))
     if distributed.is_first():
         run_folder.write_config(folder, config.as_given)
-    _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-    test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
+    with _training(config):
+        _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+        test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
 
     result = _result(config, trainer, best_valid_result, test_result)
     if distributed.is_first():
@@ -100,6 +105,12 @@ def _require_all(config) -> None:
     steps = (require_dataset, require_weights)
     for step in reversed(steps) if config["dataset"] == SAMPLE else steps:
         step(config)
+
+
+def _config(model, dataset, files, given, resume) -> Config:
+    if resume is None:
+        return Config(model, dataset, files, given)
+    return resuming.config_of(Path(resume), model, dataset, files or [], given or {})
 
 
 def _in_turn(prepare: Callable[[], None]) -> None:
@@ -130,6 +141,16 @@ def _building(config):
     )
 
 
+def _training(config):
+    """RecBole's own models stop at some settings and data with an error of their own."""
+    if config["item_modality"] is not None:
+        return nullcontext()
+    return explained(
+        f"{config['model']} cannot be trained on {config['dataset']} with these settings",
+        "See RecBole's page on this model for the data and settings that it needs.",
+    )
+
+
 def _result(config, trainer, best_valid_result: dict | None, test_result: dict) -> dict:
     return {
         "model": config["model"],
@@ -137,9 +158,10 @@ def _result(config, trainer, best_valid_result: dict | None, test_result: dict) 
         "test_result": dict(test_result),
         "best_valid_result": dict(best_valid_result or {}),
         "config": config.as_given,
+        "resumes": trainer.resumes,
         "seed": config["seed"],
         "processes": distributed.world_size(),
-        "versions": run_folder.versions(),
+        "versions": requirements.versions(),
         "git_commit": run_folder.git_commit(),
         "epoch_times_s": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),

@@ -25,17 +25,6 @@ _SCREEN_FORMAT, _SCREEN_TIME = "%(log_color)s" + _FORMAT, "%d %b %H:%M"
 _COLOUR = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
 
 CONFIG, LOG, RESULT = "config.yaml", "log.txt", "result.json"
-_VERSIONS_OF = (
-    "recbole-microlens",
-    "recbole",
-    "torch",
-    "torchvision",
-    "pytorchvideo",
-    "numpy",
-    "pandas",
-    "av",
-    "lmdb",
-)
 
 
 def create(root: Path, dataset: str, model: str) -> Path:
@@ -117,10 +106,10 @@ def config_path(folder: Path) -> Path:
     return path
 
 
-def require_same_experiment(folder: Path, model: str | None, dataset: str | None) -> None:
+def require_same_experiment(folder: Path, model: str | type | None, dataset: str | None) -> None:
     """Raise a :class:`MicroLensError` if a run of another model or dataset is to be continued."""
     begun = yaml.safe_load(config_path(folder).read_text(encoding="utf-8")) or {}
-    for key, asked in (("model", model), ("dataset", dataset)):
+    for key, asked in (("model", getattr(model, "__name__", model)), ("dataset", dataset)):
         if asked not in (None, begun.get(key)):
             raise MicroLensError(
                 f"{folder} is a run with {key} {begun.get(key)}; it cannot go on with {asked}. "
@@ -131,14 +120,6 @@ def require_same_experiment(folder: Path, model: str | None, dataset: str | None
 def write_result(folder: Path, result: dict) -> None:
     """Write ``result.json``, whole or not at all."""
     _write(folder / RESULT, json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that a result depends on."""
-    return {
-        "python": sys.version.split()[0],
-        **{name: compat.installed_version(name) for name in _VERSIONS_OF},
-    }
 
 
 def git_commit() -> str | None:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import acceleration, checkpoint, compat, distributed
+from recbole_microlens import acceleration, checkpoint, compat, distributed, training_state
 from recbole_microlens.best_epoch import FirstBest
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
@@ -191,6 +191,7 @@ class ResumableTrainer(FirstBest):
         self.saved_model_file = str(folder / BEST)
         self.eval_collector = HitsCollector(config)
         self.epoch_times: list[float] = []
+        self.resumes: list[dict] = []
         self._restored_chance: list[dict] | None = None
         self._generators: list[torch.Generator] = []
 
@@ -201,7 +202,7 @@ class ResumableTrainer(FirstBest):
         self._generators = _generators_of(train_data)
         if self._restored_chance:
             self._set_random_states(self._restored_chance)
-            if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
+            if self.is_finished():
                 self.eval_collector.data_collect(train_data)
                 return self.best_valid_score, self.best_valid_result
 
@@ -212,6 +213,10 @@ class ResumableTrainer(FirstBest):
                 callback_fn(epoch, score)
 
         return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+
+    def is_finished(self) -> bool:
+        """Whether no epoch is left to train, by number or because it stopped early."""
+        return self.start_epoch >= self.epochs or self.cur_step > self.stopping_step
 
     def _set_random_states(self, states: list[dict]) -> None:
         if len(states) != distributed.world_size():
@@ -229,24 +234,16 @@ class ResumableTrainer(FirstBest):
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def resume_checkpoint(self, resume_file):
-        """Continue from ``last.pth``; the next epoch is the one after it.
+        """Continue from ``last.pth``; the next epoch is the one after it, under this trainer's settings.
 
         Raises
         ------
         MicroLensError
-            The file is missing, damaged, or of another model.
+            The file is missing, damaged, or of another model; or all is trained, and settings are given for
+            what is not.
         """
         state = self.load_model(Path(resume_file))
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        self.start_epoch = state["epoch"] + 1
-        self.cur_step = state["cur_step"]
-        self.best_valid_score = state["best_valid_score"]
-        self.best_valid_result = state["best_valid_result"]
-        self.epoch_times = state["epoch_times"]
-        self.data_wait_shares = state["data_wait_shares"]
-        vars(self.model).update(state["model_numbers"])
+        training_state.restore(self, state)
         self._restored_chance = state["random"]
         self.logger.info(f"Resuming {self.folder} at epoch {self.start_epoch}")
 
@@ -273,18 +270,7 @@ class ResumableTrainer(FirstBest):
             self.logger.info(set_color("Saving current", "blue") + f": {self.saved_model_file}")
 
     def _save_last(self, epoch: int) -> None:
-        scaler = getattr(self, "scaler", None)
-        state = self._model_state(epoch) | {
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else {},
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": self.best_valid_result and dict(self.best_valid_result),
-            "epoch_times": self.epoch_times,
-            "data_wait_shares": getattr(self, "data_wait_shares", []),
-            "model_numbers": _numbers_of(self.model),
-            "random": distributed.from_all(checkpoint.random_states(self._generators)),
-        }
+        state = self._model_state(epoch) | training_state.state_of(self, self._generators)
         self._write(state, self.folder / LAST)
 
     @staticmethod
@@ -324,11 +310,6 @@ def _generators_of(train_data) -> list[torch.Generator]:
     """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
     inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
     return [loader.generator for loader in (inner if any(inner) else [train_data])]
-
-
-def _numbers_of(model) -> dict[str, int | float]:
-    """Plain numbers that a model keeps, such as the step of MultiVAE's annealing."""
-    return {name: value for name, value in vars(model).items() if type(value) in (int, float)}
 
 
 def create_trainer(config, model, folder: Path, train_data):

@@ -65,7 +65,6 @@ def test_covers_and_verify(tiny_release, tiny_data, tmp_path, capsys):
         (["run", "--model=SASRec"], "No dataset is given"),
         (["run", "SASRec"], "Write settings as --key=value"),
         (["run", "--model=SASRec", "--epochs"], "--epochs has no value"),
-        (["run", "--epochs=1", "--epochs=2"], "--epochs is given twice"),
         (["run", "--resume=nowhere"], "nowhere is no run"),
         (["run", "--model=SASRec", "--dataset=d", "--eval_args=3"], "eval_args:[3] should be a dict"),
         (["convert", "nowhere", "--dataset", "d"], "nowhere"),
@@ -97,6 +96,14 @@ def test_settings_take_both_spellings():
     assert settings == {"model": "SASRecV", "dataset": "d", "eval_args": "{'order': 'TO'}", "a": "b=c"}
     with pytest.raises(MicroLensError):
         cli.parse_settings(["--=3"])
+
+
+def test_of_a_setting_given_twice_the_last_counts():
+    """So that a script may end in `"$@"`."""
+    assert cli.parse_settings(["--epochs=1", "-m", "A", "--epochs", "2", "--model=B"]) == {
+        "epochs": "2",
+        "model": "B",
+    }
 
 
 def test_out_of_memory_says_what_to_change(monkeypatch, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from recbole_microlens import compat, doctor
+from recbole_microlens import compat, doctor, requirements
 
 compat.fix_recbole()
 from recbole.data.dataset import Dataset  # noqa: E402
@@ -80,7 +80,8 @@ def test_doctor_lists_versions_and_finds_nothing_missing():
 
 
 def test_doctor_names_what_is_missing(monkeypatch):
-    monkeypatch.setitem(doctor.NEEDED, "no-such-package", "no_such_module")
+    names = requirements.required()
+    monkeypatch.setattr(requirements, "required", lambda: [*names, "no-such-package"])
     report, healthy = doctor.examine()
     assert not healthy
     assert "Missing: no-such-package" in report

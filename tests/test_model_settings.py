@@ -29,16 +29,40 @@ def test_models_of_the_paper_have_the_values_of_its_table(model):
     assert settings["learning_rate"] == row["lr"]
     assert settings["train_batch_size"] == row["batch"]
     assert settings["weight_decay"] == row["weight_decay"]
-    assert settings["learner"] == "adamw" or row["weight_decay"] == 0
+    assert settings["learner"] == "adamw"
     dropouts = [settings[key] for key in ("dropout_prob", "hidden_dropout_prob", "attn_dropout_prob")]
-    # RecBole's NextItNet and LightGCN have no dropout.
+    # RecBole's NextItNet has no dropout.
     assert {value for value in dropouts if value is not None} <= {row["dropout"]}
-    if "blocks" in row:
-        blocks = [settings[key] for key in ("n_layers", "num_layers", "block_num")]
-        assert [value for value in blocks if value is not None] == [row["blocks"]]
+    blocks = [settings[key] for key in ("n_layers", "num_layers", "block_num")]
+    assert [value for value in blocks if value is not None] == [row["blocks"]]
     if "encoder_lr" in row:
         assert settings["encoder_learning_rate"] == row["encoder_lr"]
         assert (settings["finetune"], settings["finetune_stages"]) == ("top", row["top_blocks"])
+
+
+STOCK = ["SASRec", "GRU4Rec", "NextItNet", "NARM", "BPR", "LightGCN", "DSSM", "NFM", "DeepFM", "DIN"]
+
+
+@pytest.mark.parametrize("model", STOCK)
+def test_a_name_without_a_suffix_keeps_recboles_own_settings_of_model_and_training(model):
+    ours, own = config(model).as_given, config(model, protocol="recbole").as_given
+    protocol = yaml.safe_load((properties_folder() / "overall.yaml").read_text()).keys()
+    differing = {key for key in ours.keys() | own.keys() if ours.get(key) != own.get(key)}
+    assert differing <= protocol | {"protocol"}
+    assert (ours["epochs"], ours["stopping_step"], ours["learner"]) == (300, 10, "adam")
+    assert (ours["learning_rate"], ours["weight_decay"], ours["train_batch_size"]) == (1e-3, 0.0, 2048)
+    assert ours["valid_metric"] == "Hit@10" and ours["eval_args"]["split"] == {"LS": "valid_and_test"}
+
+
+@pytest.mark.parametrize("model", STOCK)
+def test_on_the_sample_only_a_stock_models_batch_is_smaller(model):
+    sample, other = config(model, "microlens-sample").as_given, config(model).as_given
+    assert {key for key in other if sample[key] != other[key]} == {"dataset", "train_batch_size"}
+    assert sample["train_batch_size"] == 128
+
+
+def test_popularity_is_counted_in_batches_of_one_everywhere():
+    assert config("Pop")["train_batch_size"] == config("Pop", "microlens-sample")["train_batch_size"] == 1
 
 
 @pytest.mark.parametrize(

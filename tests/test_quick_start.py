@@ -146,7 +146,7 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert on_disk["test_result"] == result["test_result"]
     assert on_disk["model"] == "SASRecV" and on_disk["dataset"] == "tiny" and on_disk["seed"] == 2020
     assert on_disk["config"]["encoder"] == "x3d_xs"
-    assert on_disk["versions"]["recbole"] == "1.2.1"
+    assert on_disk["versions"]["recbole"] == "1.2.1" and on_disk["versions"]["transformers"]
     assert len(on_disk["epoch_times_s"]) == 2 and min(on_disk["epoch_times_s"]) > 0
     assert on_disk["peak_memory_bytes"] > 50_000_000
     log = (folder / "log.txt").read_text()
@@ -177,6 +177,25 @@ def test_dataset_that_is_not_there_is_answered_with_the_commands_that_make_it(se
     assert "recbole-microlens convert RELEASE_FOLDER --dataset microlens-100k" in str(error.value)
     assert "recbole-microlens frames RELEASE_FOLDER --dataset microlens-100k" in str(error.value)
     assert not Path(settings["checkpoint_dir"]).exists()
+
+
+def test_a_name_that_recbole_ships_is_the_users_data_if_it_is_there(settings, write_inter):
+    rows = [(f"u{user}", f"i{(user + item) % 25}", item) for user in range(30) for item in range(8)]
+    chosen = settings | {"data_path": str(write_inter("ml-100k", rows)), "state": "INFO"}
+    folder = Path(run("BPR", "ml-100k", config_dict=chosen)["folder"])
+    log = (folder / "log.txt").read_text()
+    assert "The number of users: 31" in log and "comes with RecBole" not in log
+
+
+def test_recboles_copy_stands_in_for_a_dataset_that_is_not_there_and_the_log_says_so(settings, tmp_path):
+    chosen = settings | {"data_path": str(tmp_path / "none"), "state": "INFO", "epochs": 1}
+    folder = Path(run("BPR", "ml-100k", config_dict=chosen)["folder"])
+    log = (folder / "log.txt").read_text()
+    assert (
+        f"ml-100k is not in {tmp_path / 'none' / 'ml-100k'}: taking the copy that comes with RecBole" in log
+    )
+    assert "The number of users: 944" in log
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data_path"] == str(tmp_path / "none")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from recbole_microlens import compat, distributed
 from recbole_microlens.data.media import ItemReader, item_reader
 from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
 from recbole_microlens.data.sampling import PHASES, create_samplers
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 
 compat.fix_recbole()
@@ -161,6 +162,11 @@ def _train_loader(config, dataset, train, sampler):
         reader = item_reader(config, train)
         return ContentTrainDataLoader(config, train, sampler, reader, shuffle=config["shuffle"])
     loader_class = get_dataloader(config, "train")
+    if (config["train_neg_sample_args"] or {}).get("dynamic") and not hasattr(loader_class, "get_model"):
+        raise MicroLensError(
+            f"train_neg_sample_args: {config['model']} is trained on whole users and draws no negatives, "
+            "`dynamic` or not. Leave it out."
+        )
     if config["MODEL_TYPE"] != ModelType.KNOWLEDGE:
         return loader_class(config, train, sampler, shuffle=config["shuffle"])
     arguments = config["train_neg_sample_args"]
