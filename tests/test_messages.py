@@ -14,8 +14,8 @@ SAYS = {"MicroLensError", "explained", "fetched", "warning", "info"}
 # `key`, `key: value`, --key=value; and the key that a message begins with, "key: what is wrong with it".
 NAMED = re.compile(r"(?<!`)`(\w+)(?:: [^`]*)?`(?!`)|(?<![\w-])--([\w-]+)")
 FIRST = re.compile(r"^([a-z]+_[a-z_]+): ")
-# The options of other programs, a value of a model's own setting, and an attribute of a model's code.
-NO_KEYS = {"nproc_per_node", "force-reinstall", "only-binary", "dynamic", "item_embedding"}
+# Any key, options of other programs, a value of a model's own setting, and an attribute of a model's code.
+NO_KEYS = {"key", "nproc_per_node", "force-reinstall", "only-binary", "dynamic", "item_embedding"}
 
 
 def messages():
