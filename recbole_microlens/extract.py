@@ -110,7 +110,7 @@ def extract(
 def _fill(features: np.ndarray, network: Encoder, reader, config, progress: bool) -> None:
     n_items = len(features) + 1
     loader = ItemReader(n_items, {"it": reader}).all_items(config["encode_batch_size"], config["worker"])
-    with tqdm(total=len(features), desc="extract", unit="item", disable=not progress) as bar:
+    with tqdm(total=len(features), desc="extract", unit="item", disable=None if progress else True) as bar:
         for media in loader:
             rows = media.item_ids.numpy() - 1
             features[rows] = network(media.to(config["device"]).content["it"]).float().cpu().numpy()
