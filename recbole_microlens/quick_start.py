@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from recbole_microlens import acceleration, distributed, run_folder
+from recbole_microlens import distributed, process_memory, run_folder
 from recbole_microlens.config import Config, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -22,6 +22,7 @@ from recbole_microlens.transfer import start_from
 from recbole.utils import init_seed  # isort: skip
 
 
+@process_memory.give_back_after
 def run(
     model: str | None = None,
     dataset: str | None = None,
@@ -53,7 +54,7 @@ def run(
     config = Config(model, dataset, config_file_list, config_dict)
     distributed.require_supported(config)
     distributed.join(config["device"])
-    acceleration.keep_freed_memory(config["device"])
+    process_memory.keep_freed(config["device"])
     _in_turn(lambda: require_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
 

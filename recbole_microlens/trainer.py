@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import acceleration, checkpoint, compat, distributed
+from recbole_microlens import acceleration, checkpoint, compat, distributed, process_memory
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
 from recbole_microlens.errors import MicroLensError, explained
@@ -22,6 +22,7 @@ from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.trunk_cache import TrunkCaches
 from recbole_microlens.ranking import HitsCollector
+from recbole_microlens.run_estimate import Outlook
 
 compat.fix_recbole()
 from recbole.trainer import Trainer  # noqa: E402
@@ -189,7 +190,9 @@ class ResumableTrainer:
         self.folder = folder
         self.saved_model_file = str(folder / BEST)
         self.eval_collector = HitsCollector(config)
+        process_memory.watch(getattr(self, "optimizer", None))
         self.epoch_times: list[float] = []
+        self._outlook = Outlook(config["epochs"], config["eval_step"], config["stopping_step"])
         self._restored_chance: list[dict] | None = None
         self._generators: list[torch.Generator] = []
 
@@ -197,7 +200,7 @@ class ResumableTrainer:
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
-        self._generators = _generators_of(train_data)
+        self._generators = checkpoint.generators_of(train_data)
         if self._restored_chance:
             self._set_random_states(self._restored_chance)
             if self.start_epoch >= self.epochs or self.cur_step > self.stopping_step:
@@ -205,6 +208,7 @@ class ResumableTrainer:
                 return self.best_valid_score, self.best_valid_result
 
         def after_validation(epoch, score):
+            self._outlook.after_validation()
             if saved:
                 self._save_last(epoch)
             if callback_fn:
@@ -253,6 +257,8 @@ class ResumableTrainer:
         start = perf_counter()
         losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         self.epoch_times.append(round(perf_counter() - start, 3))
+        self._outlook.after_epoch(epoch_idx, self.epoch_times[-1])
+        self.logger.info(f"epoch {epoch_idx} memory: {process_memory.in_words()}")
         return losses
 
     def _check_nan(self, loss):
@@ -317,12 +323,6 @@ class ResumableTrainer:
             self.model.load_state_dict(state["state_dict"])
             self.model.load_other_parameter(state["other_parameter"])
         return state
-
-
-def _generators_of(train_data) -> list[torch.Generator]:
-    """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
-    inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
-    return [loader.generator for loader in (inner if any(inner) else [train_data])]
 
 
 def _numbers_of(model) -> dict[str, int | float]:

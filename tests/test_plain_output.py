@@ -42,7 +42,7 @@ SAMPLE = """
 import sys
 from pathlib import Path
 from recbole_microlens.release.sample import write_release
-write_release(Path(sys.argv[1]), users=24, items=4)
+write_release(Path(sys.argv[1]), users=24, items=16)
 """
 
 
