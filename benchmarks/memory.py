@@ -1,9 +1,9 @@
 """Memory and time of a training whose batches differ in size: freed memory kept, against the default of glibc.
 
-SASRecT with a trainable top layer on synthetic titles of random lengths and interactions of MicroLens-100K's
-shape; the number of distinct items differs from batch to batch. Each training has a process of its own; the two
-kinds take turns. Prints one JSON object as its last line: memory and processor time of ours over the default's,
-and memory at the end of each epoch.
+SASRecT with a trainable top layer on synthetic titles and interactions of MicroLens-100K's shape; the number of
+distinct items differs from batch to batch. Each training has a process of its own; the two kinds take turns.
+Prints one JSON object as its last line: memory and processor time of ours over the default's, and memory at the
+end of each epoch.
 """
 
 import argparse
@@ -81,12 +81,12 @@ def ratio(results: dict, what: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder", default="byte_transformer")
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--encoder", default="bert_bytes")
+    parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--users", type=int, default=120, help="users in a batch")
-    parser.add_argument("--share", type=float, default=0.1, help="part of MicroLens-100K's users")
+    parser.add_argument("--share", type=float, default=0.05, help="part of MicroLens-100K's users")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-validation", action="store_true", help="the test alone ranks")
     parser.add_argument(
         "--short", action="store_true", help="few users, one round: runs, and measures nothing"
