@@ -28,12 +28,12 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 
-from recbole_microlens.acceleration import keep_freed_memory
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import ContentBatch
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.losses import in_batch_softmax
+from recbole_microlens.process_memory import keep_freed
 from recbole_microlens.trainer import create_trainer
 
 
@@ -150,7 +150,7 @@ def published_steps(arguments, folder: Path, finetune: str) -> dict:
 
 
 def our_steps(arguments, folder: Path, finetune: str) -> dict:
-    keep_freed_memory(torch.device(arguments.device))
+    keep_freed(torch.device(arguments.device))
     problem, settings = problem_of(arguments, finetune), settings_of(arguments, folder, finetune=finetune)
     steps = {"published_memory_kept": published_of(problem, settings)}
     if finetune == "full":

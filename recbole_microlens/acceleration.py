@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
-import sys
 from logging import getLogger
 
 import torch
@@ -18,26 +15,6 @@ from recbole_microlens.items.content import ContentItemEmbedding
 _CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
 # What the optimisers of RecBole take, beside the fused form.
 _OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
-
-def keep_freed_memory(device: torch.device) -> None:
-    """On a CPU under Linux, let this process use its memory again instead of giving it back at each ``free``.
-
-    glibc takes every large tensor anew from the system, which then clears it page by page: in a virtual
-    machine that can take longer than the computation. Variables ``MALLOC_...`` of the environment go first.
-    """
-    if (
-        device.type != "cpu"
-        or sys.platform != "linux"
-        or any(key.startswith("MALLOC_") for key in os.environ)
-    ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not there in other C libraries
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def convolutions(encoders: nn.Module) -> None:

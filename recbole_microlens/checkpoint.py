@@ -98,3 +98,9 @@ def set_random_states(states: dict, loaders: list[torch.Generator]) -> None:
     random.setstate((version, tuple(numbers), gauss_next))
     for generator, state in zip(loaders, states["loaders"], strict=True):
         generator.set_state(state.cpu())
+
+
+def generators_of(train_data) -> list[torch.Generator]:
+    """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
+    inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
+    return [loader.generator for loader in (inner if any(inner) else [train_data])]

@@ -5,6 +5,7 @@ kept in :data:`worked_around` for ``recbole-microlens doctor``.
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -84,7 +85,8 @@ def fix_torchvision() -> None:
     """
     import torch
 
-    spec = importlib.util.find_spec("torchvision")
+    # Not by ``importlib.util``: the watch of ``torchvision_import`` would call this function again.
+    spec = importlib.machinery.PathFinder.find_spec("torchvision")
     if spec is None or _torchvision_operators_load(Path(spec.origin).parent):
         return
     library = torch.library.Library("torchvision", "DEF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import sys
 from logging import getLogger
 from pathlib import Path
 
@@ -149,6 +150,8 @@ class Config(RecBoleConfig):
     def _complete(self, settings: dict) -> None:
         """Fill in what nobody asked for and RecBole would stop at."""
         given = self.external_config_dict
+        if given.get("show_progress") is None:  # Bars belong on a screen, not into a log.
+            settings["show_progress"] = sys.stderr.isatty()
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
         if is_content_model(self.model_class):
@@ -178,7 +181,7 @@ class Config(RecBoleConfig):
 
     def _as_given(self, settings: dict) -> dict:
         """The settings that repeat the run: plain ones, and a device only if it was asked for."""
-        derived = {"MODEL_TYPE"} | ({"gpu_id"} - self.external_config_dict.keys())
+        derived = {"MODEL_TYPE"} | ({"gpu_id", "show_progress"} - self.external_config_dict.keys())
         plain = {key: value for key, value in settings.items() if _is_plain(value) and key not in derived}
         return copy.deepcopy(plain) | {"model": self.model, "dataset": self.dataset}
 

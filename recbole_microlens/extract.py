@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recbole_microlens import __version__, acceleration, checkpoint, compat, run_folder
+from recbole_microlens import __version__, acceleration, checkpoint, compat, process_memory, run_folder
 from recbole_microlens.config import Config
 from recbole_microlens.data.media import ItemReader, create_reader
 from recbole_microlens.data.missing import report_missing
@@ -33,6 +33,7 @@ class Extraction(ContentModel, SASRec):
     """Stands for the model in the settings of an extraction; it is never built."""
 
 
+@process_memory.give_back_after
 def extract(
     dataset: str,
     encoder: str | None = None,
@@ -99,7 +100,7 @@ def extract(
         "row_order": _ROW_ORDER,
         "without_media": [item_ids[internal - 1] for internal in reader.absent()],
     }
-    acceleration.keep_freed_memory(config["device"])
+    process_memory.keep_freed(config["device"])
     acceleration.convolutions(network)
     with written_features(path, item_ids, network.feature_dim, about) as features:
         _fill(features, network.to(config["device"]).eval(), reader, config, progress)
@@ -110,7 +111,7 @@ def extract(
 def _fill(features: np.ndarray, network: Encoder, reader, config, progress: bool) -> None:
     n_items = len(features) + 1
     loader = ItemReader(n_items, {"it": reader}).all_items(config["encode_batch_size"], config["worker"])
-    with tqdm(total=len(features), desc="extract", unit="item", disable=not progress) as bar:
+    with tqdm(total=len(features), desc="extract", unit="item", disable=None if progress else True) as bar:
         for media in loader:
             rows = media.item_ids.numpy() - 1
             features[rows] = network(media.to(config["device"]).content["it"]).float().cpu().numpy()

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import torch
 
-from recbole_microlens import acceleration, distributed, memory_estimate, requirements, resuming, run_folder
+from recbole_microlens import (
+    distributed,
+    memory_estimate,
+    process_memory,
+    requirements,
+    resuming,
+    run_folder,
+)
 from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
@@ -24,6 +31,7 @@ from recbole_microlens.transfer import start_from
 from recbole.utils import init_seed  # isort: skip
 
 
+@process_memory.give_back_after
 def run(
     model: str | None = None,
     dataset: str | None = None,
@@ -53,7 +61,7 @@ def run(
     config = _config(model, dataset, config_file_list, config_dict, resume)
     distributed.require_supported(config)
     distributed.join(config["device"])
-    acceleration.keep_freed_memory(config["device"])
+    process_memory.keep_freed(config["device"])
     _in_turn(lambda: _require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 

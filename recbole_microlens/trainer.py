@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import acceleration, checkpoint, compat, distributed, training_state
+from recbole_microlens import acceleration, checkpoint, compat, distributed, process_memory, training_state
 from recbole_microlens.best_epoch import FirstBest
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
@@ -23,6 +23,7 @@ from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.trunk_cache import TrunkCaches
 from recbole_microlens.ranking import HitsCollector
+from recbole_microlens.run_estimate import Outlook
 
 compat.fix_recbole()
 from recbole.trainer import Trainer  # noqa: E402
@@ -190,8 +191,10 @@ class ResumableTrainer(FirstBest):
         self.folder = folder
         self.saved_model_file = str(folder / BEST)
         self.eval_collector = HitsCollector(config)
+        process_memory.watch(getattr(self, "optimizer", None))
         self.epoch_times: list[float] = []
         self.resumes: list[dict] = []
+        self._outlook = Outlook(config["epochs"], config["eval_step"], config["stopping_step"])
         self._restored_chance: list[dict] | None = None
         self._generators: list[torch.Generator] = []
 
@@ -199,7 +202,7 @@ class ResumableTrainer(FirstBest):
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
-        self._generators = _generators_of(train_data)
+        self._generators = checkpoint.generators_of(train_data)
         if self._restored_chance:
             self._set_random_states(self._restored_chance)
             if self.is_finished():
@@ -207,6 +210,7 @@ class ResumableTrainer(FirstBest):
                 return self.best_valid_score, self.best_valid_result
 
         def after_validation(epoch, score):
+            self._outlook.after_validation()
             if saved:
                 self._save_last(epoch)
             if callback_fn:
@@ -251,6 +255,8 @@ class ResumableTrainer(FirstBest):
         start = perf_counter()
         losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         self.epoch_times.append(round(perf_counter() - start, 3))
+        self._outlook.after_epoch(epoch_idx, self.epoch_times[-1])
+        self.logger.info(f"epoch {epoch_idx} memory: {process_memory.in_words()}")
         return losses
 
     def _check_nan(self, loss):
@@ -304,12 +310,6 @@ class ResumableTrainer(FirstBest):
             self.model.load_state_dict(state["state_dict"])
             self.model.load_other_parameter(state["other_parameter"])
         return state
-
-
-def _generators_of(train_data) -> list[torch.Generator]:
-    """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
-    inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
-    return [loader.generator for loader in (inner if any(inner) else [train_data])]
 
 
 def create_trainer(config, model, folder: Path, train_data):

@@ -1,9 +1,5 @@
 """Faster forms of the same computation give the same numbers."""
 
-import os
-import platform
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -81,30 +77,6 @@ def test_convolutions_over_time_are_those_for_few_frames():
     acceleration.convolutions(encoders)  # a second trainer of the same model
     assert [type(module) for module in encoders] == [FewFramesConv3d, nn.Conv2d]
     assert encoders[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
-
-
-COUNT_FAULTS = """
-import resource, sys, torch
-from recbole_microlens import acceleration
-acceleration.keep_freed_memory(torch.device(sys.argv[1]))
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    [torch.ones(64, 2**18) for _ in range(4)]  # 64 MiB each
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([faults() for _ in range(12)][-1])
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-@pytest.mark.parametrize(
-    ("device", "environment", "is_kept"),
-    [("cpu", {}, True), ("cuda", {}, False), ("cpu", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
-)
-def test_freed_memory_is_used_again(device, environment, is_kept):
-    command = [sys.executable, "-c", COUNT_FAULTS, device]
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "THP_"))}
-    found = subprocess.run(command, env=own | environment, check=True, capture_output=True, text=True)
-    assert (int(found.stdout) < 100) == is_kept
 
 
 def test_compile_that_does_not_work_here_is_one_warning(monkeypatch, caplog):

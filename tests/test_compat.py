@@ -85,3 +85,21 @@ def test_doctor_names_what_is_missing(monkeypatch):
     report, healthy = doctor.examine()
     assert not healthy
     assert "Missing: no-such-package" in report
+
+
+def test_importing_this_package_lets_a_users_own_models_of_transformers_import():
+    code = "import recbole_microlens; from transformers import ViTModel; print(ViTModel.__name__)"
+    assert printed_by(code) == "ViTModel"
+
+
+def test_importing_this_package_imports_no_library_that_takes_long():
+    code = "import sys, recbole_microlens.cli; print({'torch', 'pandas', 'torchvision'} & sys.modules.keys())"
+    assert printed_by(code) == "set()"
+
+
+def test_torchvision_that_was_looked_for_is_watched_no_longer():
+    code = (
+        "import sys, recbole_microlens; before = len(sys.meta_path); import torchvision.models.video; "
+        "from recbole_microlens import torchvision_import as t; t.watch(); print(t._Watch in sys.meta_path)"
+    )
+    assert printed_by(code) == "False"

@@ -72,7 +72,7 @@ def list_encoders(
     frames, size : of the clips; a title has 30 tokens.
     """
     specs = [spec for spec in ENCODERS.values() if modality in (None, spec.modality)]
-    bar = tqdm(specs, desc="encoders", unit="", disable=not progress)
+    bar = tqdm(specs, desc="encoders", unit="", disable=None if progress else True)
     return [describe(spec.name, measure, frames, size) for spec in bar]
 
 

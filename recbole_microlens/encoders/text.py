@@ -97,7 +97,7 @@ def _check(encoder: EncoderSpec | str, tokenizer, max_tokens: int) -> None:
     least = tokenizer.num_special_tokens_to_add() + 1
     if type(max_tokens) is not int or max_tokens < least:
         raise MicroLensError(
-            f"max_tokens: {max_tokens} leaves no room for a word. Set an integer >= {least}."
+            f"max_title_tokens: {max_tokens} leaves no room for a word. Set an integer >= {least}."
         )
     if isinstance(encoder, str):
         return
@@ -111,8 +111,8 @@ def _check(encoder: EncoderSpec | str, tokenizer, max_tokens: int) -> None:
     longest = _longest(config)
     if longest and max_tokens > longest:
         raise MicroLensError(
-            f"max_tokens: '{encoder.name}' has positions for {longest} tokens, not {max_tokens}. Set "
-            f"`max_tokens` <= {longest}."
+            f"max_title_tokens: '{encoder.name}' has positions for {longest} tokens, not {max_tokens}. Set "
+            f"`max_title_tokens` <= {longest}."
         )
 
 

@@ -23,6 +23,11 @@ def patches_in_order(network: nn.Module, pixels: Tensor) -> dict:
     return {"noise": torch.arange(n_patches, device=pixels.device).expand(len(pixels), -1)}
 
 
+def encoder_alone(network: nn.Module, pixels: Tensor) -> dict:
+    """V-JEPA 2 predicts masked patches from the encoder's: not wanted here."""
+    return {"skip_predictor": True}
+
+
 def normalised_tokens(network: nn.Module, output) -> Tensor:
     """CLIP normalises the class token alone, after its ``last_hidden_state``: here every token."""
     return network.post_layernorm(output.last_hidden_state)
@@ -46,6 +51,7 @@ class Family:
         biases).
     ignored : prefixes of keys of a checkpoint that the network has no use for.
     resizes : pictures are enlarged to the next multiple of the patch size, not refused.
+    names : the config's own names of settings that others call ``image_size`` and ``num_frames``.
     """
 
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -54,6 +60,7 @@ class Family:
     first_layer_shares: bool = False
     ignored: tuple[str, ...] = ()
     resizes: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 FAMILIES: dict[str, Family] = {
@@ -64,6 +71,9 @@ FAMILIES: dict[str, Family] = {
     "dinov2_with_registers": Family(resizes=True),
     "convnext": Family(output=pooled),
     "convnextv2": Family(output=pooled),
+    "vjepa2": Family(
+        inputs=encoder_alone, names={"image_size": "crop_size", "num_frames": "frames_per_clip"}
+    ),
     "t5": Family(first_layer_shares=True),
     "mt5": Family(first_layer_shares=True),
 }

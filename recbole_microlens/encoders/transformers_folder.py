@@ -30,6 +30,12 @@ from recbole_microlens.errors import MicroLensError, explained, first_line
 
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _TOLERANCE = 1e-4
+# What the architectures of `transformers` call their main input.
+_PIXELS = ("pixel_values", "pixel_values_videos")
+_SOUND = ("input_values", "input_features", "audio_values")
+_ACCEPTED = (
+    f"Choose an encoder whose main input is input_ids (text) or {' or '.join(_PIXELS)} (images, videos)."
+)
 
 
 @lru_cache(maxsize=8)
@@ -149,12 +155,17 @@ def _anatomy(draft: TransformersSpec) -> Anatomy:
 
 def _modality(source: str, config) -> str:
     cls = model_class(config)
+    if hasattr(config, "audio_config") or cls.main_input_name in _SOUND:
+        raise MicroLensError(
+            f"encoder: {source} ({cls.__name__}) listens to sound, and items here have titles, covers and "
+            f"videos alone. {_ACCEPTED}"
+        )
     if cls.main_input_name == "input_ids":
         return "text"
-    if cls.main_input_name != "pixel_values":
+    if cls.main_input_name not in _PIXELS:
         raise MicroLensError(
-            f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', neither text nor pictures. "
-            "Choose an encoder of text, images or videos."
+            f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', which is neither text nor "
+            f"pictures. {_ACCEPTED}"
         )
     return "video" if hasattr(config, "num_frames") else "image"
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recbole_microlens import compat
 from recbole_microlens.encoders.positions import Grid, interpolate_positions
+from recbole_microlens.encoders.transformers_families import FAMILIES, PLAIN
 from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD, read_state, require_fit, wrong_shapes
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
@@ -107,7 +108,11 @@ def config_at(source: str, setting: str = "encoder"):
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
     config = fetched(setting, source, load)
-    return getattr(config, "vision_config", config)
+    config = getattr(config, "vision_config", config)
+    names = FAMILIES.get(config.model_type, PLAIN).names
+    if names:
+        config.attribute_map = {**config.attribute_map, **names}
+    return config
 
 
 def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_microlens import distributed
 from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.items.build_pace import Pace
 from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
 from recbole_microlens.items.cache_plan import Work, fits, in_words, lacking_space, probe, reason_against
 from recbole_microlens.items.cache_settings import CacheSettings
@@ -124,7 +125,7 @@ class TrunkCaches:
                 return None
             _log_why(folder, parts)
             try:
-                return self._build_rows(modality, encoder, meta, folder, seconds)
+                return self._build_rows(modality, encoder, meta, folder)
             except OSError as error:
                 getLogger().warning(
                     f"trunk cache: {folder} cannot be written ({error}); going on without it. What was "
@@ -134,7 +135,7 @@ class TrunkCaches:
                 return None
 
     def _build_rows(
-        self, modality: str, encoder: Encoder, meta: CacheMeta, folder: Path, seconds: float
+        self, modality: str, encoder: Encoder, meta: CacheMeta, folder: Path
     ) -> CachedRows | None:
         """Build the rows, each process of this run its share; wait while another run builds them."""
         while not distributed.from_first(open_cache(folder, meta.parts) is not None):
@@ -146,13 +147,13 @@ class TrunkCaches:
                 )
                 if not is_mine:
                     continue
-                remaining = distributed.first_does(lambda: self._plan(folder, meta, seconds))
+                remaining = distributed.first_does(lambda: self._plan(folder, meta))
                 if remaining is None:
                     return None
                 self._fill(folder, meta, distributed.my_share(remaining), modality, encoder)
         return open_cache(folder, meta.parts)
 
-    def _plan(self, folder: Path, meta: CacheMeta, seconds: float) -> list[range] | None:
+    def _plan(self, folder: Path, meta: CacheMeta) -> list[range] | None:
         """The ranges of items that are still to build, or ``None`` where the disk has no space for them."""
         partial = PartialCache(folder, meta, self.settings.range_items)
         remaining = partial.remaining()
@@ -169,7 +170,7 @@ class TrunkCaches:
         partial.close()
         getLogger().info(
             f"trunk cache: building {in_words(meta.size)} in {folder}: {items} of {meta.n_items - 1} "
-            f"items to go, about {items * seconds / 60 / distributed.world_size():.1f} minutes"
+            "items to go"
         )
         return remaining
 
@@ -211,8 +212,10 @@ class TrunkCaches:
         )
         label = f"Cache {modality} trunk"
         contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
+        pace = Pace(len(ranges))
         for items, content in zip(ranges, contents, strict=True):
             partial.write(items, part(content.to(device, non_blocking=True)))
+            pace.one_more_range()
 
     def _use(self, modality: str, rows: CachedRows | None) -> None:
         """Let the layer or the loaders read from the cache, or from the media if there is none."""

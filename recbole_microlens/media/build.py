@@ -201,7 +201,7 @@ def _fill(
         total=len(item_ids),
         initial=len(item_ids) - len(to_do),
         unit="item",
-        disable=not progress,
+        disable=None if progress else True,
         smoothing=0.05,
     ) as bar:
         for item, result in _results(source, to_do, parameters, workers):

@@ -52,7 +52,7 @@ def verify(
 def _check_values(store: MediaStore, keys: list[str], workers: int, progress: bool) -> list[Problem]:
     chunks = [keys[i : i + _CHUNK_ITEMS] for i in range(0, len(keys), _CHUNK_ITEMS)]
     found: dict[str, str] = {}
-    with tqdm(total=len(keys), unit="item", disable=not progress) as bar:
+    with tqdm(total=len(keys), unit="item", disable=None if progress else True) as bar:
         for chunk, result in run_in_processes(functools.partial(check_items, store), chunks, workers):
             found.update(dict.fromkeys(chunk, result.reason) if isinstance(result, Failure) else result)
             bar.update(len(chunk))

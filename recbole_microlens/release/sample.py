@@ -90,7 +90,9 @@ def _write_media(release: Path, plan: list[SampleItem], seed: int, progress: boo
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
         done = pool.map(write, plan)
-        for _ in tqdm(done, total=len(plan), desc="sample videos", unit="video", disable=not progress):
+        for _ in tqdm(
+            done, total=len(plan), desc="sample videos", unit="video", disable=None if progress else True
+        ):
             pass
     finally:
         pool.shutdown(cancel_futures=True)

@@ -54,6 +54,14 @@ MODELS = {
     "siglip_vision_model": (LAYERS | PICTURE, "image", "encoder.layers", ["mean"], 16, 4),
     "videomae": (LAYERS | PICTURE | {"num_frames": 4}, "video", "encoder.layer", ["mean"], 16, 4),
     "timesformer": (LAYERS | PICTURE | {"num_frames": 4}, "video", "encoder.layer", ["cls", "mean"], 16, 4),
+    "vjepa2": (
+        {
+            "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "mlp_ratio": 2.0,
+            "crop_size": 32, "patch_size": 16, "frames_per_clip": 4, "pred_hidden_size": 16,
+            "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2, "pred_num_mask_tokens": 2,
+        },
+        "video", "encoder.layer", ["mean"], 16, 4,
+    ),
     "vivit": (LAYERS | {"image_size": 32, "num_frames": 4}, "video", "layers", ["cls", "mean"], 16, 4),
 }  # fmt: skip
 
@@ -221,7 +229,7 @@ def test_sentence_transformers_folder_is_pooled_as_it_says(save_model, tmp_path)
 
 def test_unusable_folders_say_why(save_model, tmp_path, offline):
     compat.fix_torchvision()
-    from transformers import BartConfig, Wav2Vec2Config
+    from transformers import BartConfig, ClapConfig, Wav2Vec2Config
 
     (tmp_path / "empty").mkdir()
     with pytest.raises(MicroLensError, match="empty holds no config.json"):
@@ -230,7 +238,8 @@ def test_unusable_folders_say_why(save_model, tmp_path, offline):
         encoder_spec("no/such")
     for config, message in (
         (BartConfig(d_model=16), "no model that runs its encoder alone for the architecture 'bart'"),
-        (Wav2Vec2Config(), "neither text nor pictures"),
+        (Wav2Vec2Config(), "listens to sound, and items here have titles, covers and videos alone"),
+        (ClapConfig(), r"\(ClapModel\) listens to sound.*an encoder whose main input is input_ids"),
     ):
         config.save_pretrained(tmp_path / config.model_type)
         with pytest.raises(MicroLensError, match=message):

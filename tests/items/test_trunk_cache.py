@@ -11,7 +11,7 @@ from miniature import N_ITEMS, Pixels, tiny_encoder
 from torch import nn
 
 from recbole_microlens.data.media import ItemReader
-from recbole_microlens.items import cache_plan, trunk_cache
+from recbole_microlens.items import build_pace, cache_plan, trunk_cache
 from recbole_microlens.items.cache_build import PartialCache
 from recbole_microlens.items.cache_plan import Work
 from recbole_microlens.items.cache_settings import CacheSettings
@@ -292,3 +292,21 @@ def test_both_pathways_of_slowfast_are_cached(folder):
     trunk_cache.TrunkCaches(settings, layer, items, TOKENS, OFTEN).ensure(may_build=True)
     assert len(layer.rows["video"].meta.formats) == 2
     torch.testing.assert_close(layer.encode(items.read(IDS)), plain, atol=1e-6, rtol=1e-5)
+
+
+def test_the_time_of_a_build_is_estimated_from_whole_ranges(tmp_path, monkeypatch, caplog):
+    clock = [0.0]
+
+    class Slow(Pixels):
+        """100 s for a read, however many items: the rate of two items says nothing of that of a range."""
+
+        def read(self, item_ids):
+            clock[0] += 100 if self.reads else 5000
+            return super().read(item_ids)
+
+    monkeypatch.setattr(build_pace, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(cache_plan, "perf_counter", lambda: clock[0])
+    with caplog.at_level(logging.INFO):
+        Setting(tmp_path, reader=Slow()).caches.ensure(may_build=True)
+    said = [record.getMessage() for record in caplog.records if "minutes" in record.getMessage()]
+    assert said == ["trunk cache: 2 of 3 parts are built, about 1.7 minutes to go"]

@@ -1,0 +1,79 @@
+"""Freed memory is used again, what has grown is given back, and afterwards the process is as others are."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+
+COUNT_FAULTS = """
+import resource, sys, torch
+from recbole_microlens import process_memory
+process_memory.keep_freed(torch.device(sys.argv[1]))
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [torch.ones(64, 2**18) for _ in range(4)]  # 64 MiB each
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([faults() for _ in range(12)][-1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "environment", "is_kept"),
+    [("cpu", {}, True), ("cuda", {}, False), ("cpu", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
+)
+def test_freed_memory_is_used_again(device, environment, is_kept):
+    command = [sys.executable, "-c", COUNT_FAULTS, device]
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "THP_"))}
+    found = subprocess.run(command, env=own | environment, check=True, capture_output=True, text=True)
+    assert (int(found.stdout) < 100) == is_kept
+
+
+VARYING = """
+import sys, torch, psutil
+from recbole_microlens import process_memory
+
+class Steps:
+    def register_step_post_hook(self, hook):
+        self.hook = hook
+
+def resident():
+    return psutil.Process().memory_info().rss / 2**20
+
+@process_memory.give_back_after
+def most_of(steps):
+    process_memory.keep_freed(torch.device("cpu"))
+    optimizer, before, found, small = Steps(), resident(), [], []
+    process_memory.watch(optimizer)
+    for number in range(steps):
+        # What was freed is split for smaller blocks, and small ones that stay keep it apart.
+        for size in range(8):
+            block = torch.ones(2**18 * (8 + 5 * size + number))
+            small.append(torch.ones(2**14))
+            del block
+        if sys.argv[1] == "watched":
+            optimizer.hook()
+        found.append(resident() - before)
+    return found
+
+before = resident()
+found = most_of(24)
+print(round(max(found)), round(resident() - before))
+"""
+
+
+def megabytes_of(kind):
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "THP_"))}
+    command = [sys.executable, "-c", VARYING, kind]
+    found = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
+    return map(int, found.stdout.split())
+
+
+def test_a_heap_that_has_grown_is_given_back_and_afterwards_everything_is():
+    most, after = megabytes_of("watched")
+    most_unwatched, _ = megabytes_of("not watched")
+    assert most < most_unwatched / 2
+    assert after < 64
