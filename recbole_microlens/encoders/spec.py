@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_microlens.encoders.pooling import mean_of_maps
 from recbole_microlens.encoders.walk import Features, stage_walk
-from recbole_microlens.encoders.weights import PublishedWeights, load_published
+from recbole_microlens.encoders.weights import PackagedWeights, PublishedWeights, load_published
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class EncoderSpec:
     feature_dim: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    published: PublishedWeights
+    published: PublishedWeights | PackagedWeights
     head: tuple[str, ...] = ()
     released_stages: int = 1
     least_frames: int = 1
