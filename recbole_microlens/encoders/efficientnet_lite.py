@@ -5,7 +5,6 @@ without squeeze-and-excitation, with ReLU6). Its weights come from the package `
 which was converted from Google's and holds a file and nothing else.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -23,28 +22,25 @@ _GROUPS = (
     (1, 3, 1, 6, 320),
 )
 _STEM, _FEATURES, _CLASSES = 32, 1280, 1000
-_STEM_MODULES, _HEAD_MODULES = ("_conv_stem", "_bn0", "_act0"), ("_conv_head", "_bn1", "_act1")
+_STEM_MODULES = ("_stem_padding", "_conv_stem", "_bn0", "_act0")
+_HEAD_MODULES = ("_conv_head", "_bn1", "_act1")
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution padded like TensorFlow's ``SAME``: of an odd number of pixels, the last side gets one more.
-
-    torch's own padding is the same where the stride is 1.
+class SamePadding(nn.Module):
+    """Zeros around maps as TensorFlow's ``SAME`` puts them before a convolution with a stride: where their number is
+    odd, the last side gets one more. The convolution itself then pads nothing.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1):
-        padding = kernel // 2 if stride == 1 else 0
-        super().__init__(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+    def __init__(self, kernel: int, stride: int):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, maps: Tensor) -> Tensor:
-        if self.stride == (1, 1):
-            return super().forward(maps)
-        height, width = (self._padding(pixels) for pixels in maps.shape[-2:])
-        return super().forward(pad(maps, (width // 2, width - width // 2, height // 2, height - height // 2)))
+        height, width = (self._zeros(pixels) for pixels in maps.shape[-2:])
+        return pad(maps, (width // 2, width - width // 2, height // 2, height - height // 2))
 
-    def _padding(self, pixels: int) -> int:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        return max((-(-pixels // stride) - 1) * stride + kernel - pixels, 0)
+    def _zeros(self, pixels: int) -> int:
+        return max((-(-pixels // self.stride) - 1) * self.stride + self.kernel - pixels, 0)
 
 
 class Block(nn.Module):
@@ -55,11 +51,12 @@ class Block(nn.Module):
         wide = channels_in * expansion
         self.expands = expansion > 1
         if self.expands:
-            self._expand_conv = SameConv2d(channels_in, wide, 1)
+            self._expand_conv = _conv(channels_in, wide, 1)
             self._bn0 = _norm(wide)
-        self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide)
+        self.padding = SamePadding(kernel, stride) if stride > 1 else nn.Identity()
+        self._depthwise_conv = _conv(wide, wide, kernel, stride, groups=wide)
         self._bn1 = _norm(wide)
-        self._project_conv = SameConv2d(wide, channels_out, 1)
+        self._project_conv = _conv(wide, channels_out, 1)
         self._bn2 = _norm(channels_out)
         self.activation = nn.ReLU6()
         self.adds_input = stride == 1 and channels_in == channels_out
@@ -67,7 +64,7 @@ class Block(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """[N, channels_in, H, W] -> [N, channels_out, ceil(H / stride), ceil(W / stride)]."""
         wide = self.activation(self._bn0(self._expand_conv(maps))) if self.expands else maps
-        wide = self.activation(self._bn1(self._depthwise_conv(wide)))
+        wide = self.activation(self._bn1(self._depthwise_conv(self.padding(wide))))
         narrow = self._bn2(self._project_conv(wide))
         return narrow + maps if self.adds_input else narrow
 
@@ -77,20 +74,26 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._conv_stem = SameConv2d(3, _STEM, 3, stride=2)
+        self._stem_padding = SamePadding(3, stride=2)
+        self._conv_stem = _conv(3, _STEM, 3, stride=2)
         self._bn0, self._act0 = _norm(_STEM), nn.ReLU6()
         self._blocks = nn.ModuleList(_blocks())
-        self._conv_head = SameConv2d(_GROUPS[-1][-1], _FEATURES, 1)
+        self._conv_head = _conv(_GROUPS[-1][-1], _FEATURES, 1)
         self._bn1, self._act1 = _norm(_FEATURES), nn.ReLU6()
         self._fc = nn.Linear(_FEATURES, _CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, S, S] -> logits [N, 1000]."""
-        maps = self._act0(self._bn0(self._conv_stem(images)))
+        maps = self._act0(self._bn0(self._conv_stem(self._stem_padding(images))))
         for block in self._blocks:
             maps = block(maps)
         maps = self._act1(self._bn1(self._conv_head(maps)))
         return self._fc(maps.mean((2, 3)))
+
+
+def _conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    padding = kernel // 2 if stride == 1 else 0
+    return nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -30,6 +30,7 @@ class EncoderOptions:
     pooling: str | None = None
     freeze_bn_statistics: bool = False
     gradient_checkpointing: bool = False
+    frame_pooling: str | None = None
 
 
 class Trunk(nn.Module):
@@ -96,6 +97,7 @@ class Encoder(nn.Module):
         self.n_stages = len(self.walk.stages)
         self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
         self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
+        self.frame_pool = _frame_pool(spec, options.frame_pooling)
         if spec.mean:
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
@@ -104,12 +106,17 @@ class Encoder(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        return self.head[-1].out_features if self.head else self.spec.feature_dim
+        if self.head:
+            return self.head[-1].out_features
+        return self.frame_pool.feature_dim if self.frame_pool else self.spec.feature_dim
 
     def stages(self) -> list[nn.ModuleList]:
-        """The modules of each stage, in the order of the forward pass; the head belongs to the last one."""
+        """The modules of each stage, in the order of the forward pass; the pooling over the frames and the head
+        belong to the last one.
+        """
         *lower, last = self.walk.stages
-        return [nn.ModuleList(modules) for modules in (*lower, [*last, *self.head])]
+        above = [self.frame_pool] if self.frame_pool else []
+        return [nn.ModuleList(modules) for modules in (*lower, [*last, *above, *self.head])]
 
     def trunk(self, n_top: int) -> Trunk:
         """All but the last ``n_top`` stages, from the content on. ``top(n)(trunk(n)(x))`` is the whole
@@ -129,6 +136,8 @@ class Encoder(nn.Module):
         frozen = nn.ModuleList(self.stages()[: self.n_stages - n_top])
         options = self.options
         what = (self.spec.name, self.spec.mean, self.spec.std, self.spec.stages, n_top)
+        if self.frame_pool:
+            what += (self.spec.modality, options.frame_pooling)
         digest = hashlib.sha256(
             repr((what, options.frames, options.size, options.output, options.pooling)).encode()
         )
@@ -148,6 +157,8 @@ class Encoder(nn.Module):
             return content
         channel_first = (0, 4, 1, 2, 3) if content.dim() == 5 else (0, 3, 1, 2)
         pixels = (content.float() * self.scale + self.shift).permute(channel_first)
+        if self.frame_pool:
+            pixels = self.frame_pool.look(pixels)
         return self.spec.pathways(pixels) if self.spec.pathways else pixels
 
     def run(self, features: Features, first: int, last: int) -> Features:
@@ -187,9 +198,17 @@ class Encoder(nn.Module):
         features = self.walk(features, first, last)
         if first < last == self.n_stages:
             features = self.pool(features)
+            if self.frame_pool:
+                features = self.frame_pool(features)
             for module in self.head:
                 features = module(features)
         return features
 
     def _frozen(self) -> list[nn.ModuleList]:
         return self.stages()[: self.n_stages - self.trainable_stages]
+
+
+def _frame_pool(spec: EncoderSpec, name: str | None) -> nn.Module | None:
+    if not spec.frame_pools:
+        return None
+    return spec.frame_pools[name or next(iter(spec.frame_pools))](spec.feature_dim)

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
+from recbole_microlens.encoders.frames import frames_of
 from recbole_microlens.encoders.image_rows import IMAGE_ROWS
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers_folder import folder_spec
@@ -16,14 +17,21 @@ ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in VIDEO_ROWS + IMAGE_
 OUTPUTS = ("pooled", "head")
 
 
-def encoder_spec(name: str) -> EncoderSpec:
+def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
     """Return the row of an encoder; for a hub id (with a slash) or a folder, one made for it.
+
+    Where an image encoder is wanted for ``video``, it is its form that looks at each frame.
 
     Raises
     ------
     MicroLensError
         If no encoder has this name; the message names the nearest one and lists all.
     """
+    spec = _row(name)
+    return frames_of(spec) if (spec.modality, modality) == ("image", "video") else spec
+
+
+def _row(name: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if "/" in str(name) or Path(str(name)).is_dir():
@@ -44,6 +52,8 @@ def create_encoder(
     pooling: str | None = None,
     freeze_bn_statistics: bool = False,
     gradient_checkpointing: bool = False,
+    frame_pooling: str | None = None,
+    modality: str | None = None,
 ) -> Encoder:
     """Build an encoder and load its weights.
 
@@ -60,6 +70,9 @@ def create_encoder(
     freeze_bn_statistics : keep the running statistics of BatchNorm layers that train, too.
     gradient_checkpointing : compute the activations of trainable stages again in the backward pass instead of
         keeping them.
+    frame_pooling : how the features of frames become those of a clip, where an image encoder looks at each frame: a
+        key of :data:`~recbole_microlens.encoders.frames.FRAME_POOLS`, by default ``mean``.
+    modality : what it is to look at; ``video`` for an image encoder that looks at each frame.
 
     Raises
     ------
@@ -67,9 +80,12 @@ def create_encoder(
         Unknown name, output or pooling; a clip that is too small for the network; weights that cannot be had
         or do not fit.
     """
-    spec = encoder_spec(name)
-    options = EncoderOptions(frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing)
+    spec = encoder_spec(name, modality)
+    options = EncoderOptions(
+        frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing, frame_pooling
+    )
     _check(spec, options)
+    _check_frame_pooling(spec, options)
     network = spec.build(frames, size)
     if output != "head":
         _remove(network, spec.head)
@@ -105,6 +121,28 @@ def _check(spec: EncoderSpec, options: EncoderOptions) -> None:
         raise MicroLensError(
             f"encoder_pooling: the head of {spec.name} was trained on '{next(iter(spec.pools))}', not on "
             f"'{options.pooling}'. Leave `encoder_pooling` empty, or set `encoder_output` to pooled."
+        )
+
+
+def _check_frame_pooling(spec: EncoderSpec, options: EncoderOptions) -> None:
+    if options.frame_pooling is None:
+        return
+    if not spec.frame_pools:
+        raise MicroLensError(
+            f"frame_pooling: {spec.name} does not look at the frames one by one. Leave it out, or choose an image "
+            "encoder for the video."
+        )
+    if options.frame_pooling not in spec.frame_pools:
+        near = did_you_mean(str(options.frame_pooling), spec.frame_pools)
+        raise MicroLensError(
+            f"frame_pooling: '{options.frame_pooling}' is unknown.{near} Set one of: {', '.join(spec.frame_pools)}."
+        )
+    if options.frame_pooling == "difference" and options.frames < 2:
+        raise MicroLensError("frame_pooling: difference needs num_frames >= 2. Raise it, or set it to mean.")
+    if options.output == "head" and options.frame_pooling != "mean":
+        raise MicroLensError(
+            f"frame_pooling: the head of {spec.name} was trained on the features of one picture. Set `frame_pooling` "
+            "to mean, or `encoder_output` to pooled."
         )
 
 

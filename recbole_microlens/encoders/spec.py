@@ -33,6 +33,8 @@ class EncoderSpec:
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
     walk : ``(spec, network) -> Walk``, how the network is run in parts.
     pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+    frame_pools : by name, ``(features of a frame) -> module`` that pools over the frames; only where an image network
+        looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frames`. The first is the default.
     load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
         ``none`` or a path.
     check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.
@@ -54,5 +56,6 @@ class EncoderSpec:
     pathways: Callable[[Tensor], Features] | None = None
     walk: Callable = stage_walk
     pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
+    frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
     load: Callable[["EncoderSpec", nn.Module, str], None] = load_published
     check: Callable | None = None

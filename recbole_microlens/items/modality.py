@@ -25,6 +25,7 @@ class ModalitySettings:
     finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
     output : ``pooled`` or ``head``.
     pooling : ``cls``, ``mean``, or None for the encoder's own.
+    frame_pooling : how an image encoder's features of frames become those of a video; None for its own.
     freeze_bn_statistics, gradient_checkpointing : see
         :func:`recbole_microlens.encoders.registry.create_encoder`.
     """
@@ -38,6 +39,7 @@ class ModalitySettings:
     pooling: str | None
     freeze_bn_statistics: bool
     gradient_checkpointing: bool
+    frame_pooling: str | None = None
 
 
 def modalities(config) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ def modality_settings(config, name: str) -> ModalitySettings:
     MicroLensError
         The encoder is unknown or looks at something else, or a dict has no entry for this modality.
     """
-    spec = encoder_spec(_encoder_name(config, name))
+    spec = encoder_spec(_encoder_name(config, name), name)
     if spec.modality != name:
         raise MicroLensError(
             f"encoder: {spec.name} looks at {spec.modality}, {config['model']} wants one for {name}. Run "
@@ -71,6 +73,7 @@ def modality_settings(config, name: str) -> ModalitySettings:
         pooling=of_modality(config, "encoder_pooling", name),
         freeze_bn_statistics=of_modality(config, "freeze_bn_statistics", name),
         gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
+        frame_pooling=config["frame_pooling"] if spec.frame_pools else None,
     )
 
 

@@ -106,6 +106,8 @@ def build_encoder(config, settings: ModalitySettings) -> Encoder:
         settings.pooling,
         settings.freeze_bn_statistics,
         settings.gradient_checkpointing,
+        settings.frame_pooling,
+        settings.name,
     )
 
 
