@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.walk import Features, Walk
 
-_TAPS = 3
+_CHANGES = 3
 
 
 class MeanOfFrames(nn.Module):
@@ -41,11 +41,12 @@ class MeanOfFrames(nn.Module):
 
 
 class Differences(MeanOfFrames):
-    """The mean over the frames, and beside it the mean over pictures of what changes from one to the next.
+    """The mean over the frames, and beside it the mean over pictures of motion.
 
-    Such a picture is half the difference of two neighbouring frames, grey where nothing moves: an object that moves
-    is light on one side and dark on the other. Motion is then seen before the image encoder has averaged over the
-    places of a frame. It costs T - 1 pictures more.
+    A picture shows how much each place changes from one frame to the next, three changes in a row as its red, green
+    and blue: what moves leaves a fringe from red to blue in the direction of its motion. So motion is seen before the
+    image encoder averages over the places of a frame; the features of the frames alone, each averaged, no longer hold
+    it. Clips of T frames cost T - 3 pictures more, one at least.
     """
 
     def __init__(self, frame_dim: int):
@@ -53,28 +54,26 @@ class Differences(MeanOfFrames):
         self.feature_dim = 2 * frame_dim
 
     def look(self, clips: Tensor) -> Tensor:
-        return torch.cat([clips, clips.diff(dim=2) / 2], dim=2)
+        return torch.cat([clips, pictures_of_motion(clips)], dim=2)
 
     def forward(self, features: Tensor) -> Tensor:
-        frames = features.size(2) // 2 + 1
+        # T frames give T - 3 pictures; two or three give one.
+        frames = (features.size(2) + 3) // 2 if features.size(2) > 4 else features.size(2) - 1
         return torch.cat([features[:, :, :frames].mean(2), features[:, :, frames:].mean(2)], dim=1)
 
 
-class TemporalLayer(MeanOfFrames):
-    """The mean over the frames after a small layer that trains: a convolution over time for each feature, GELU, and a
-    scale that is zero at first, so that training starts from the mean.
+def pictures_of_motion(clips: Tensor) -> Tensor:
+    """Normalised clips [N, 3, T, S, S] -> [N, 3, pictures, S, S], from -1, no change, to 1, a change by 1 or more in
+    any colour. Where there are fewer than three changes, the last one is repeated.
     """
-
-    def __init__(self, frame_dim: int):
-        super().__init__(frame_dim)
-        self.over_time = nn.Conv1d(frame_dim, frame_dim, _TAPS, padding=_TAPS // 2, groups=frame_dim)
-        self.scale = nn.Parameter(torch.zeros(frame_dim, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return (features + self.scale * nn.functional.gelu(self.over_time(features))).mean(2)
+    changes = clips.diff(dim=2).abs().amax(dim=1)  # [N, T - 1, S, S]
+    changes = torch.cat([changes, *[changes[:, -1:]] * (_CHANGES - changes.size(1))], dim=1)
+    rows = changes.size(1) - _CHANGES + 1
+    pictures = torch.stack([changes[:, number : number + rows] for number in range(_CHANGES)], dim=1)
+    return (2 * pictures).clamp(max=2) - 1
 
 
-FRAME_POOLS = {"mean": MeanOfFrames, "difference": Differences, "temporal": TemporalLayer}
+FRAME_POOLS = {"mean": MeanOfFrames, "difference": Differences}
 
 
 def frames_of(image: EncoderSpec) -> EncoderSpec:
@@ -107,6 +106,8 @@ class FrameWalk:
         self.of_images, self.stages = of_images, of_images.stages
 
     def __call__(self, features: Features, first: int, last: int) -> Features:
+        if first == last:
+            return features
         return each_frame(partial(self.of_images, first=first, last=last), features)
 
 
