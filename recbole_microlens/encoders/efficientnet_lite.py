@@ -110,12 +110,12 @@ def _blocks() -> list[Block]:
 
 
 def _stages() -> tuple[tuple[str, ...], ...]:
-    """A stage for each group of blocks; the stem belongs to the first, the last convolution to the last."""
+    """A stage for each group of blocks, the stem belongs to the first; and one for the last convolution."""
     stages, first = [], 0
     for count, *_ in _GROUPS:
         stages.append(tuple(f"_blocks.{number}" for number in range(first, first + count)))
         first += count
-    return (_STEM_MODULES + stages[0], *stages[1:-1], stages[-1] + _HEAD_MODULES)
+    return (_STEM_MODULES + stages[0], *stages[1:], _HEAD_MODULES)
 
 
 EFFICIENTNET_LITE0 = EncoderSpec(
