@@ -1,7 +1,8 @@
-"""Four models on the sample dataset, on all test targets and on rare and unseen ones: mean and deviation over seeds.
+"""Four models on the sample dataset, on all test targets and on rare and unseen ones: mean and deviation over
+seeds.
 
-A seed is one of the data and of the training. ``SASRecID`` and ``SASRecV`` differ in the item embedding alone. Prints
-each run, a table of means and standard deviations, and one JSON object as its last line.
+A seed is one of the data and of the training. ``SASRecID`` and ``SASRecV`` differ in the item embedding
+alone. Prints each run, a table of means and standard deviations, and one JSON object as its last line.
 """
 
 import argparse
@@ -85,7 +86,9 @@ def main() -> None:
         arguments.seeds, settings["epochs"] = arguments.seeds[:1], 2
     with TemporaryDirectory() as scratch:
         rows = [
-            row for seed in arguments.seeds for row in measure(seed, arguments.models, Path(scratch), settings)
+            row
+            for seed in arguments.seeds
+            for row in measure(seed, arguments.models, Path(scratch), settings)
         ]
     lines = summary(rows, arguments.models)
     print(tabulate(lines, headers="keys"))

@@ -36,8 +36,8 @@ class Column:
 
 
 def format_results(folders: list[Path]) -> str:
-    """For each dataset a table with a row for each run: model, what its items are made of, whose training it is,
-    the test metrics, overall and on rare and unseen targets, and seconds an epoch; then the run folders.
+    """For each dataset a table with a row for each run: model, what its items are made of, whose training it
+    is, the test metrics, overall and on rare and unseen targets, and seconds an epoch; then the run folders.
 
     Parameters
     ----------
@@ -102,7 +102,9 @@ def _columns(runs: list[dict]) -> list[Column]:
 
 
 def _blocks(keys: list[Column], columns: list[Column]) -> list[str]:
-    """Tables one below the other, none wider than 80 characters, each with the key columns and some of the others."""
+    """Tables one below the other, none wider than 80 characters, each with the key columns and some of the
+    others.
+    """
     blocks = [[*keys, columns[0]]]
     for column in columns[1:]:
         if _width([*blocks[-1], column]) > WIDTH:

@@ -39,8 +39,8 @@ def run(
     Returns
     -------
     What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``test_result_by_popularity`` (see
-    :mod:`~recbole_microlens.target_groups`), ``best_valid_result``, ``config``, ``seed``, ``versions``, ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``,
-    ``folder``.
+    :mod:`~recbole_microlens.target_groups`), ``best_valid_result``, ``config``, ``seed``, ``versions``,
+    ``git_commit``, ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
 
     Raises
     ------

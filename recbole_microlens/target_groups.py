@@ -42,9 +42,7 @@ class TargetGroups:
     """
 
     def __init__(self, counts: Tensor):
-        self._members = {
-            name: (counts >= least) & (counts <= most) for name, (least, most) in GROUPS.items()
-        }
+        self._members = {name: (counts >= least) & (counts <= most) for name, (least, most) in GROUPS.items()}
         self._batches: dict[str, list[Tensor]] = {name: [] for name in GROUPS}
 
     def collect(self, top: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
@@ -65,8 +63,8 @@ class TargetGroups:
 
         Returns
         -------
-        By group, ``targets`` and, unless it is 0, the evaluator's metrics by name, over the users who have such a
-        target; metrics that need more than hits are left out. Empty if nothing was collected.
+        By group, ``targets`` and, unless it is 0, the evaluator's metrics by name, over the users who have
+        such a target; metrics that need more than hits are left out. Empty if nothing was collected.
         """
         batches, self._batches = self._batches, {name: [] for name in GROUPS}
         if not all(batches.values()):

@@ -1,4 +1,6 @@
-"""The k best items of each row of scores, what ``torch.topk`` gives in half the time on a CPU, and which are hits."""
+"""The k best items of each row of scores, what ``torch.topk`` gives in half the time on a CPU, and which are
+hits.
+"""
 
 from __future__ import annotations
 

@@ -222,8 +222,8 @@ class ResumableTrainer:
         checkpoint.set_random_states(own, self._generators)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """As RecBole's, from a checkpoint of plain data. ``result_by_popularity`` then holds the metrics on unseen,
-        rare and frequent targets.
+        """As RecBole's, from a checkpoint of plain data. ``result_by_popularity`` then holds the metrics on
+        unseen, rare and frequent targets.
         """
         if load_best_model:
             self.load_model(Path(model_file or self.saved_model_file))

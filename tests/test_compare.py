@@ -32,7 +32,12 @@ def config(*modalities, **more):
 
 
 def of_rare(hit):
-    return {"test_result_by_popularity": {"rare": {"targets": 3, **METRICS, "ndcg@10": hit}, "unseen": {"targets": 0}}}
+    return {
+        "test_result_by_popularity": {
+            "rare": {"targets": 3, **METRICS, "ndcg@10": hit},
+            "unseen": {"targets": 0},
+        }
+    }
 
 
 def test_a_table_says_what_a_model_looks_at_and_whose_training_it_is(write_run):

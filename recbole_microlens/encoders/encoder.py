@@ -111,8 +111,8 @@ class Encoder(nn.Module):
         return self.frame_pool.feature_dim if self.frame_pool else self.spec.feature_dim
 
     def stages(self) -> list[nn.ModuleList]:
-        """The modules of each stage, in the order of the forward pass; the pooling over the frames and the head
-        belong to the last one.
+        """The modules of each stage, in the order of the forward pass; the pooling over the frames and the
+        head belong to the last one.
         """
         *lower, last = self.walk.stages
         above = [self.frame_pool] if self.frame_pool else []

@@ -32,7 +32,9 @@ class MeanOfFrames(nn.Module):
         self.feature_dim = frame_dim
 
     def look(self, clips: Tensor) -> Tensor:
-        """Normalised clips [N, 3, T, S, S] -> the pictures that the image encoder looks at, in the place of T."""
+        """Normalised clips [N, 3, T, S, S] -> the pictures that the image encoder looks at, in the place of
+        T.
+        """
         return clips
 
     def forward(self, features: Tensor) -> Tensor:
@@ -43,10 +45,10 @@ class MeanOfFrames(nn.Module):
 class Differences(MeanOfFrames):
     """The mean over the frames, and beside it the mean over pictures of motion.
 
-    A picture shows how much each place changes from one frame to the next, three changes in a row as its red, green
-    and blue: what moves leaves a fringe from red to blue in the direction of its motion. So motion is seen before the
-    image encoder averages over the places of a frame; the features of the frames alone, each averaged, no longer hold
-    it. Clips of T frames cost T - 3 pictures more, one at least.
+    A picture shows how much each place changes from one frame to the next, three changes in a row as its red,
+    green and blue: what moves leaves a fringe from red to blue in the direction of its motion. So motion is
+    seen before the image encoder averages over the places of a frame; the features of the frames alone, each
+    averaged, no longer hold it. Clips of T frames cost T - 3 pictures more, one at least.
     """
 
     def __init__(self, frame_dim: int):
@@ -63,8 +65,8 @@ class Differences(MeanOfFrames):
 
 
 def pictures_of_motion(clips: Tensor) -> Tensor:
-    """Normalised clips [N, 3, T, S, S] -> [N, 3, pictures, S, S], from -1, no change, to 1, a change by 1 or more in
-    any colour. Where there are fewer than three changes, the last one is repeated.
+    """Normalised clips [N, 3, T, S, S] -> [N, 3, pictures, S, S], from -1, no change, to 1, a change by 1 or
+    more in any colour. Where there are fewer than three changes, the last one is repeated.
     """
     changes = clips.diff(dim=2).abs().amax(dim=1)  # [N, T - 1, S, S]
     changes = torch.cat([changes, *[changes[:, -1:]] * (_CHANGES - changes.size(1))], dim=1)

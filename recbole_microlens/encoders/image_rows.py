@@ -1,4 +1,6 @@
-"""The image encoders of torchvision, a row each, with weights of the first ImageNet-1k recipe; and EfficientNet-Lite0."""
+"""The image encoders of torchvision, a row each, with weights of the first ImageNet-1k recipe; and
+EfficientNet-Lite0.
+"""
 
 from functools import partial
 

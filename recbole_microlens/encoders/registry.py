@@ -70,8 +70,8 @@ def create_encoder(
     freeze_bn_statistics : keep the running statistics of BatchNorm layers that train, too.
     gradient_checkpointing : compute the activations of trainable stages again in the backward pass instead of
         keeping them.
-    frame_pooling : how the features of frames become those of a clip, where an image encoder looks at each frame: a
-        key of :data:`~recbole_microlens.encoders.frames.FRAME_POOLS`, by default ``mean``.
+    frame_pooling : how the features of frames become those of a clip, where an image encoder looks at each
+        frame: a key of :data:`~recbole_microlens.encoders.frames.FRAME_POOLS`, by default ``mean``.
     modality : what it is to look at; ``video`` for an image encoder that looks at each frame.
 
     Raises
@@ -129,20 +129,21 @@ def _check_frame_pooling(spec: EncoderSpec, options: EncoderOptions) -> None:
         return
     if not spec.frame_pools:
         raise MicroLensError(
-            f"frame_pooling: {spec.name} does not look at the frames one by one. Leave it out, or choose an image "
-            "encoder for the video."
+            f"frame_pooling: {spec.name} does not look at the frames one by one. Leave it out, or choose an "
+            "encoder of images for the video."
         )
     if options.frame_pooling not in spec.frame_pools:
         near = did_you_mean(str(options.frame_pooling), spec.frame_pools)
         raise MicroLensError(
-            f"frame_pooling: '{options.frame_pooling}' is unknown.{near} Set one of: {', '.join(spec.frame_pools)}."
+            f"frame_pooling: '{options.frame_pooling}' is unknown.{near} Set one of: "
+            f"{', '.join(spec.frame_pools)}."
         )
     if options.frame_pooling == "difference" and options.frames < 2:
         raise MicroLensError("frame_pooling: difference needs num_frames >= 2. Raise it, or set it to mean.")
     if options.output == "head" and options.frame_pooling != "mean":
         raise MicroLensError(
-            f"frame_pooling: the head of {spec.name} was trained on the features of one picture. Set `frame_pooling` "
-            "to mean, or `encoder_output` to pooled."
+            f"frame_pooling: the head of {spec.name} was trained on the features of one picture. Set "
+            "`frame_pooling` to mean, or `encoder_output` to pooled."
         )
 
 

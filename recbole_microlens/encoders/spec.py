@@ -33,8 +33,9 @@ class EncoderSpec:
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
     walk : ``(spec, network) -> Walk``, how the network is run in parts.
     pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
-    frame_pools : by name, ``(features of a frame) -> module`` that pools over the frames; only where an image network
-        looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frames`. The first is the default.
+    frame_pools : by name, ``(features of a frame) -> module`` that pools over the frames; only where an image
+        network looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frames`. The first is the
+        default.
     load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
         ``none`` or a path.
     check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.

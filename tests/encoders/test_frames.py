@@ -53,8 +53,16 @@ def test_a_picture_of_motion_shows_three_changes_in_a_row_as_its_colours():
     clips[0, 2, 3:, 1, 1] = -3.0  # the third one
     pictures = pictures_of_motion(clips)
     assert pictures.shape == (1, 3, 2, 2, 2)
-    assert pictures[0, :, 0, 0, 0].tolist() == [-0.5, -1, -1] and pictures[0, :, 0, 1, 1].tolist() == [-1, -1, 1]
-    assert pictures[0, :, 1, 0, 0].tolist() == [-1, -1, -1] and pictures[0, :, 1, 1, 1].tolist() == [-1, 1, -1]
+    assert pictures[0, :, 0, 0, 0].tolist() == [-0.5, -1, -1] and pictures[0, :, 0, 1, 1].tolist() == [
+        -1,
+        -1,
+        1,
+    ]
+    assert pictures[0, :, 1, 0, 0].tolist() == [-1, -1, -1] and pictures[0, :, 1, 1, 1].tolist() == [
+        -1,
+        1,
+        -1,
+    ]
 
 
 @pytest.mark.parametrize(("frames", "pictures"), [(2, 1), (3, 1), (4, 1), (5, 2), (6, 3)])
@@ -105,8 +113,14 @@ def test_a_cached_row_is_of_its_pooling_and_of_video():
         (lambda: encoder_of("diference"), "Did you mean 'difference'"),
         (lambda: encoder_of("difference", frames=1), "difference needs num_frames >= 2"),
         (lambda: encoder_of("difference", output="head"), "Set `frame_pooling` to mean"),
-        (lambda: create_encoder("x3d_xs", 5, 32, frame_pooling="mean"), "does not look at the frames one by one"),
-        (lambda: create_encoder("resnet18", 1, 32, frame_pooling="mean"), "does not look at the frames one by one"),
+        (
+            lambda: create_encoder("x3d_xs", 5, 32, frame_pooling="mean"),
+            "does not look at the frames one by one",
+        ),
+        (
+            lambda: create_encoder("resnet18", 1, 32, frame_pooling="mean"),
+            "does not look at the frames one by one",
+        ),
     ],
 )
 def test_wrong_poolings_say_what_to_do(call, message):
