@@ -20,7 +20,7 @@ def make_sample(
     release: Path | None = None,
     seed: int = SEED,
     users: int = 300,
-    items: int = 150,
+    items: int = 300,
     progress: bool = True,
 ) -> Path:
     """Write the sample release, convert it, and build its stores; return the dataset's folder.
