@@ -19,8 +19,8 @@ def make_sample(
     out: Path,
     release: Path | None = None,
     seed: int = SEED,
-    users: int = 300,
-    items: int = 300,
+    users: int = 600,
+    items: int = 150,
     progress: bool = True,
 ) -> Path:
     """Write the sample release, convert it, and build its stores; return the dataset's folder.

@@ -58,7 +58,7 @@ def stream(seed: int, *subject: int) -> np.random.Generator:
     return np.random.default_rng([seed, *subject])
 
 
-def plan_items(seed: int = 2023, items: int = 300) -> list[SampleItem]:
+def plan_items(seed: int = 2023, items: int = 150) -> list[SampleItem]:
     """Return what the videos 1..``items`` of the sample show; the same seed and count give the same list.
 
     The factors are balanced and independent of each other, of popularity and of the id. Popularity is
