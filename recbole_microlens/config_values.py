@@ -1,5 +1,6 @@
 """Which values the settings may have; checked before anything is read or trained."""
 
+from recbole_microlens.encoders.frames import FRAME_POOLS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import ENCODED, IMAGE_SOURCES, MODALITIES
@@ -31,7 +32,13 @@ _NUMBERS = {
     "encoder_learning_rate": (float, 0),
     "encoder_weight_decay": (float, 0),
 }
-_NULLABLE = {"max_user_interactions", "encoder_pooling", "encode_chunk", "projection_activation"}
+_NULLABLE = {
+    "max_user_interactions",
+    "encoder_pooling",
+    "frame_pooling",
+    "encode_chunk",
+    "projection_activation",
+}
 _WORDS = {
     "precision": ("fp32", "bf16", "fp16"),
     "missing_media": ("zeros", "error"),
@@ -43,6 +50,7 @@ _WORDS = {
     "fusion": tuple(FUSIONS),
     "image_source": IMAGE_SOURCES,
     "encoder_pooling": ("cls", "mean"),
+    "frame_pooling": tuple(FRAME_POOLS),
     "trunk_cache_dtype": ("fp32", "bf16", "fp16"),
 }
 _FLAGS = ("freeze_bn_statistics", "gradient_checkpointing", "finetune_embeddings")

@@ -55,7 +55,8 @@ def extract(
     encoder : a name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
         ``seed``); or
     run : the folder of a run, whose trained encoder and settings are taken.
-    modality : which encoder of a run that has several.
+    modality : which encoder of a run that has several; ``video`` for an image encoder that looks at each
+        frame.
     out : the ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
     settings : further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
 
@@ -121,7 +122,7 @@ def _fill(features: np.ndarray, network: Encoder, reader, config, progress: bool
 def _config_of_encoder(
     dataset: str, encoder: str, modality: str | None, settings: dict
 ) -> tuple[Config, str]:
-    found = encoder_spec(encoder).modality
+    found = encoder_spec(encoder, modality).modality
     if modality not in (None, found):
         raise MicroLensError(f"--modality: {encoder} looks at {found}, not at {modality}. Leave it out.")
     own = {"item_modality": [found], "encoder": encoder, "finetune": "frozen", "features": None}

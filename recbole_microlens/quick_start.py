@@ -49,9 +49,10 @@ def run(
 
     Returns
     -------
-    What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``best_valid_result``, ``config``,
-    ``resumes`` (from which epoch on, and what was changed there), ``seed``, ``versions``, ``git_commit``,
-    ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
+    What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``test_result_by_popularity`` (see
+    :mod:`~recbole_microlens.target_groups`), ``best_valid_result``, ``config``, ``resumes`` (from which epoch
+    on, and what was changed there), ``seed``, ``versions``, ``git_commit``, ``epoch_times_s``,
+    ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
 
     Raises
     ------
@@ -164,6 +165,7 @@ def _result(config, trainer, best_valid_result: dict | None, test_result: dict) 
         "model": config["model"],
         "dataset": config["dataset"],
         "test_result": dict(test_result),
+        "test_result_by_popularity": trainer.result_by_popularity,
         "best_valid_result": dict(best_valid_result or {}),
         "config": config.as_given,
         "resumes": trainer.resumes,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat, distributed
-from recbole_microlens.top_items import top_items
+from recbole_microlens.target_groups import TargetGroups, training_counts
+from recbole_microlens.top_items import hit_rows, top_items
 
 compat.fix_recbole()
 from recbole.evaluator.collector import Collector, DataStruct  # noqa: E402
@@ -23,17 +24,26 @@ class HitsCollector(Collector):
     Each batch of scores becomes rows, as small as the longest cut-off; :meth:`rows` joins them, and RecBole's
     ``Evaluator`` computes the metrics from these. The rows are those of RecBole's own collector, bit by bit.
     A metric that needs more than the top items (GAUC needs every rank) takes RecBole's way.
+
+    Attributes
+    ----------
+    groups : the hits on unseen, rare and frequent targets, beside; once the training data were looked at.
     """
 
     def __init__(self, config):
         super().__init__(config)
         self._batches: dict[str, list[Tensor]] = {}
+        self.groups: TargetGroups | None = None
         dense = [metric for metric in self.register.metrics if not _needs_top_items_only(metric)]
         self._as_recbole = bool(dense)
         if dense and "full" in config["eval_args"]["mode"].values():
             getLogger().warning(
                 f"metrics: {', '.join(dense)} needs more than the top items: ranked RecBole's slower way"
             )
+
+    def data_collect(self, train_data) -> None:
+        super().data_collect(train_data)
+        self.groups = TargetGroups(training_counts(train_data._dataset))
 
     def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i) -> None:
         """Keep the rows of a batch.
@@ -53,6 +63,8 @@ class HitsCollector(Collector):
         if self.register.need("rec.topk"):
             hits = hit_rows(top, positive_u.to(top.device), positive_i.to(top.device))
             self._batches.setdefault("rec.topk", []).append(hits)
+        if self.groups:
+            self.groups.collect(top, positive_u, positive_i)
 
     def rows(self) -> dict[str, Tensor]:
         """The rows of all batches since the last call, of all processes, on the CPU.
@@ -76,25 +88,6 @@ class HitsCollector(Collector):
         for name, value in (self.data_struct._data_dict | rows).items():
             struct.set(name, value)
         return struct
-
-
-def hit_rows(top: Tensor, positive_u: Tensor, positive_i: Tensor) -> Tensor:
-    """Which of each user's top items are positives, and how many positives he has.
-
-    Parameters
-    ----------
-    top : [B, k] int64, a user's top items, best first.
-    positive_u, positive_i : [P] int64, the positives as (row, item) pairs; a pair given twice counts once.
-
-    Returns
-    -------
-    [B, k + 1] int64: k zeros and ones, then the number of positives.
-    """
-    pairs = (positive_u << 32 | positive_i).unique()
-    row, item = pairs >> 32, pairs & 0xFFFFFFFF
-    is_hit = top[row] == item.unsqueeze(1)  # [P, k]
-    counted = torch.cat([is_hit, torch.ones_like(is_hit[:, :1])], dim=1).long()
-    return top.new_zeros(len(top), top.size(1) + 1).index_add_(0, row, counted)
 
 
 def _needs_top_items_only(metric: str) -> bool:

@@ -19,7 +19,7 @@ def make_sample(
     out: Path,
     release: Path | None = None,
     seed: int = SEED,
-    users: int = 300,
+    users: int = 600,
     items: int = 150,
     progress: bool = True,
 ) -> Path:

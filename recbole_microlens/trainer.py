@@ -232,10 +232,15 @@ class ResumableTrainer(FirstBest):
         checkpoint.set_random_states(own, self._generators)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """As RecBole's, from a checkpoint of plain data."""
+        """As RecBole's, from a checkpoint of plain data. ``result_by_popularity`` then holds the metrics on
+        unseen, rare and frequent targets.
+        """
         if load_best_model:
             self.load_model(Path(model_file or self.saved_model_file))
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        groups = self.eval_collector.groups
+        self.result_by_popularity = groups.results(self.evaluator) if groups else {}
+        return result
 
     def resume_checkpoint(self, resume_file):
         """Continue from ``last.pth``; the next epoch is the one after it, under this trainer's settings.

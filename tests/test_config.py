@@ -48,7 +48,7 @@ def test_later_wins(tmp_path):
 
 
 def test_dataset_file_has_parts_for_single_models():
-    assert config("SASRecV", "microlens-sample")["video_encoder"] == "x3d_xs"
+    assert config("SASRecV", "microlens-sample")["video_encoder"] == "efficientnet_lite0"
     assert config("SASRec", "microlens-sample")["encoder"] is None
     assert config("SASRec", "microlens-sample")["learning_rate"] == 0.001
     assert config("SASRec", "microlens-sample")["train_batch_size"] == 128

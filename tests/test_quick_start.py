@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
+import torch
 import yaml
 from PIL import Image
 from recbole.config import Config as StockConfig
@@ -15,6 +16,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
 from recbole_microlens import checkpoint
+from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.build import build_frames
 from recbole_microlens.media.store import MediaStore
@@ -252,3 +254,29 @@ def test_sample_is_whole_and_the_same_from_the_same_seed(tmp_path):
     assert metas[0].identity == metas[1].identity
     inter = [(folder / f"{SAMPLE}.inter").read_bytes() for folder in folders]
     assert inter[0] == inter[1]
+
+
+@pytest.mark.parametrize("frame_pooling", [None, "difference"])
+def test_video_through_an_image_encoder_with_its_installed_weights(
+    frame_pooling, content_settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)  # nothing is downloaded
+    chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
+    chosen |= {"frame_pooling": frame_pooling, "finetune": "top", "trunk_cache": str(tmp_path / "cache")}
+    result = run("SASRecV", "tiny", config_dict=chosen)
+    assert len(result["epoch_times_s"]) == 2 and result["test_result"]["hit@20"] > 0
+    assert len(list((tmp_path / "cache").glob("video-efficientnet_lite0-*"))) == 1
+    saved = checkpoint.load(Path(result["folder"]) / "model.pth")["state_dict"]
+    published = create_encoder("efficientnet_lite0", weights="pretrained").state_dict()
+    trunk, top = "network._blocks.15._project_conv.weight", "network._conv_head.weight"
+    prefix = "item_embedding.towers.video.encoder."
+    assert torch.equal(saved[prefix + trunk], published[trunk])
+    assert not torch.equal(saved[prefix + top], published[top])
+    _, (_, _, test_data), trainer = load_run(result["folder"], tmp_path)
+    assert trainer.evaluate(test_data, load_best_model=False) == result["test_result"]
+
+
+def test_covers_through_the_same_encoder(content_settings):
+    chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
+    result = run("SASRecI", "tiny", config_dict=chosen | {"epochs": 1})
+    assert result["test_result"]["hit@20"] > 0

@@ -31,6 +31,7 @@ class EncoderOptions:
     freeze_bn_statistics: bool = False
     gradient_checkpointing: bool = False
     finetune_embeddings: bool = False
+    frame_pooling: str | None = None
 
 
 class Trunk(nn.Module):
@@ -101,6 +102,7 @@ class Encoder(nn.Module):
         if options.output == "released" and spec.released_head:
             self.pool, self.head = spec.released_head.pool, spec.released_head.modules(network)
             self._dropouts = [m for part in self.head for m in part.modules() if isinstance(m, nn.Dropout)]
+        self.frame_pool = _frame_pool(spec, options.frame_pooling)
         if spec.mean:
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
@@ -110,7 +112,9 @@ class Encoder(nn.Module):
     @property
     def feature_dim(self) -> int:
         head = self.spec.head[-1] if self.head else None
-        return self.network.get_submodule(head).out_features if head else self.spec.feature_dim
+        if head:
+            return self.network.get_submodule(head).out_features
+        return self.frame_pool.feature_dim if self.frame_pool else self.spec.feature_dim
 
     @property
     def draws(self) -> bool:
@@ -123,9 +127,12 @@ class Encoder(nn.Module):
         return self.options.finetune_embeddings and 0 < self.trainable_stages < self.n_stages
 
     def stages(self) -> list[nn.ModuleList]:
-        """The modules of each stage, in the order of the forward pass; the head belongs to the last one."""
+        """The modules of each stage, in the order of the forward pass; the pooling over the frames and the
+        head belong to the last one.
+        """
         *lower, last = self.walk.stages
-        return [nn.ModuleList(modules) for modules in (*lower, [*last, *self.head])]
+        above = [self.frame_pool] if self.frame_pool else []
+        return [nn.ModuleList(modules) for modules in (*lower, [*last, *above, *self.head])]
 
     def trunk(self, n_top: int) -> Trunk:
         """All but the last ``n_top`` stages, from the content on. ``top(n)(trunk(n)(x))`` is the whole
@@ -145,6 +152,8 @@ class Encoder(nn.Module):
         frozen = nn.ModuleList(self.stages()[: self.n_stages - n_top])
         options = self.options
         what = (self.spec.name, self.spec.mean, self.spec.std, self.spec.stages, n_top)
+        if self.frame_pool:
+            what += (self.spec.modality, options.frame_pooling)
         digest = hashlib.sha256(
             repr((what, options.frames, options.size, options.output, options.pooling)).encode()
         )
@@ -164,11 +173,13 @@ class Encoder(nn.Module):
             return content
         channel_first = (0, 4, 1, 2, 3) if content.dim() == 5 else (0, 3, 1, 2)
         pixels = (content.float() * self.scale + self.shift).permute(channel_first)
+        if self.frame_pool:
+            pixels = self.frame_pool.look(pixels)
         return self.spec.pathways(pixels) if self.spec.pathways else pixels
 
     def pooled(self, content: Tensor) -> Tensor:
         """Content -> what :meth:`through_head` takes: the pooled output of the last stage."""
-        return self.pool(self.walk(self.prepare(content), 0, self.n_stages))
+        return self._pool(self.walk(self.prepare(content), 0, self.n_stages))
 
     def through_head(self, pooled: Tensor) -> Tensor:
         """Pooled output of the last stage -> features [N, feature_dim]."""
@@ -216,7 +227,17 @@ class Encoder(nn.Module):
 
     def _run(self, features: Features, first: int, last: int) -> Features:
         features = self.walk(features, first, last)
-        return self.through_head(self.pool(features)) if first < last == self.n_stages else features
+        return self.through_head(self._pool(features)) if first < last == self.n_stages else features
+
+    def _pool(self, features: Features) -> Tensor:
+        pooled = self.pool(features)
+        return self.frame_pool(pooled) if self.frame_pool else pooled
 
     def _frozen(self) -> list[nn.ModuleList]:
         return self.stages()[int(self.trains_embeddings) : self.n_stages - self.trainable_stages]
+
+
+def _frame_pool(spec: EncoderSpec, name: str | None) -> nn.Module | None:
+    if not spec.frame_pools:
+        return None
+    return spec.frame_pools[name or next(iter(spec.frame_pools))](spec.feature_dim)

@@ -1,7 +1,10 @@
-"""The image encoders of torchvision, a row each; weights of the first ImageNet-1k recipe."""
+"""The image encoders of torchvision, a row each, with weights of the first ImageNet-1k recipe; and
+EfficientNet-Lite0.
+"""
 
 from functools import partial
 
+from recbole_microlens.encoders.efficientnet_lite import EFFICIENTNET_LITE0
 from recbole_microlens.encoders.pooling import mean_of_channels_last
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.torchvision_models import (
@@ -50,4 +53,5 @@ IMAGE_ROWS = (
     _swin("swin_t", "Swin-T", "swin_t-704ceda3.pth", 768),
     _swin("swin_s", "", "swin_s-5e29d889.pth", 768),
     _swin("swin_b", "", "swin_b-68c6b09e.pth", 1024),
+    EFFICIENTNET_LITE0,
 )

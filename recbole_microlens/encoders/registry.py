@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
+from recbole_microlens.encoders.frames import frames_of
 from recbole_microlens.encoders.image_rows import IMAGE_ROWS
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers_folder import folder_spec
@@ -19,14 +20,21 @@ NORMALISATIONS = ("weights", "released")
 _RELEASED_STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
-def encoder_spec(name: str) -> EncoderSpec:
+def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
     """Return the row of an encoder; for a hub id (with a slash) or a folder, one made for it.
+
+    Where an image encoder is wanted for ``video``, it is its form that looks at each frame.
 
     Raises
     ------
     MicroLensError
         If no encoder has this name; the message names the nearest one and lists all.
     """
+    spec = _row(name)
+    return frames_of(spec) if (spec.modality, modality) == ("image", "video") else spec
+
+
+def _row(name: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if "/" in str(name) or Path(str(name)).is_dir():
@@ -49,6 +57,8 @@ def create_encoder(
     gradient_checkpointing: bool = False,
     normalisation: str = "weights",
     finetune_embeddings: bool = False,
+    frame_pooling: str | None = None,
+    modality: str | None = None,
 ) -> Encoder:
     """Build an encoder and load its weights.
 
@@ -69,6 +79,9 @@ def create_encoder(
         keeping them.
     normalisation : of pixels: that of the ``weights``, or mean 0.5 and deviation 0.5 as ``released``.
     finetune_embeddings : the lowest stage trains too, though those between it and the top ones do not.
+    frame_pooling : how the features of frames become those of a clip, where an image encoder looks at each
+        frame: a key of :data:`~recbole_microlens.encoders.frames.FRAME_POOLS`, by default ``mean``.
+    modality : what it is to look at; ``video`` for an image encoder that looks at each frame.
 
     Raises
     ------
@@ -76,11 +89,19 @@ def create_encoder(
         Unknown name, output or pooling; a clip that is too small for the network; weights that cannot be had
         or do not fit.
     """
-    spec = encoder_spec(name)
+    spec = encoder_spec(name, modality)
     options = EncoderOptions(
-        frames, size, output, pooling, freeze_bn_statistics, gradient_checkpointing, finetune_embeddings
+        frames,
+        size,
+        output,
+        pooling,
+        freeze_bn_statistics,
+        gradient_checkpointing,
+        finetune_embeddings,
+        frame_pooling,
     )
     _check(spec, options)
+    _check_frame_pooling(spec, options)
     if normalisation == "released" and spec.mean:
         spec = replace(spec, **_RELEASED_STATISTICS)
     network = spec.build(frames, size)
@@ -130,6 +151,29 @@ def _check_released_head(spec: EncoderSpec, options: EncoderOptions) -> None:
         raise MicroLensError(
             f"encoder_output: the released head of {spec.name} fits {frames} frames, not {options.frames}. "
             f"Set num_frames: {frames}, or `encoder_output` to head."
+        )
+
+
+def _check_frame_pooling(spec: EncoderSpec, options: EncoderOptions) -> None:
+    if options.frame_pooling is None:
+        return
+    if not spec.frame_pools:
+        raise MicroLensError(
+            f"frame_pooling: {spec.name} does not look at the frames one by one. Leave it out, or choose an "
+            "encoder of images for the video."
+        )
+    if options.frame_pooling not in spec.frame_pools:
+        near = did_you_mean(str(options.frame_pooling), spec.frame_pools)
+        raise MicroLensError(
+            f"frame_pooling: '{options.frame_pooling}' is unknown.{near} Set one of: "
+            f"{', '.join(spec.frame_pools)}."
+        )
+    if options.frame_pooling == "difference" and options.frames < 2:
+        raise MicroLensError("frame_pooling: difference needs num_frames >= 2. Raise it, or set it to mean.")
+    if options.output == "head" and options.frame_pooling != "mean":
+        raise MicroLensError(
+            f"frame_pooling: the head of {spec.name} was trained on the features of one picture. Set "
+            "`frame_pooling` to mean, or `encoder_output` to pooled."
         )
 
 

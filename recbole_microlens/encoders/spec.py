@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from recbole_microlens.encoders.pooling import mean_of_maps
 from recbole_microlens.encoders.released_head import ReleasedHead
 from recbole_microlens.encoders.walk import Features, stage_walk
-from recbole_microlens.encoders.weights import PublishedWeights, load_published
+from recbole_microlens.encoders.weights import PackagedWeights, PublishedWeights, load_published
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class EncoderSpec:
     pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
     walk : ``(spec, network) -> Walk``, how the network is run in parts.
     pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+    frame_pools : by name, ``(features of a frame) -> module`` that pools over the frames; only where an image
+        network looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frames`. The first is the
+        default.
     load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
         ``none`` or a path.
     check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.
@@ -48,7 +51,7 @@ class EncoderSpec:
     feature_dim: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    published: PublishedWeights
+    published: PublishedWeights | PackagedWeights
     head: tuple[str, ...] = ()
     released_head: ReleasedHead | None = None
     released_stages: int = 1
@@ -57,6 +60,7 @@ class EncoderSpec:
     pathways: Callable[[Tensor], Features] | None = None
     walk: Callable = stage_walk
     pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
+    frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
     load: Callable[["EncoderSpec", nn.Module, str], None] = load_published
     check: Callable | None = None
 

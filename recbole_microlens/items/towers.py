@@ -123,6 +123,8 @@ def build_encoder(config, settings: ModalitySettings) -> Encoder:
         settings.gradient_checkpointing,
         settings.normalisation,
         settings.finetune_embeddings,
+        settings.frame_pooling,
+        settings.name,
     )
 
 

@@ -21,7 +21,7 @@ __all__ = ["SAMPLE_NAME", "SampleItem", "plan_items", "write_release"]
 
 
 def write_release(
-    folder: Path, seed: int = 2023, users: int = 300, items: int = 150, progress: bool = True
+    folder: Path, seed: int = 2023, users: int = 600, items: int = 150, progress: bool = True
 ) -> Path:
     """Write the release folder of the sample dataset and return its path.
 

@@ -4,20 +4,24 @@ import pytest
 import torch
 from rows import Row, content_of, small_row
 
+from recbole_microlens.encoders.frames import frames_of
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
+OF_FRAMES = ("efficientnet_lite0", "vit_mae_base")
 
-@pytest.fixture(scope="module", params=ENCODERS)
+
+@pytest.fixture(scope="module", params=[*ENCODERS, *(f"{name} of frames" for name in OF_FRAMES)])
 def row(request):
-    return Row(small_row(request.param))
+    name, _, of_frames = request.param.partition(" of ")
+    return Row(frames_of(small_row(name)) if of_frames else small_row(name))
 
 
 def test_features_have_the_stated_length_for_any_clip(row):
     if row.spec.modality == "text":
         pytest.skip("a title has no frames and no size")
     for frames, size in ((5, 64), (5, 224)):
-        encoder = on_meta(row.spec.name, frames, size).eval()
+        encoder = on_meta(row.spec.name, frames, size, modality=row.spec.modality).eval()
         features = encoder(content_of(row.spec, frames, size).to("meta"))
         assert features.shape == (2, encoder.feature_dim)
 

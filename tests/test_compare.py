@@ -1,0 +1,95 @@
+"""The table of several runs: what it says of each, and that it fits a terminal."""
+
+import json
+
+import pytest
+
+from recbole_microlens.compare import format_results, items_of
+from recbole_microlens.encoders.registry import ENCODERS
+
+METRICS = {"hit@10": 0.25, "hit@20": 0.4, "ndcg@10": 0.125, "ndcg@20": 0.2}
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Return a function that writes a ``result.json``; what is ``None`` is left out."""
+
+    def write(model, dataset="sample", **more):
+        folder = tmp_path / dataset / f"{model}-2026-01-01_00-00-00"
+        folder.mkdir(parents=True)
+        result = {"model": model, "dataset": dataset, "test_result": METRICS, "epoch_times_s": [1.0, 2.0]}
+        result |= {"folder": f"runs/a/rather/long/folder/of/runs/{dataset}/{folder.name}"} | more
+        kept = {key: value for key, value in result.items() if value is not None}
+        (folder / "result.json").write_text(json.dumps(kept))
+        return tmp_path
+
+    return write
+
+
+def config(*modalities, **more):
+    named = {"item_modality": list(modalities)} if modalities else {}
+    return {"valid_metric": "NDCG@10", "video_encoder": "slowfast_r50", **named, **more}
+
+
+def of_rare(hit):
+    return {
+        "test_result_by_popularity": {
+            "rare": {"targets": 3, **METRICS, "ndcg@10": hit},
+            "unseen": {"targets": 0},
+        }
+    }
+
+
+def test_a_table_says_what_a_model_looks_at_and_whose_training_it_is(write_run):
+    write_run("SASRec", config=config(), **of_rare(0.01))
+    folder = write_run("SASRecV", config=config("video", encoder="efficientnet_lite0"), **of_rare(0.75))
+    first, *others = format_results([folder]).split("\n\n")[1:]
+    header, names, _, stock, ours = first.splitlines()
+    assert header.split() == ["rare"] and names.split()[:5] == ["#", "model", "items", "training", "ndcg@10"]
+    assert stock.split() == ["1", "SASRec", "id", "RecBole's", "own", "0.1250", "0.0100", "0.2500"]
+    assert ours.split()[:-3] == ["2", "SASRecV", "video:", "efficientnet_lite0", "the", "paper's"]
+    assert ours.split()[-3:] == ["0.1250", "0.7500", "0.2500"]
+    assert others[0].splitlines()[-1].split() == ["2", "SASRecV", "0.4000", "0.2000", "1.50"]
+    assert "unseen" not in first  # no run has such targets
+    assert others[-1].splitlines()[1].endswith("sample/SASRecV-2026-01-01_00-00-00")
+
+
+def test_tables_fit_80_columns_whatever_is_in_them(write_run):
+    groups = {"rare": {"targets": 1, **METRICS}, "unseen": {"targets": 1, **METRICS}}
+    many = {f"{metric}@{k}": 0.5 for metric in ("precision", "itemcoverage") for k in (5, 100)} | METRICS
+    for number, name in enumerate(ENCODERS):
+        chosen = config(ENCODERS[name].modality, encoder=name)
+        write_run(f"LightSANs{number}IDV", config=chosen, test_result_by_popularity=groups, test_result=many)
+    write_run("A", config=config("id", "text", "video", encoder=None, text_encoder="models/" + "x" * 90))
+    folder = write_run("B", dataset="other", config=config("video", features="a/" + "y" * 90 + ".npy"))
+    *tables, _ = format_results([folder]).split("\n\n")
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 80
+
+
+def test_results_of_the_defaults_fit_one_table_of_the_main_metric_and_one_of_the_others(write_run):
+    groups = {"rare": {"targets": 1, **METRICS}, "unseen": {"targets": 1, **METRICS}}
+    chosen = config("video", encoder="efficientnet_lite0", valid_metric="Hit@10")
+    folder = write_run("SASRecV", config=chosen, test_result_by_popularity=groups)
+    _, first, second, *_ = format_results([folder]).split("\n\n")
+    assert first.splitlines()[1].split()[-3:] == ["hit@10", "hit@10", "hit@10"]
+    assert second.splitlines()[0].split() == ["#", "model", "hit@20", "ndcg@10", "ndcg@20", "s/epoch"]
+
+
+def test_results_of_earlier_versions_are_read(write_run):
+    folder = write_run("SASRec", config=None, epoch_times_s=[])
+    text = format_results([folder])
+    assert "0.2500" in text and "rare" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "id"),
+        ({"item_modality": ["id"]}, "id"),
+        ({"item_modality": ["id", "text"], "text_encoder": "minilm"}, "id\ntext: minilm"),
+        ({"item_modality": "video", "encoder": "path/of/folder"}, "video: folder"),
+        ({"item_modality": ["video"], "features": {"video": "in/f.npy"}}, "video: f.npy"),
+    ],
+)
+def test_items_are_named_by_modality_and_encoder(settings, expected):
+    assert items_of(settings) == expected
