@@ -196,3 +196,10 @@ def test_the_sample_keeps_every_model_with_a_file_small():
 def test_keys_of_all_property_files_are_known():
     assert {"encoder", "frame_size", "mask_history", "hidden_size", "epochs", "data_path"} <= known_keys()
     assert "item_modality" in known_keys()
+
+
+def test_on_the_sample_the_models_by_id_and_by_video_differ_in_their_items_alone():
+    by_id, by_video = (config(model, "microlens-sample").as_given for model in ("SASRecID", "SASRecV"))
+    differing = {key for key in by_id.keys() | by_video.keys() if by_id.get(key) != by_video.get(key)}
+    assert differing == {"model", "item_modality"}
+    assert (by_id["hidden_size"], by_id["train_batch_size"], by_id["learning_rate"]) == (64, 20, 2e-3)
