@@ -79,11 +79,12 @@ def test_several_modalities_are_concatenated_through_two_layers():
 
 def test_the_datasets_file_is_below_the_preset_and_the_users_settings_are_above(tmp_path):
     (tmp_path / "mine.yaml").write_text("epochs: 3\nnormalisation: weights\n")
-    settings = config(dataset="microlens-sample", files=[str(tmp_path / "mine.yaml")], nproc=1)
-    assert settings["train_batch_size"] == 440  # of X3D-XS, the encoder of the sample
+    files = [str(tmp_path / "mine.yaml")]
+    settings = config(dataset="microlens-sample", files=files, nproc=1, encoder="x3d_xs")
+    assert settings["train_batch_size"] == 440  # of X3D-XS; 20 in the dataset's file
     assert (settings["stopping_step"], settings["eval_step"]) == (50, 1)  # 4 and 2 in the dataset's file
     assert (settings["epochs"], settings["normalisation"], settings["nproc"]) == (3, "weights", 1)
-    assert settings["frame_size"] == 32
+    assert settings["frame_size"] == 64
 
 
 def test_a_preset_says_how_many_processes_to_start(tmp_path):

@@ -125,7 +125,7 @@ def test_the_candidates_come_from_the_samples_of_all_processes_or_of_ones_own(
 @pytest.mark.parametrize("backbone", ["NARM", "STAMP", "CORE", "GCSAN"])
 def test_pairwise_loss_is_recboles_own_and_its_negatives_are_in_the_batch(side_by_side, backbone):
     if backbone == "CORE":
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(MicroLensError, match="loss_type: COREID has no loss 'BPR'"):
             side_by_side(backbone, loss_type="BPR")
         return
     model, stock, _, batch = side_by_side(backbone, loss_type="BPR")
