@@ -20,7 +20,7 @@ def make_sample(
     release: Path | None = None,
     seed: int = SEED,
     users: int = 600,
-    items: int = 150,
+    items: int = 200,
     progress: bool = True,
 ) -> Path:
     """Write the sample release, convert it, and build its stores; return the dataset's folder.

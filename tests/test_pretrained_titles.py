@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(WEIGHTS is None, reason="the package gt-all-mini
 def sample(tmp_path_factory):
     """A ``data_path`` with the sample dataset's interactions and titles."""
     folder = tmp_path_factory.mktemp("sample")
-    convert(write_release(folder / "release", progress=False), SAMPLE, folder)
+    convert(write_release(folder / "release", users=300, progress=False), SAMPLE, folder)
     return folder
 
 

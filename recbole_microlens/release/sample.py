@@ -21,13 +21,13 @@ __all__ = ["SAMPLE_NAME", "SampleItem", "plan_items", "write_release"]
 
 
 def write_release(
-    folder: Path, seed: int = 2023, users: int = 600, items: int = 150, progress: bool = True
+    folder: Path, seed: int = 2023, users: int = 600, items: int = 200, progress: bool = True
 ) -> Path:
     """Write the release folder of the sample dataset and return its path.
 
     Pairs, titles, likes and views, tags, covers and H.264 videos, in the layout of a MicroLens release. The
-    same arguments give the same bytes. Users watch by what is visible: colour and direction of motion (which
-    needs more than one frame), less by shape. Popularity is long-tailed. One item in seven is new, and occurs
+    same arguments give the same bytes. Users watch by what is visible: colour and shape, less by direction of
+    motion (which needs more than one frame). Popularity is long-tailed. One item in four is new, and occurs
     only among the last two interactions of a user. The folder appears under its name when it is complete.
 
     Raises :class:`MicroLensError` where ``folder`` holds something already, a count is too small, or PyAV

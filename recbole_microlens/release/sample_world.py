@@ -14,9 +14,9 @@ DIRECTIONS = ("left", "right", "up", "down")
 
 MIN_LENGTH, MAX_LENGTH = 5, 30
 LENGTH_SCALE = 4.6
-NEW_EVERY = 7
+NEW_EVERY = 4
 POPULARITY_HEAD = 14.0
-TASTE = {"colour": 2.8, "direction": 2.2, "shape": 0.6}
+TASTE = {"colour": 2.8, "shape": 2.2, "direction": 0.6}
 MAIN_INTEREST = 0.9
 STAY_WITH_INTEREST = 0.6
 
@@ -58,7 +58,7 @@ def stream(seed: int, *subject: int) -> np.random.Generator:
     return np.random.default_rng([seed, *subject])
 
 
-def plan_items(seed: int = 2023, items: int = 150) -> list[SampleItem]:
+def plan_items(seed: int = 2023, items: int = 200) -> list[SampleItem]:
     """Return what the videos 1..``items`` of the sample show; the same seed and count give the same list.
 
     The factors are balanced and independent of each other, of popularity and of the id. Popularity is
