@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="few users, one round: measures nothing")
     arguments = parser.parse_args()
     if arguments.short:
-        arguments.share, arguments.epochs, arguments.rounds, arguments.tokens = 0.03, 3, 1, 8
+        arguments.share, arguments.epochs, arguments.rounds, arguments.tokens = 0.03, 3, 1, 4
     results = {kind: [] for kind in ENVIRONMENTS}
     with TemporaryDirectory() as scratch:
         data = write_interactions(Path(scratch), NAME, arguments.share)
