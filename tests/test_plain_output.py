@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY_CONTENT
 
 CONTROL = ("\r", "\x1b", "it/s")
 SHORT = {"use_gpu": False, "epochs": 2, "worker": 0}
@@ -26,9 +25,12 @@ def run_of(model, settings, folder):
     return output, log.read_bytes().decode()
 
 
-@pytest.mark.parametrize(("model", "more"), [("SASRecV", TINY_CONTENT), ("BPR", {})])
-def test_a_run_writes_plain_lines(model, more, tiny_data, tmp_path):
-    for text in run_of(model, {"data_path": tiny_data} | SHORT | {**more, "epochs": 2}, tmp_path):
+@pytest.mark.parametrize("model", ["SASRecV", "BPR"])
+def test_a_run_writes_plain_lines(model, settings, content_settings, tiny_data, tmp_path):
+    more = {
+        key: value for key, value in content_settings.items() if key not in settings and model == "SASRecV"
+    }
+    for text in run_of(model, {"data_path": tiny_data} | more | SHORT, tmp_path):
         assert [code for code in CONTROL if code in text] == []
 
 
