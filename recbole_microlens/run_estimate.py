@@ -25,7 +25,8 @@ class Outlook:
             self._say(None)
 
     def after_validation(self) -> None:
-        self._say(perf_counter() - self._end)
+        if self._seconds:
+            self._say(perf_counter() - self._end)
 
     def _say(self, validation: float | None) -> None:
         if self._is_said:

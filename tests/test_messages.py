@@ -15,7 +15,15 @@ SAYS = {"MicroLensError", "explained", "fetched", "warning", "info"}
 NAMED = re.compile(r"(?<!`)`(\w+)(?:: [^`]*)?`(?!`)|(?<![\w-])--([\w-]+)")
 FIRST = re.compile(r"^([a-z]+_[a-z_]+): ")
 # Any key, options of other programs, a value of a model's own setting, and an attribute of a model's code.
-NO_KEYS = {"key", "nproc_per_node", "force-reinstall", "only-binary", "dynamic", "item_embedding"}
+NO_KEYS = {
+    "key",
+    "nproc_per_node",
+    "force-reinstall",
+    "only-binary",
+    "dynamic",
+    "candidate_num",
+    "item_embedding",
+}
 
 
 def messages():

@@ -85,7 +85,8 @@ def test_training_steps_lower_the_loss_and_evaluation_repeats(built, name):
         model.fill_item_table(train.reader.all_items(5, 0))
         again = model.full_sort_predict(interaction)
     assert first.shape == (len(interaction), train._dataset.item_num)
-    torch.testing.assert_close(again, first)
+    # Scores up to 72: rounding in fp32 is relative to these, also where products cancel to nearly 0.
+    torch.testing.assert_close(again, first, rtol=0, atol=1e-6 * float(first.abs().max()))
 
 
 def test_log_popularity_is_that_of_the_training_part(built):
