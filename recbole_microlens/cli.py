@@ -205,6 +205,10 @@ def _run(argv: list[str]) -> int:
     try:
         result = run(model, dataset, files, settings, resume)
     except (MemoryError, RuntimeError) as error:
+        if distributed.is_launched() and "peer" in str(error):
+            # Another process has ended, and its own message says why; this one is ended by what started both.
+            time.sleep(10)
+            raise MicroLensError("Another process of this run has ended.") from error
         if not is_out_of_memory(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
