@@ -73,4 +73,4 @@ class Problem:
         ids = torch.arange(1, self.distinct + 1)
         media = ItemMedia(ids, {"video": self.items.read(ids)} if with_media else {})
         fields = {"item_id_list": inputs, "item_length": length, "item_id": target}
-        return ContentBatch(fields, media, ("item_id_list", "item_id"))
+        return ContentBatch(fields, media, ("item_id_list", "item_id"), len(length))
