@@ -8,7 +8,8 @@ from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.model_settings import is_pairwise
 from recbole_microlens.property_files import recbole_name
 
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+# RecBole's optimisers, and how many values each keeps beside one of a parameter.
+LEARNERS = {"adam": 2, "adamw": 2, "sgd": 0, "adagrad": 1, "rmsprop": 1, "sparse_adam": 2}
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}
 _NEGATIVES = "train_neg_sample_args"

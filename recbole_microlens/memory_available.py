@@ -1,4 +1,6 @@
-"""How many bytes this process may still take: of a GPU, or of the CPU within the limits of control groups."""
+"""How many bytes this process may still take: of a GPU, or of the CPU within the limits of control groups;
+and bytes in words.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,16 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 def available_memory(device: torch.device) -> int:
     """Bytes that are free for this process; several processes of one machine share its CPU's memory alike."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch holds in reserve is free, too
         return torch.cuda.mem_get_info(device)[0]
     free = min([psutil.virtual_memory().available, *_left_in_groups(_LISTING, _MOUNT)])
     return free // int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
+
+
+def in_words(size: int) -> str:
+    """Bytes as GB, MB or kB."""
+    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if size >= pair[0]), (1e3, "kB"))
+    return f"{size / unit:.1f} {name}"
 
 
 def _left_in_groups(listing: Path, mount: Path) -> Iterator[int]:

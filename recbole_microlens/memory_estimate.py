@@ -18,11 +18,10 @@ from torch import nn
 
 from recbole_microlens import checkpoint
 from recbole_microlens.errors import MicroLensError, first_line
-from recbole_microlens.memory_available import available_memory
+from recbole_microlens.loss_settings import LEARNERS
+from recbole_microlens.memory_available import available_memory, in_words
 from recbole_microlens.step_memory import step_memory
 
-# Values that each of RecBole's optimisers keeps beside one of a parameter.
-_STATES = {"adam": 2, "adamw": 2, "sgd": 0, "adagrad": 1, "rmsprop": 1, "sparse_adam": 2}
 # Models that are computed, not trained: matrices [items, items] of fp32 that they hold at once, at least.
 _ITEM_MATRICES = {"EASE": 3, "ADMMSLIM": 6}
 _CLOSE = 0.9
@@ -97,10 +96,10 @@ def check(config, model: nn.Module, train_data) -> Estimate:
             found.optimiser,
             found.available,
         )
-    step = "could not be estimated" if found.step is None else f"about {_size(found.step)}"
+    step = "could not be estimated" if found.step is None else f"about {in_words(found.step)}"
     said = (
-        f"memory: parameters {_size(found.parameters)}, gradients and optimiser {_size(found.optimiser)}, "
-        f"one step {step}; {_size(found.available)} available"
+        f"memory: parameters {in_words(found.parameters)}, gradients and optimiser "
+        f"{in_words(found.optimiser)}, one step {step}; {in_words(found.available)} available"
     )
     if found.optimiser + (found.step or 0) > _CLOSE * found.available:
         getLogger().warning(
@@ -117,7 +116,7 @@ class _MayNotFit(BaseException):
 
 
 def _states(config) -> int:
-    return _STATES[config["learner"].lower()]
+    return LEARNERS[config["learner"].lower()]
 
 
 def _copies(config) -> int:
@@ -195,11 +194,6 @@ def _require_item_matrices(config, n_items: int) -> None:
 
 def _refuse(config, what: str, needed: int, available: int) -> None:
     raise MicroLensError(
-        f"Not enough memory for {config['model']}: {what} take {_size(needed)}, {_size(available)} are "
+        f"Not enough memory for {config['model']}: {what} take {in_words(needed)}, {in_words(available)} are "
         "available. Lower `hidden_size`, `embedding_size` or what else makes the model large."
     )
-
-
-def _size(count: int) -> str:
-    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if count >= pair[0]), (1e3, "kB"))
-    return f"{count / unit:.1f} {name}"

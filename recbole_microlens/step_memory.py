@@ -31,9 +31,8 @@ def step_memory(model: nn.Module, train_data) -> int | None:
     try:
         model.train()
         few, more = (_kept(model, train_data.collate_fn(list(range(n))).to(device)) for n in _FEW)
-    except (
-        Exception
-    ) as error:  # Any model's own code, which may ask for more than its trainer has set up yet.
+    # Any model's own code, which may ask for more than its trainer has set up yet.
+    except Exception as error:
         getLogger().debug(f"memory: no estimate of a step ({first_line(error)})", exc_info=True)
         return None
     finally:

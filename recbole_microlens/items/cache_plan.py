@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import psutil
 import torch
 
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.cache_store import CacheMeta, RowFormat
 from recbole_microlens.items.constant_part import constant_part
+from recbole_microlens.memory_available import available_memory, in_words
 
 # What stays free for everything else on the disk.
 _SPARE_BYTES = 1 << 30
@@ -73,7 +73,9 @@ def reason_against(meta: CacheMeta, seconds_an_item: float, work: Work, device: 
     if work.items(meta.n_items) <= meta.n_items:
         return "this run passes no item through the trunk twice"
     from_disk = meta.row_bytes / _DISK_BYTES_PER_SECOND
-    if from_disk > seconds_an_item and meta.size > max(_memory(device), _memory(torch.device("cpu"))):
+    if from_disk > seconds_an_item and meta.size > max(
+        available_memory(device), available_memory(torch.device("cpu"))
+    ):
         return (
             f"{in_words(meta.size)} do not fit into memory, and the trunk takes {seconds_an_item:.2g} s an "
             f"item, a slow disk {from_disk:.2g} s"
@@ -94,19 +96,7 @@ def lacking_space(folder: Path, needed: int) -> str | None:
 
 def fits(size: int, device: torch.device, fraction: float) -> bool:
     """Whether so many bytes fit into a fraction of the free memory of a device."""
-    return size <= fraction * _memory(device)
-
-
-def in_words(size: int) -> str:
-    """Bytes as GB or MB."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch holds in reserve is free, too
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return size <= fraction * available_memory(device)
 
 
 def _now(device: torch.device) -> float:

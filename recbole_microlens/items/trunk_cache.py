@@ -20,12 +20,13 @@ from recbole_microlens import distributed
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.build_pace import Pace
 from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
-from recbole_microlens.items.cache_plan import Work, fits, in_words, lacking_space, probe, reason_against
+from recbole_microlens.items.cache_plan import Work, fits, lacking_space, probe, reason_against
 from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.cache_store import DTYPES, CachedRows, CacheMeta, open_cache
 from recbole_microlens.items.constant_part import constant_part, has_constant_part
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fingerprint import cache_parts, differences, digest
+from recbole_microlens.memory_available import in_words
 
 
 class TrunkCaches:

@@ -101,12 +101,13 @@ def test_weights_are_downloaded_once(publish, content_settings, tiny_data, tmp_p
     ids=["stock", "ids", "random", "features", "features of one modality"],
 )
 def test_what_a_run_does_not_load_is_not_looked_for(model, settings, publish, offline, tiny_data, tmp_path):
-    publish(REFUSED)
+    cache = publish(REFUSED)
     np.save(tmp_path / "FILE.npy", np.zeros((20, 4), np.float32))
     path = str(tmp_path / "FILE.npy")
     given = {"FILE": path, "{'video': 'FILE'}": {"video": path}}
     settings = {key: given.get(str(value), value) for key, value in settings.items()}
     require_weights(config_of(model, tiny_data, **settings))
+    assert not cache.exists() and not (tmp_path / "cache").exists()
 
 
 def test_a_checkpoint_file_that_is_missing_is_said_early(tiny_data):
@@ -130,8 +131,9 @@ def test_networks_of_the_hub_are_looked_for_too(model, encoder, weights, what, o
         require_weights(config)
 
 
-def test_titles_need_nothing_with_tokens_of_bytes(offline, tiny_data):
+def test_titles_need_nothing_with_tokens_of_bytes(offline, tiny_data, tmp_path):
     require_weights(config_of("SASRecT", tiny_data, encoder="bert_bytes", encoder_weights="none"))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_what_the_hub_s_cache_has_is_not_loaded_twice(tiny_data, monkeypatch, tmp_path):
@@ -153,7 +155,9 @@ def test_what_the_hub_s_cache_has_is_not_loaded_twice(tiny_data, monkeypatch, tm
 
 
 def test_weights_that_come_with_a_package_are_not_downloaded(publish, tiny_data, monkeypatch):
+    cache = publish(REFUSED)
     spec = registry.ENCODERS["x3d_xs"]
     packaged = SimpleNamespace(url=REFUSED, licence="", trained_on="")
     monkeypatch.setitem(registry.ENCODERS, "x3d_xs", dataclasses.replace(spec, published=packaged))
     require_weights(config_of("SASRecV", tiny_data, encoder="x3d_xs", encoder_weights="pretrained"))
+    assert not cache.exists()
