@@ -249,7 +249,7 @@ def test_auto_builds_nothing_for_a_run_that_needs_each_item_once(folder, caplog)
 
 
 def test_auto_builds_nothing_that_the_disk_gives_slower_than_the_trunk(folder, monkeypatch, caplog):
-    monkeypatch.setattr(cache_plan, "_memory", lambda device: 100)
+    monkeypatch.setattr(cache_plan, "available_memory", lambda device: 100)
     monkeypatch.setattr(cache_plan, "_DISK_BYTES_PER_SECOND", 1.0)
     with caplog.at_level(logging.INFO):
         Setting(folder).caches.ensure(may_build=True)
