@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny import TINY_CONTENT
 from torch import nn
 
 from recbole_microlens.encoders import registry
@@ -16,20 +17,6 @@ from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
 from recbole_microlens.release.sample import write_release
-
-TINY_CONTENT = {
-    "encoder": "x3d_xs",
-    "encoder_weights": "none",
-    "finetune": "full",
-    "num_frames": 2,
-    "frame_size": 32,
-    "hidden_size": 16,
-    "inner_size": 32,
-    "learning_rate": 1e-3,
-    "encoder_learning_rate": 1e-3,
-    "train_batch_size": 12,
-    "worker": 0,
-}
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny import TINY_CONTENT
 
 from recbole_microlens import checkpoint, cli
 from recbole_microlens.config import Config
@@ -121,8 +122,6 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def content_run(tiny_data, tmp_path_factory):
     """A finished run of SASRecV, for what writes nothing."""
-    from conftest import TINY_CONTENT
-
     quiet = {"show_progress": False, "use_gpu": False, "state": "WARNING"}
     places = {"data_path": str(tiny_data), "checkpoint_dir": str(tmp_path_factory.mktemp("runs"))}
     return run("SASRecV", "tiny", config_dict=TINY_CONTENT | quiet | places | {"epochs": 1})["folder"]

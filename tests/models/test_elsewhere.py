@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import QUICK, WITHOUT_DROPOUT
 from elsewhere import AWAY, Elsewhere, WrongDeviceError
 from recbole.utils import init_seed
+from tiny import QUICK, WITHOUT_DROPOUT
 
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import prepare_data
