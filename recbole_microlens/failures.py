@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one sentence for what the user or the system did, never a traceback."""
+"""How a command ends: its exit code, and one sentence for what the user or the system did."""
 
 from __future__ import annotations
 

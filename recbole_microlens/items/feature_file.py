@@ -142,10 +142,9 @@ def written_features(
             yield append
             if written != len(item_ids):
                 raise RuntimeError(f"{written} rows were written for {len(item_ids)} items")
-        with files.written_whole(twin.with_name(twin.name + ".new")) as text:
-            text.write(
-                json.dumps({"format": FORMAT, **about, "item_ids": item_ids}, ensure_ascii=False) + "\n"
-            )
+        with files.written_whole(twin.with_name(twin.name + ".new")) as file_of_ids:
+            said = {"format": FORMAT, **about, "item_ids": item_ids}
+            file_of_ids.write(json.dumps(said, ensure_ascii=False) + "\n")
         # An .npy without its own .json would be read by row number: it goes first and comes last.
         path.unlink(missing_ok=True)
         os.replace(twin.with_name(twin.name + ".new"), twin)
