@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import pickle
-import random
+import struct
 import zipfile
 from logging import getLogger
 from pathlib import Path
@@ -20,6 +22,18 @@ from recbole_microlens.errors import MicroLensError, first_line
 _KIND = "__kind__"
 
 
+_OF_A_DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+_COMMENT, _DIGEST_BYTES = b"recbole-microlens blake2b ", 20
+_COMMENT_BYTES = len(_COMMENT) + 2 * _DIGEST_BYTES
 # What every checkpoint of a run holds; see `trainer.ResumableTrainer`.
 _KEYS = {"model": str, "epoch": int, "state_dict": dict, "other_parameter": dict}
 
@@ -27,7 +41,7 @@ _KEYS = {"model": str, "epoch": int, "state_dict": dict, "other_parameter": dict
 def save(state: dict, path: Path) -> None:
     """Write a state, so that a file under ``path`` is always whole; an old one stays until then.
 
-    The file is a zip archive, whose directory holds a checksum of each part: :func:`load` looks at them.
+    The file is torch's zip archive, whose comment is the checksum of all before it: :func:`load` compares.
 
     Raises
     ------
@@ -38,8 +52,8 @@ def save(state: dict, path: Path) -> None:
         with files.written_whole(path, "wb") as file:
             _write(to_plain(state), file)
     except OSError as error:
-        kept = f" The {path.name} before it is kept." if path.is_file() else ""
-        raise MicroLensError(f"{files.in_words(error)}{kept}") from error
+        said = files.in_words(error, f"go on with --resume={path.parent}")
+        raise MicroLensError(f"{said} What was saved before is kept.") from error
 
 
 def save_keeping(state: dict, path: Path, before: Path) -> None:
@@ -52,34 +66,58 @@ def save_keeping(state: dict, path: Path, before: Path) -> None:
 
 
 def _write(state: Any, file) -> None:
-    """``torch.save``, which hides what the system says against a write behind a failure of its own."""
-    watched = _Watched(file)
+    """``torch.save``, with the checksum of all behind it; and with what the system says against a write,
+    which torch hides behind a failure of its own.
+    """
+    signed = _Signed(file)
     try:
-        torch.save(state, watched)
+        torch.save(state, signed)
+        signed.finish()
     except RuntimeError as error:
-        raise watched.error or error from error
+        raise signed.error or error from error
 
 
-class _Watched:
-    """A file that remembers what its writing failed of."""
+class _Signed:
+    """A zip archive being written, whose comment will be the checksum of all bytes before it.
+
+    Attributes
+    ----------
+    error : what its writing failed of.
+    """
 
     def __init__(self, file):
         self._file = file
+        self._digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._held = b""  # the last two bytes: in the end, the length of the comment
         self.error: OSError | None = None
 
     def write(self, content) -> int:
-        try:
-            return self._file.write(content)
-        except OSError as error:
-            self.error = error
-            raise
+        content = bytes(content) if len(content) < 2 else content
+        self._put(self._held)
+        self._put(memoryview(content)[:-2])
+        self._held = bytes(memoryview(content)[-2:])
+        return len(content)
 
     def flush(self) -> None:
         self._file.flush()
 
+    def finish(self) -> None:
+        if self._held != b"\0\0":
+            raise RuntimeError("torch.save wrote no zip archive without a comment")
+        self._put(_COMMENT_BYTES.to_bytes(2, "little"))
+        self._file.write(_COMMENT + self._digest.hexdigest().encode())
+
+    def _put(self, content) -> None:
+        self._digest.update(content)
+        try:
+            self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Read what :func:`save` wrote: plain data, all of whose checksums hold.
+    """Read what :func:`save` wrote: plain data, whose checksum holds.
 
     Raises
     ------
@@ -120,18 +158,49 @@ def load_last(path: Path, before: Path, device: torch.device | str = "cpu") -> d
 
 
 def _require_whole(path: Path) -> None:
-    """Compare the checksum of every part with the archive's directory; torch does not."""
+    """Compare the file with its checksum; one written before there was any, part by part with those of the
+    archive's directory, which torch does not look at.
+    """
+    signature, digest = _signature(path)
+    if signature is not None and signature != digest:
+        raise MicroLensError(f"{path} is damaged: its checksum does not hold.")
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            is_packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
-            damaged = None if is_packed else archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            parts, is_cut = archive.infolist(), bool(archive.comment) and signature is None
+            is_plain = all(
+                part.compress_type == zipfile.ZIP_STORED and part.compress_size == part.file_size
+                for part in parts
+            )
+            damaged = archive.testzip() if is_plain and signature is None else None
+    except _OF_A_DAMAGED_ARCHIVE as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a place before the start
+            raise
         raise MicroLensError(f"{path} is damaged or no checkpoint ({first_line(error)}).") from error
-    if is_packed:
+    if is_cut:
+        raise MicroLensError(f"{path} is damaged: its checksum is cut off.")
+    if not is_plain:
         raise MicroLensError(f"{path} is a packed archive, not a checkpoint of this package.")
     if damaged is not None:
         raise MicroLensError(f"{path} is damaged: the checksum of {damaged} in it does not hold.")
+
+
+def _signature(path: Path) -> tuple[str | None, str | None]:
+    """The checksum that a file says of itself, and that of its content; ``None`` where it says none."""
+    size = path.stat().st_size - _COMMENT_BYTES
+    if size < 0:
+        return None, None
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    with path.open("rb") as file:
+        file.seek(size)
+        comment = file.read()
+        if not comment.startswith(_COMMENT):
+            return None, None
+        file.seek(0)
+        while size > 0:
+            content = file.read(min(size, 1 << 20))
+            digest.update(content)
+            size -= len(content)
+    return comment[len(_COMMENT) :].decode(errors="replace"), digest.hexdigest()
 
 
 def _require_keys(state: Any, path: Path) -> None:
@@ -175,35 +244,3 @@ def from_plain(value: Any) -> Any:
         row, col, data = (value[name].cpu().numpy() for name in ("row", "col", "data"))
         return sparse.coo_matrix((data, (row, col)), shape=value["shape"]).asformat(value["format"])
     return type(value)((key, from_plain(item)) for key, item in value.items())
-
-
-def random_states(loaders: list[torch.Generator]) -> dict:
-    """States of every source of chance: torch, CUDA, NumPy, Python, and the loaders' shuffling."""
-    algorithm, keys, position, has_gauss, gauss = np.random.get_state()
-    version, numbers, gauss_next = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],  # of this process's GPU
-        "numpy": [algorithm, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-        "python": [version, list(numbers), gauss_next],
-        "loaders": [generator.get_state() for generator in loaders],
-    }
-
-
-def set_random_states(states: dict, loaders: list[torch.Generator]) -> None:
-    """Go back to what :func:`random_states` returned."""
-    torch.set_rng_state(states["torch"].cpu())
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"][0].cpu())
-    algorithm, keys, *rest = states["numpy"]
-    np.random.set_state((algorithm, keys.cpu().numpy().astype(np.uint32), *rest))
-    version, numbers, gauss_next = states["python"]
-    random.setstate((version, tuple(numbers), gauss_next))
-    for generator, state in zip(loaders, states["loaders"], strict=True):
-        generator.set_state(state.cpu())
-
-
-def generators_of(train_data) -> list[torch.Generator]:
-    """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
-    inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
-    return [loader.generator for loader in (inner if any(inner) else [train_data])]

@@ -33,8 +33,16 @@ def _call(argv: list[str]) -> int:
     return arguments.call(arguments)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells of a help that nobody could be shown; argparse keeps that to itself."""
+
+    def _print_message(self, message, file=None):
+        if message:
+            (file or sys.stderr).write(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("recbole-microlens", description=__doc__, epilog=_EPILOG)
+    parser = _Parser("recbole-microlens", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="train and evaluate a model", add_help=False)

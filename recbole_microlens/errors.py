@@ -1,9 +1,14 @@
 """The one error that bad input raises, and how its text names the nearest known word."""
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging import getLogger
+
+# Not of what was being done: a disk that is full or cannot be written to, too many open files.
+_OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_OF_THE_SYSTEM |= {errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
 
 
 class MicroLensError(Exception):
@@ -21,7 +26,7 @@ class MicroLensError(Exception):
 @contextmanager
 def explained(what: str, advice: str) -> Iterator[None]:
     """Turn any error of another library inside the block into a :class:`MicroLensError`, but for a lack of
-    memory.
+    memory, and what the system says against a file.
 
     Parameters
     ----------
@@ -33,7 +38,7 @@ def explained(what: str, advice: str) -> Iterator[None]:
     except MicroLensError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM):
             raise
         getLogger().debug(what, exc_info=True)
         raise MicroLensError(

@@ -14,6 +14,7 @@ from recbole_microlens import files, interruption
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+_OUTPUT = "standard output"
 
 _SHARED_MEMORY = (
     "The shared memory of this machine (/dev/shm) is too small for the batches that the workers hand over. "
@@ -74,8 +75,18 @@ def _told(command: Callable[[], int]) -> int:
 def _os_error(error: OSError) -> str:
     with suppress(OSError):
         os.getcwd()
+        if error.filename is None and _is_output_broken():
+            error.filename = _OUTPUT
         return files.in_words(error)
     return "The working directory is gone. Change into another, and give the command again."
+
+
+def _is_output_broken() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _said_of_library(error: Exception) -> str | None:
@@ -121,7 +132,7 @@ def _output_written(code: int) -> int:
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as error:
-        error.filename = "standard output"
+        error.filename = _OUTPUT
         _print_error(f"error: {files.in_words(error)}")
         code = BAD_INPUT
     with suppress(OSError, ValueError):  # or Python tries again as it ends, and prints a traceback

@@ -12,8 +12,8 @@ from typing import IO
 _AGAIN = "give the command again, which goes on from what is there"
 # What is wrong, and what to do.
 _WORDS = {
-    errno.ENOSPC: ("no space is left on the disk", f"Free some, then {_AGAIN}."),
-    errno.EDQUOT: ("the disk quota is used up", f"Free some space, then {_AGAIN}."),
+    errno.ENOSPC: ("no space is left on the disk", "Free some, then {again}."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, then {again}."),
     errno.EFBIG: (
         "the file would be larger than this file system, or `ulimit -f`, allows",
         "Choose another folder, or raise the limit.",
@@ -24,15 +24,15 @@ _WORDS = {
     errno.ENAMETOOLONG: ("the name is too long for this file system", "Choose a shorter one."),
     errno.EMFILE: ("too many files are open", "Lower `worker`, or raise the limit with `ulimit -n`."),
     errno.ENFILE: ("the system has too many open files", "Close other programs, or lower `worker`."),
-    errno.EIO: ("the disk reports an input/output error", f"Check the disk (`dmesg`), then {_AGAIN}."),
+    errno.EIO: ("the disk reports an input/output error", "Check the disk (`dmesg`), then {again}."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another path."),
     errno.EISDIR: ("it is a folder, and a file is wanted", "Move it away, or choose another path."),
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
     errno.EEXIST: ("it exists already", "Move it away, or choose another path."),
     errno.ENOTEMPTY: ("the folder is not empty", "Move it away, or choose another path."),
     errno.EXDEV: ("it lies on another file system", "Choose a folder on the same one."),
-    errno.ESTALE: ("the network file system has lost it", f"Check its server, then {_AGAIN}."),
-    errno.ETIMEDOUT: ("the file system does not answer", f"Check its server, then {_AGAIN}."),
+    errno.ESTALE: ("the network file system has lost it", "Check its server, then {again}."),
+    errno.ETIMEDOUT: ("the file system does not answer", "Check its server, then {again}."),
 }
 
 
@@ -83,11 +83,16 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def in_words(error: OSError) -> str:
-    """What an ``OSError`` says, as one sentence on what is wrong with which file, and one on what to do."""
+def in_words(error: OSError, again: str = _AGAIN) -> str:
+    """What an ``OSError`` says, as one sentence on what is wrong with which file, and one on what to do.
+
+    Parameters
+    ----------
+    again : how the user goes on when the disk is in order.
+    """
     wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice}"
+    return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice.format(again=again)}"
 
 
 def is_disk_full(folder: Path) -> bool:

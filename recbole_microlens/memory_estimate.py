@@ -16,7 +16,6 @@ from logging import getLogger
 import torch
 from torch import nn
 
-from recbole_microlens import checkpoint
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.loss_settings import LEARNERS
 from recbole_microlens.memory_available import available_memory, in_words
@@ -63,14 +62,14 @@ def build(config, n_items: int, make: Callable[[], nn.Module]) -> nn.Module:
     """
     _require_item_matrices(config, n_items)
     limit = _room(config)
-    chance = checkpoint.random_states([])
+    chance = random_states.current([])
     try:
         with _each_new_parameter(_up_to(limit)):
             return make()
     except _MayNotFit:
-        checkpoint.set_random_states(chance, [])
+        random_states.restore(chance, [])
     _require_room(config, limit, make)
-    checkpoint.set_random_states(chance, [])
+    random_states.restore(chance, [])
     return make()
 
 

@@ -7,7 +7,15 @@ from time import perf_counter
 
 import torch
 
-from recbole_microlens import checkpoint, compat, distributed, interruption, process_memory, training_state
+from recbole_microlens import (
+    checkpoint,
+    compat,
+    distributed,
+    interruption,
+    process_memory,
+    random_states,
+    training_state,
+)
 from recbole_microlens.best_epoch import FirstBest
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.ranking import HitsCollector
@@ -50,7 +58,7 @@ class ResumableTrainer(FirstBest):
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
     ):
         """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
-        self._generators = checkpoint.generators_of(train_data)
+        self._generators = random_states.generators_of(train_data)
         if self._restored_chance:
             self._set_random_states(self._restored_chance)
             if self.is_finished():
@@ -79,7 +87,7 @@ class ResumableTrainer(FirstBest):
                 f"{distributed.world_size()}: chance (dropout, shuffling) is not what it would have been"
             )
         own = states[min(distributed.rank(), len(states) - 1)]
-        checkpoint.set_random_states(own, self._generators)
+        random_states.restore(own, self._generators)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, from a checkpoint of plain data. ``result_by_popularity`` then holds the metrics on

@@ -7,7 +7,7 @@ from logging import getLogger
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens import checkpoint, distributed
+from recbole_microlens import distributed, random_states
 from recbole_microlens.errors import first_line
 from recbole_microlens.training_state import numbers_of
 
@@ -26,7 +26,7 @@ def step_memory(model: nn.Module, train_data) -> int | None:
     if distributed.world_size() > 1 or rows < max(_FEW):
         return None
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    chance, buffers = checkpoint.random_states([]), [(each, each.clone()) for each in model.buffers()]
+    chance, buffers = random_states.current([]), [(each, each.clone()) for each in model.buffers()]
     numbers, was_training = numbers_of(model), model.training
     try:
         model.train()
@@ -36,7 +36,7 @@ def step_memory(model: nn.Module, train_data) -> int | None:
         getLogger().debug(f"memory: no estimate of a step ({first_line(error)})", exc_info=True)
         return None
     finally:
-        checkpoint.set_random_states(chance, [])
+        random_states.restore(chance, [])
         for buffer, before in buffers:
             buffer.copy_(before)
         vars(model).update(numbers)

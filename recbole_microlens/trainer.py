@@ -14,7 +14,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import acceleration, checkpoint, compat, distributed, interruption
+from recbole_microlens import acceleration, compat, distributed, interruption, random_states
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
 from recbole_microlens.items.cache_plan import Work
@@ -133,7 +133,7 @@ class ContentTrainer(Trainer):
 
     def _begin_epoch(self, train_data) -> BegunEpoch:
         """The epoch from its start, or from where the run was broken off in its middle."""
-        (generator,) = checkpoint.generators_of(train_data)
+        (generator,) = random_states.generators_of(train_data)
         begun, self.begun_epoch = self.begun_epoch, None
         if begun is None:
             return BegunEpoch(generator.get_state())

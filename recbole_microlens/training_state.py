@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recbole_microlens import checkpoint, distributed, resuming
+from recbole_microlens import distributed, random_states, resuming
 from recbole_microlens.errors import explained
 
 
@@ -50,7 +50,7 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
         "epoch_times": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),
         "model_numbers": numbers_of(trainer.model),
-        "random": distributed.from_all(checkpoint.random_states(generators)),
+        "random": distributed.from_all(random_states.current(generators)),
     }
 
 

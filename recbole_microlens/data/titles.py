@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from logging import getLogger
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_microlens import files
 from recbole_microlens.data.missing import Lack
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError, first_line
@@ -137,11 +137,9 @@ def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _keep(tokens: np.ndarray, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            np.save(file, tokens, allow_pickle=False)
-        os.replace(partial, path)
+        with files.written_whole(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(tokens))
+            file.write(tokens.data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        getLogger().warning(f"{path.parent} cannot be written to ({error}): titles are tokenised every run")
+        getLogger().warning(f"Titles are tokenised in every run. {files.in_words(error)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,8 +150,9 @@ def written_features(
         os.replace(twin.with_name(twin.name + ".new"), twin)
         os.replace(arriving, path)
     finally:
-        arriving.unlink(missing_ok=True)
-        twin.with_name(twin.name + ".new").unlink(missing_ok=True)
+        for left in (arriving, twin.with_name(twin.name + ".new")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def _twin(path: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lmdb
 
+from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.environments import open_for_reading
 from recbole_microlens.media.store import META_KEY, StoreMeta
@@ -160,8 +161,12 @@ class PartialStore:
             self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             self._write(pairs)
         except lmdb.Error as error:
+            # A full disk is an input/output error to LMDB.
+            is_full = isinstance(error, lmdb.DiskError) or files.is_disk_full(self.path.parent)
+            reason = "no space is left on the disk" if is_full else str(error)
             raise MicroLensError(
-                f"{self.path}: cannot be written ({error}). Free disk space and run the same command again."
+                f"{self.path}: cannot be written, {reason}. Free disk space and give the command again: it "
+                "goes on from what is there."
             ) from error
 
     def _read_failures(self) -> dict[str, FailedItem]:

@@ -1,11 +1,13 @@
 """What a build tells at its end: the numbers, and a table of the items that got nothing."""
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recbole_microlens.files import written_whole
 from recbole_microlens.media.partial import FailedItem
 
 REPORT_NAMES = {"video": "frames_report.csv", "image": "covers_report.csv"}
@@ -55,8 +57,14 @@ def _examples(ids: list[str]) -> str:
 
 
 def write_report(path: Path, failed: Iterable[FailedItem]) -> None:
-    """Write the columns ``item_id, reason, file``; with no rows where nothing failed."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["item_id", "reason", "file"])
-        writer.writerows([item.item_id, item.reason, item.file] for item in failed)
+    """Write the columns ``item_id, reason, file``; with no rows where nothing failed. One that says so
+    already is left alone, also in a folder that cannot be written to.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["item_id", "reason", "file"])
+    writer.writerows([item.item_id, item.reason, item.file] for item in failed)
+    content = text.getvalue().encode()
+    if not path.is_file() or path.read_bytes() != content:
+        with written_whole(path, "wb") as file:
+            file.write(content)

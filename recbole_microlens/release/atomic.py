@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.files import writing
 from recbole_microlens.release.conversion import Conversion, Counts, Reading
 from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
 from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
@@ -192,5 +193,6 @@ def _write_statistics(
         "counts": asdict(counts),
     }
     path = stage / "statistics"
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with writing(path) as stream:
+        stream.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return path

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.files import writing
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -47,7 +48,7 @@ class BadRows:
 
     def write(self, path: Path) -> None:
         """Write the rows as a tab-separated table with the header ``file line reason text``."""
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with writing(path) as stream:
             table = csv.writer(stream, delimiter="\t", lineterminator="\n")
             table.writerow(["file", "line", "reason", "text"])
             table.writerows([row.file.name, row.line, row.reason, row.text] for row in self.rows)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.files import naming, writing
 from recbole_microlens.release.sample_text import choose_category, count_likes_and_views, write_title
 from recbole_microlens.release.sample_videos import check_codec, write_cover, write_video
 from recbole_microlens.release.sample_world import SampleItem, plan_interactions, plan_items
@@ -73,7 +74,7 @@ def _write_tables(release: Path, plan: list[SampleItem], users: int, seed: int) 
 
 
 def _write_rows(path: Path, rows: Iterable[tuple], delimiter: str = ",") -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with writing(path) as file:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
 
 
@@ -84,8 +85,11 @@ def _write_media(release: Path, plan: list[SampleItem], seed: int, progress: boo
     videos.mkdir()
 
     def write(item: SampleItem) -> None:
-        write_cover(covers / f"{item.item}.jpg", item, seed)
-        write_video(videos / f"{item.item}.mp4", item, seed)
+        cover, video = covers / f"{item.item}.jpg", videos / f"{item.item}.mp4"
+        with naming(cover):
+            write_cover(cover, item, seed)
+        with naming(video):
+            write_video(video, item, seed)
 
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recbole_microlens.files import writing
 from recbole_microlens.release.ids import MISSING_WORDS
 
 _CHUNK_ROWS = 200_000
@@ -66,7 +67,7 @@ def write_interactions(
     user_fields = np.array([spell(name) for name in users], dtype=object)
     item_fields = np.array([spell(name) for name in items], dtype=object)
     with (
-        path.open("w", encoding="utf-8", newline="\n") as stream,
+        writing(path) as stream,
         tqdm(
             total=len(user), desc=f"writing {path.name}", unit=" rows", unit_scale=True, delay=2, disable=None
         ) as progress,
@@ -81,7 +82,7 @@ def write_interactions(
 
 def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> None:
     """Write rows of (item id, title, tag, likes, views)."""
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
+    with writing(path) as stream:
         stream.write("item_id:token\ttitle:token_seq\ttag:token\tlikes:float\tviews:float\n")
         for item, title, tag, likes, views in rows:
             fields = (spell(item), spell_title(title), spell(tag), spell_number(likes), spell_number(views))
