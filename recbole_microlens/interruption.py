@@ -42,6 +42,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
+        _asked = False
         for number, handler in before.items():
             signal.signal(number, handler)
 

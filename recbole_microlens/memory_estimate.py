@@ -16,6 +16,7 @@ from logging import getLogger
 import torch
 from torch import nn
 
+from recbole_microlens import random_states
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.loss_settings import LEARNERS
 from recbole_microlens.memory_available import available_memory, in_words
