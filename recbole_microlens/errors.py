@@ -1,6 +1,7 @@
-"""The one error that bad input raises, and how its text names the nearest known word."""
+"""The one error that bad input raises, how its text names the nearest known word, and what a screen may show."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging import getLogger
@@ -15,7 +16,31 @@ class MicroLensError(Exception):
 
     def __init__(self, message: str):
         # A DataLoader raises the error of a worker again, with the worker's traceback as its text.
-        super().__init__(message.rpartition("MicroLensError: ")[2].strip())
+        super().__init__(printable(message.rpartition("MicroLensError: ")[2].strip(), lines=True))
+
+
+# Controls (C0, DEL, C1), marks that turn the direction of text, ends of lines and paragraphs, halves of pairs.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: object, lines: bool = False) -> str:
+    """``text`` as a terminal or a log may show it: a control character of data, such as the escape that begins
+    a command to the terminal, is spelled out (``\\x1b``), and so is what cannot be encoded.
+
+    Parameters
+    ----------
+    text : a title, an id, a file's name, a message; of another type, its ``str``.
+    lines : keep line ends and tabs, which are the message's own.
+    """
+    return _UNPRINTABLE.sub(lambda found: _spelled(found[0], lines), str(text))
+
+
+def _spelled(character: str, lines: bool) -> str:
+    if lines and character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 @contextmanager
