@@ -1,4 +1,4 @@
-"""The one error that bad input raises, how its text names the nearest known word, and what a screen may show."""
+"""The one error that bad input raises, how it names the nearest known word, and what a screen may show."""
 
 import difflib
 import re
@@ -19,15 +19,17 @@ class MicroLensError(Exception):
         super().__init__(printable(message.rpartition("MicroLensError: ")[2].strip(), lines=True))
 
 
-# Controls (C0, DEL, C1), marks that turn the direction of text, ends of lines and paragraphs, halves of pairs.
+# Controls (C0, DEL, C1), marks that turn the direction of text, ends of paragraphs, halves of pairs.
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def printable(text: object, lines: bool = False) -> str:
-    """``text`` as a terminal or a log may show it: a control character of data, such as the escape that begins
-    a command to the terminal, is spelled out (``\\x1b``), and so is what cannot be encoded.
+    """``text`` as a terminal or a log may show it.
+
+    A control character of data, such as the escape that begins a command to the terminal, is spelled out
+    (``\\x1b``), and so is what cannot be encoded.
 
     Parameters
     ----------

@@ -151,7 +151,7 @@ def _require_all(path: Path, line: str, header: list[str], places: Mapping[str, 
     if missing:
         option = ",".join(f"{role}=NAME" for role in missing)
         raise MicroLensError(
-            f"{path}, line 1: the header {quoted(line, 200)} must name a user, an item and a timestamp column "
-            f"(user,item,timestamp or userID,videoID,timestamp), and none is known to be the "
+            f"{path}, line 1: the header {quoted(line, 200)} must name a user, an item and a timestamp "
+            f"column (user,item,timestamp or userID,videoID,timestamp), and none is known to be the "
             f"{' or the '.join(missing)}. Say which it is with --columns {option}, of {', '.join(header)}."
         )

@@ -147,14 +147,16 @@ def _is_ragged(chunk: pd.DataFrame, columns: PairsColumns) -> bool:
 
 
 def _may_be_other_numbers(times: np.ndarray) -> bool:
-    """Whether pandas may have made int64 of what is none: True is 1 to it, 1e-400 is 0, 2^63 one less, and where
-    one number of a chunk has a point all are rounded to float64.
+    """Whether pandas may have made whole numbers of what is none, or others: True is 1 to it, 1e-400 is 0, and
+    where one number of a chunk has a point, all are rounded to float64.
     """
     if len(times) == 0:
         return False
+    if times.dtype != np.int64:  # above 2^63
+        return True
     least, most = times.min(), times.max()
     rounded = most >= 2**53 and bool((times.astype(np.float64).astype(np.int64) == times).all())
-    return least == 0 or most <= 1 or most == np.iinfo(np.int64).max or rounded
+    return least == 0 or most <= 1 or rounded
 
 
 def _has_open_quote(chunk: pd.DataFrame) -> bool:

@@ -1,4 +1,4 @@
-"""Tells, while a table is read by a fast parser, whether it holds bytes that parsers understand in two ways."""
+"""Tells, while a table is read by a fast parser, whether it holds bytes that parsers do not agree on."""
 
 import io
 from typing import BinaryIO
@@ -16,8 +16,8 @@ class PlainBytes(io.RawIOBase):
         separator: of its columns, one ASCII character.
 
     Attributes:
-        odd: there was a NUL byte, at which pandas ends a field, or a carriage return that ends no line by itself
-            elsewhere.
+        odd: there was a NUL byte, at which pandas ends a field, or a carriage return without a line feed,
+            at which it ends a line.
         quotes: there was a double quote.
         separators: how many separators there were.
     """

@@ -49,8 +49,8 @@ class BadRows:
         """Keep the row, or raise :class:`MicroLensError` with its file, line and reason."""
         if not self.skip:
             raise MicroLensError(
-                f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows out with "
-                "--skip-bad-rows."
+                f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows out "
+                "with --skip-bad-rows."
             )
         self.rows.append(BadRow(file, line, reason, text))
 
@@ -117,8 +117,7 @@ def _require_length(path: Path, line: bytes) -> bytes:
     if len(line) == LONGEST_LINE:
         raise MicroLensError(
             f"{path} has a line of more than {LONGEST_LINE:,} bytes, which begins with "
-            f"{quoted(line[:100].decode(errors='replace'))}. It is no table of text with an interaction or an "
-            "item a line: give another file."
+            f"{quoted(line[:100].decode(errors='replace'))}. Give a table of text, a line for each row."
         )
     return line
 

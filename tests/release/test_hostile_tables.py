@@ -1,4 +1,4 @@
-"""Tables of a release that are damaged or made to deceive: named by file and line, never read as something else."""
+"""Tables that are damaged or made to deceive: named by file and line, never read as something else."""
 
 import gzip
 import random
