@@ -16,6 +16,7 @@ from recbole_microlens.data.missing import Lack
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.items.modality import modality_settings
+from recbole_microlens.release.atomic_check import check_atomic
 
 
 class TitleReader:
@@ -72,7 +73,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
     Raises
     ------
     MicroLensError
-        There is no such file, or it has no column of item ids or of titles.
+        There is no such file, it has no column of item ids or of titles, or a row cannot be read.
     """
     remedy = (
         f"Convert the release again with its titles file beside the pairs: recbole-microlens convert "
@@ -80,6 +81,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
     )
     if not path.is_file():
         raise MicroLensError(f"{path} is not there, and titles are read from it. {remedy}")
+    check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
     # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
     try:
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")

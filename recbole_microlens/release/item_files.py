@@ -63,7 +63,7 @@ def read_texts(path: Path, known_items: Collection[str], bad: BadRows) -> ItemTa
     table = ItemTable()
     for number, record in _records(lines, separator, _RowStarts(lines, separator, known_items)):
         try:
-            item, found, text = record.partition(separator)
+            item, found, text = _parted(record, separator)
             if not found:
                 raise RowError(f"no {separator!r} between an item and its text")
             table.add(clean_id(_unquoted(item), "item"), _require_readable(_unquoted(text)))
@@ -104,7 +104,7 @@ class _RowStarts:
         return item in self.known or (self.numbered and item.isdecimal())
 
     def _item(self, text: str) -> str | None:
-        item, found, _ = text.partition(self.separator)
+        item, found, _ = _parted(text, self.separator)
         return _unquoted(item).strip() if found else None
 
 
@@ -120,7 +120,7 @@ def _records(
 
 def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, row_starts: _RowStarts) -> int:
     """Return how many lines the record has that begins at ``place``: 1 unless a quoted text goes on."""
-    text = lines[place][1].partition(separator)[2].strip()
+    text = _parted(lines[place][1], separator)[2].strip()
     if not text.startswith('"') or _QUOTED.match(text):
         return 1
     for size, (_, line) in enumerate(lines[place + 1 : place + _MOST_LINES], start=2):
@@ -130,6 +130,14 @@ def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, r
         if quoted := _QUOTED.match(text):
             return size if quoted.end() == len(text) else 1
     return 1
+
+
+def _parted(text: str, separator: str) -> tuple[str, str, str]:
+    """``text`` before, at and behind the first separator, which is not one inside the quotes of an item."""
+    item = _QUOTED.match(text)
+    if item and text[item.end() :].lstrip(" ").startswith(separator):
+        return item[0], separator, text[item.end() :].lstrip(" ")[1:]
+    return text.partition(separator)
 
 
 def _unquoted(text: str) -> str:
@@ -157,7 +165,9 @@ def read_likes_and_views(path: Path, bad: BadRows) -> ItemTable:
         try:
             if len(cells) != 3:
                 raise RowError(f"{len(cells)} columns instead of 3 (item, likes, views)")
-            table.add(clean_id(cells[0], "item"), (_count(cells[1], "likes"), _count(cells[2], "views")))
+            table.add(
+                clean_id(_unquoted(cells[0]), "item"), (_count(cells[1], "likes"), _count(cells[2], "views"))
+            )
         except RowError as error:
             bad.add(path, number, str(error), text)
     return table

@@ -147,8 +147,8 @@ def _is_ragged(chunk: pd.DataFrame, columns: PairsColumns) -> bool:
 
 
 def _may_be_other_numbers(times: np.ndarray) -> bool:
-    """Whether pandas may have made whole numbers of what is none, or others: True is 1 to it, 1e-400 is 0, and
-    where one number of a chunk has a point, all are rounded to float64.
+    """Whether pandas may have made whole numbers of what is none, or others: True is 1 to it, 1e-400 is 0,
+    and where one number of a chunk has a point, all are rounded to float64.
     """
     if len(times) == 0:
         return False

@@ -49,8 +49,8 @@ class BadRows:
         """Keep the row, or raise :class:`MicroLensError` with its file, line and reason."""
         if not self.skip:
             raise MicroLensError(
-                f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows out "
-                "with --skip-bad-rows."
+                f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows "
+                "out with --skip-bad-rows."
             )
         self.rows.append(BadRow(file, line, reason, text))
 
