@@ -56,7 +56,8 @@ def _examples(ids: list[str]) -> str:
 
 def write_report(path: Path, failed: Iterable[FailedItem]) -> None:
     """Write the columns ``item_id, reason, file``; with no rows where nothing failed."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # The name of a file may hold bytes that are no text.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["item_id", "reason", "file"])
         writer.writerows([item.item_id, item.reason, item.file] for item in failed)
