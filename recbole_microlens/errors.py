@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from logging import getLogger
+from logging import Formatter, LogRecord, getLogger
 
 
 class MicroLensError(Exception):
@@ -43,6 +43,16 @@ def _spelled(character: str, lines: bool) -> str:
     if lines and character in "\n\t":
         return character
     return character.encode("unicode_escape").decode()
+
+
+class PrintableFormatter(Formatter):
+    """Messages of a log as :func:`printable` gives them; the record itself is left alone."""
+
+    def format(self, record: LogRecord) -> str:
+        return self.printed(super().format(record))
+
+    def printed(self, text: str) -> str:
+        return printable(text, lines=True)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from logging import getLogger
 from pathlib import Path
 
@@ -132,10 +133,11 @@ def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     try:
         kept = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         getLogger().warning(f"{path} is damaged ({first_line(error)}): the titles are tokenised again")
         return None
-    return kept if kept.shape == shape and kept.dtype == np.int32 else None
+    is_ours = isinstance(kept, np.ndarray) and kept.shape == shape and kept.dtype == np.int32
+    return kept if is_ours else None
 
 
 def _keep(tokens: np.ndarray, path: Path) -> None:

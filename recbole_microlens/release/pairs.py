@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import IdTable
@@ -246,7 +246,7 @@ def _data_lines(path: Path, columns: PairsColumns, bad: BadRows) -> Iterator[tup
     lines = read_lines(path, bad)
     if columns.header:
         next(lines, None)
-    return tqdm(lines, desc=f"reading {path.name}", unit=" rows", delay=2, disable=None)
+    return tqdm(lines, desc=f"reading {printable(path.name)}", unit=" rows", delay=2, disable=None)
 
 
 def _split(text: str, columns: PairsColumns) -> list[str]:
