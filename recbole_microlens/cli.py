@@ -11,7 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recbole_microlens import __version__, convert_command, extract_command, media_command
-from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
+from recbole_microlens.errors import (
+    MicroLensError,
+    PrintableFormatter,
+    first_line,
+    is_out_of_memory,
+    printable,
+)
 from recbole_microlens.failures import ended
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
@@ -29,7 +35,9 @@ def _call(argv: list[str]) -> int:
     if argv[:1] == ["run"]:
         return _run(argv[1:])
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    screen = logging.StreamHandler()
+    screen.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[screen])
     return arguments.call(arguments)
 
 
@@ -110,7 +118,7 @@ def _verify(arguments) -> int:
         wrong += len(problems)
         print(f"{store}: {len(problems)} problems in {len(items)} items")
         for problem in problems:
-            print(f"  {problem.item_id or 'store'}: {problem.reason}")
+            print(f"  {printable(problem.item_id) or 'store'}: {printable(problem.reason)}")
     return 1 if wrong else 0
 
 

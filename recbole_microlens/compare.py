@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.run_folder import RESULT
+from recbole_microlens.run_results import read_result
 from recbole_microlens.target_groups import RARE_AT_MOST
 
 WIDTH = 80
 _LONGEST = 25  # of what stands in a cell for an encoder; the registry's longest is as long
 _GAP = 2
 _SHOWN_GROUPS = ("rare", "unseen")
-_NEEDED = ("dataset", "model", "test_result", "epoch_times_s", "folder")
 _LEGEND = (
     f"rare, unseen: targets whose item has at most {RARE_AT_MOST}, or no, training interactions.\n"
     "RecBole's own training has another loss, optimiser and stopping rule."
@@ -46,9 +45,9 @@ def format_results(folders: list[Path]) -> str:
     Raises
     ------
     MicroLensError
-        No finished run is below a folder, or a ``result.json`` cannot be read.
+        No finished run is below a folder, or a ``result.json`` is damaged.
     """
-    results = [_read(path) for folder in folders for path in _result_files(folder)]
+    results = [read_result(path) for folder in folders for path in _result_files(folder)]
     numbered = [result | {"number": str(number)} for number, result in enumerate(results, 1)]
     parts = []
     for dataset in dict.fromkeys(result["dataset"] for result in numbered):
@@ -63,17 +62,20 @@ def format_results(folders: list[Path]) -> str:
 def items_of(config: dict) -> str:
     """What a run's items are made of, a line for each modality: ``id``, ``video: efficientnet_lite0``."""
     named = config.get("item_modality") or ["id"]
-    named = [named] if isinstance(named, str) else named
-    return "\n".join(_looked_at(config, name) for name in named)
+    named = named if isinstance(named, list) else [named]
+    return "\n".join(_looked_at(config, printable(name)) for name in named)
 
 
 def _looked_at(config: dict, name: str) -> str:
     if name not in ENCODED:
-        return name
+        return _short(name)
     features = config.get("features")
     features = features.get(name) if isinstance(features, dict) else features
     source = features or config.get("encoder") or config.get(f"{name}_encoder") or "?"
-    text = f"{name}: {Path(str(source)).name}"
+    return _short(f"{name}: {Path(printable(source)).name}")
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
@@ -153,18 +155,3 @@ def _result_files(folder: Path) -> list[Path]:
             f"There is no finished run ({RESULT}) in {folder}. Give a run folder, or one above it."
         )
     return files
-
-
-def _read(path: Path) -> dict:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        needed = {key: result[key] for key in _NEEDED}
-        # Runs of earlier versions have no groups.
-        return needed | {
-            "config": dict(result.get("config") or {}),
-            "groups": dict(result.get("test_result_by_popularity") or {}),
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MicroLensError(
-            f"{path} is not the result of a run ({error!r}). Remove it or leave it out."
-        ) from error

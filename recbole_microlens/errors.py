@@ -1,10 +1,11 @@
-"""The one error that bad input raises, and how its text names the nearest known word."""
+"""The one error that bad input raises, how it names the nearest known word, and what a screen may show."""
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from logging import getLogger
+from logging import Formatter, LogRecord, getLogger
 
 # Not of what was being done: a disk that is full or cannot be written to, too many open files.
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -20,7 +21,43 @@ class MicroLensError(Exception):
 
     def __init__(self, message: str):
         # A DataLoader raises the error of a worker again, with the worker's traceback as its text.
-        super().__init__(message.rpartition("MicroLensError: ")[2].strip())
+        super().__init__(printable(message.rpartition("MicroLensError: ")[2].strip(), lines=True))
+
+
+# Controls (C0, DEL, C1), marks that turn the direction of text, ends of paragraphs, halves of pairs.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: object, lines: bool = False) -> str:
+    """``text`` as a terminal or a log may show it.
+
+    A control character of data, such as the escape that begins a command to the terminal, is spelled out
+    (``\\x1b``), and so is what cannot be encoded.
+
+    Parameters
+    ----------
+    text : a title, an id, a file's name, a message; of another type, its ``str``.
+    lines : keep line ends and tabs, which are the message's own.
+    """
+    return _UNPRINTABLE.sub(lambda found: _spelled(found[0], lines), str(text))
+
+
+def _spelled(character: str, lines: bool) -> str:
+    if lines and character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+class PrintableFormatter(Formatter):
+    """Messages of a log as :func:`printable` gives them; the record itself is left alone."""
+
+    def format(self, record: LogRecord) -> str:
+        return self.printed(super().format(record))
+
+    def printed(self, text: str) -> str:
+        return printable(text, lines=True)
 
 
 @contextmanager

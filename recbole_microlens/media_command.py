@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from recbole_microlens.errors import printable
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _MOST_MISSING = 0.1  # of the dataset's items; more is rather a wrong folder than a few bad files
@@ -118,13 +119,13 @@ def _judge(report, n_items: int, allow_missing: bool) -> int:
     if not report.failed:
         return 0
     print(f"{len(report.failed)} of the dataset's {n_items} items gave nothing (each in {report.report}):")
-    print("\n".join(f"  {line}" for line in by_reason(report.failed)))
+    print("\n".join(f"  {printable(line)}" for line in by_reason(report.failed)))
     if allow_missing or len(report.failed) <= _MOST_MISSING * n_items:
         return 0
+    item = printable(report.failed[0][0])
     print(
-        "That is more than a tenth. A file is named after its item, e.g. "
-        f"{report.failed[0][0]}.mp4 or {report.failed[0][0]}.jpg. Add or mend the files and give the command "
-        "again, which goes on from here; or accept it: --allow-missing.",
+        f"That is more than a tenth. A file is named after its item, e.g. {item}.mp4 or {item}.jpg. Add or "
+        "mend the files and give the command again, which goes on from here; or accept it: --allow-missing.",
         file=sys.stderr,
     )
     return 1

@@ -9,14 +9,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 
 import colorlog
 import yaml
 
 from recbole_microlens import compat, distributed, files
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, PrintableFormatter, printable
 from recbole_microlens.property_files import read_yaml
 
 compat.fix_recbole()
@@ -24,6 +24,7 @@ from recbole.utils.logger import log_colors_config  # noqa: E402
 
 _FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 _SCREEN_FORMAT, _SCREEN_TIME = "%(log_color)s" + _FORMAT, "%d %b %H:%M"
+_PAINT = re.compile(r"\x1B\[[0-9;]*m")
 _COLOUR = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
 
 CONFIG, LOG, RESULT = "config.yaml", "log.txt", "result.json"
@@ -55,7 +56,7 @@ def start_log(folder: Path, state: str | None) -> None:
         return
     level = getattr(logging, (state or "INFO").upper(), logging.INFO)
     screen = logging.StreamHandler(sys.stderr)
-    colours = colorlog.ColoredFormatter(_SCREEN_FORMAT, _SCREEN_TIME, log_colors=log_colors_config)
+    colours = _ColouredFormatter(_SCREEN_FORMAT, _SCREEN_TIME, log_colors=log_colors_config)
     screen.setFormatter(colours if sys.stderr.isatty() else _PlainFormatter(_FORMAT, _SCREEN_TIME))
     file = _LogFile(folder / LOG, encoding="utf-8")
     file.setFormatter(_PlainFormatter(_FORMAT))
@@ -68,26 +69,20 @@ def start_log(folder: Path, state: str | None) -> None:
     root.setLevel(level)
 
 
-class _LogFile(logging.FileHandler):
-    """A log that says once, on the screen, that it cannot be written; the run goes on."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-            return
-        logging.getLogger().removeHandler(self)
-        with suppress(OSError):
-            self.close()
-        error.filename = error.filename or self.baseFilename
-        logging.getLogger().warning(f"The log ends here. {files.in_words(error)}")
-
-
-class _PlainFormatter(logging.Formatter):
+class _PlainFormatter(PrintableFormatter):
     """Without the colours that RecBole writes into its messages; the record itself is left alone."""
 
+    def printed(self, text: str) -> str:
+        return super().printed(_COLOUR.sub("", text))
+
+
+class _ColouredFormatter(colorlog.ColoredFormatter):
+    """With colours, ours and those in RecBole's messages, and no other command to the terminal."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return _COLOUR.sub("", super().format(record))
+        text = super().format(record)
+        parts = [printable(part, lines=True) for part in _PAINT.split(text)]
+        return "".join(map("".join, zip_longest(parts, _PAINT.findall(text), fillvalue="")))
 
 
 def stop_log() -> None:

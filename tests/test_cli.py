@@ -86,7 +86,7 @@ def test_a_damaged_interaction_file_is_one_message(settings, write_inter, capsys
     data_path = write_inter("bad", [("u", "i", "yesterday")])
     chosen = settings | {"data_path": str(data_path)}
     assert cli.main(["run", "--model=BPR", "--dataset=bad", *options(chosen)]) == 2
-    assert "BPR cannot be built on bad with these settings: ValueError" in capsys.readouterr().err
+    assert "bad.inter, line 2: column timestamp: 'yesterday' is not a finite" in capsys.readouterr().err
 
 
 def test_settings_take_both_spellings():

@@ -6,6 +6,7 @@ import pytest
 
 from recbole_microlens.compare import format_results, items_of
 from recbole_microlens.encoders.registry import ENCODERS
+from recbole_microlens.errors import MicroLensError
 
 METRICS = {"hit@10": 0.25, "hit@20": 0.4, "ndcg@10": 0.125, "ndcg@20": 0.2}
 
@@ -93,3 +94,79 @@ def test_results_of_earlier_versions_are_read(write_run):
 )
 def test_items_are_named_by_modality_and_encoder(settings, expected):
     assert items_of(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_result": {"hit@10": "0.5"}}, "test_result: hit@10 is '0.5', no finite number"),
+        ({"test_result": {"hit@10": True}}, "test_result: hit@10 is True, no finite number"),
+        ({"test_result": {"hit@10": float("nan")}}, "test_result: hit@10 is nan, no finite number"),
+        ({"test_result": {"hit@10": float("inf")}}, "test_result: hit@10 is inf, no finite number"),
+        ({"test_result": {"hit@10": 10**400}}, "test_result: hit@10 is 10+..., no finite number"),
+        ({"test_result": {"hit@10": [0.5]}}, "test_result: hit@10 is .0.5., no finite number"),
+        ({"test_result": {"hit@10": None}}, "test_result: hit@10 is None, no finite number"),
+        ({"test_result": [0.5]}, "test_result is .0.5."),
+        ({"test_result": None}, "test_result is None"),
+        ({"model": ["SASRec"]}, "model is .'SASRec'."),
+        ({"dataset": 5}, "dataset is 5"),
+        ({"folder": {}}, "folder is {}"),
+        ({"epoch_times_s": 5}, "epoch_times_s is 5"),
+        ({"epoch_times_s": ["1"]}, "epoch_times_s holds what is no time"),
+        ({"epoch_times_s": [-1]}, "epoch_times_s holds what is no time"),
+        ({"config": [1]}, "config is .1."),
+        ({"test_result_by_popularity": {"rare": 5}}, "rare targets is 5"),
+        (
+            {"test_result_by_popularity": {"rare": {"ndcg@10": "x"}}},
+            "rare targets: ndcg@10 is 'x', no finite",
+        ),
+    ],
+)
+def test_a_value_that_is_no_result_is_named(change, message, write_run):
+    folder = write_run("SASRec")
+    path = next(folder.rglob("result.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(MicroLensError, match=f"result.json is not the result of a run .{message}"):
+        format_results([folder])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "5",
+        "null",
+        '{"model": ',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "\xff",
+        '{"seed": ' + "9" * 5000 + "}",
+    ],
+)
+def test_what_is_no_json_of_a_run_is_one_error(content, tmp_path):
+    (tmp_path / "result.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(MicroLensError, match="result.json is not the result of a run"):
+        format_results([tmp_path])
+
+
+def test_a_result_of_any_size_is_not_read(tmp_path):
+    with (tmp_path / "result.json").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(MicroLensError, match="is not the result of a run .1,073,741,824 bytes"):
+        format_results([tmp_path])
+
+
+def test_names_in_a_table_command_no_terminal_and_break_no_row(write_run):
+    chosen = config("video\x1b[2J", encoder="a\x07b", valid_metric=["x"])
+    write_run("SASRec\x1b]0;owned\x07\n1", config=chosen)
+    folder = write_run("B", config=config("video", encoder="\u202eevil\n"))
+    text = format_results([folder])
+    assert not any(code in text for code in "\x1b\x07\u202e")
+    assert "SASRec\\x1b]0;owned\\x07\\n1" in text and "video: \\u202eevil\\n" in text
+
+
+@pytest.mark.parametrize("odd", [{"a": 1}, 5, [["video"]], [{}], [None], "video"])
+def test_a_table_is_made_whatever_the_settings_hold(odd, write_run):
+    folder = write_run("SASRecV", config={"item_modality": odd, "encoder": odd, "features": odd})
+    assert "0.2500" in format_results([folder])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,12 @@ from recbole_microlens.data.sequences import (
     windows,
 )
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.atomic_check import check_atomic
 
 compat.fix_recbole()
 from recbole.data import dataset as recbole_datasets  # noqa: E402
 from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.utils import ModelType  # noqa: E402
+from recbole.utils import FeatureSource, ModelType  # noqa: E402
 
 HISTORY_LENGTH = "history_length"
 _SAMPLES_AT_ONCE = 1 << 18
@@ -37,6 +39,25 @@ class ProtocolDataset(compat.PandasThree):
     def __reduce__(self):
         # The class was made for its base: a spawned worker makes it again.
         return _remade, self._made_of, self.__dict__
+
+    def _load_feat(self, filepath, source):
+        """As RecBole's, once it is sure that RecBole reads what stands in the file."""
+        loaded, _ = self._get_load_and_unload_col(source)
+        if loaded != set():
+            check_atomic(
+                Path(filepath),
+                ids=(self.uid_field, self.iid_field),
+                times=(self.time_field,),
+                distinct=self._key_of.get(source),
+                loaded=loaded,
+                separator=self.config["field_separator"],
+                encoding=self.config["encoding"] or "utf-8",
+            )
+        return super()._load_feat(filepath, source)
+
+    @property
+    def _key_of(self) -> dict:
+        return {FeatureSource.USER: self.uid_field, FeatureSource.ITEM: self.iid_field}
 
     def _data_filtering(self):
         super()._data_filtering()

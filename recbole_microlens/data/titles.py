@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from logging import getLogger
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from recbole_microlens.data.missing import Lack
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.items.modality import modality_settings
+from recbole_microlens.release.atomic_check import check_atomic
 
 
 class TitleReader:
@@ -72,7 +74,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
     Raises
     ------
     MicroLensError
-        There is no such file, or it has no column of item ids or of titles.
+        There is no such file, it has no column of item ids or of titles, or a row cannot be read.
     """
     remedy = (
         f"Convert the release again with its titles file beside the pairs: recbole-microlens convert "
@@ -80,6 +82,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
     )
     if not path.is_file():
         raise MicroLensError(f"{path} is not there, and titles are read from it. {remedy}")
+    check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
     # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
     try:
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
@@ -130,10 +133,11 @@ def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     try:
         kept = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         getLogger().warning(f"{path} is damaged ({first_line(error)}): the titles are tokenised again")
         return None
-    return kept if kept.shape == shape and kept.dtype == np.int32 else None
+    is_ours = isinstance(kept, np.ndarray) and kept.shape == shape and kept.dtype == np.int32
+    return kept if is_ours else None
 
 
 def _keep(tokens: np.ndarray, path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_microlens import files
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError, explained
 
 FORMAT = "recbole-microlens features 1"
 _START = '{"format": "recbole-microlens features'
@@ -62,9 +62,10 @@ class FeatureFile:
                 "Make the file with `recbole-microlens extract`, which writes both."
             )
         if max(numbers, default=0) > len(self.rows):
+            item = str(tokens[numbers.index(max(numbers))])
             raise MicroLensError(
                 f"features: {self.path} has {len(self.rows)} rows, for the items 1 to {len(self.rows)}; the "
-                f"dataset has item {max(numbers)}. Use the features of this dataset."
+                f"dataset has item {item}. Use the features of this dataset."
             )
         return np.array(numbers, dtype=np.int64) - 1
 
@@ -72,7 +73,11 @@ class FeatureFile:
         """Raise a :class:`MicroLensError` that names the first of these rows with a NaN or an infinity."""
         for start in range(0, len(rows), _CHECKED_ROWS):
             chunk = rows[start : start + _CHECKED_ROWS]
-            bad = np.flatnonzero(~np.isfinite(self.rows[chunk]).all(axis=1))
+            with np.errstate(
+                over="ignore"
+            ):  # what float32 cannot hold becomes an infinity here as it does later
+                read = np.asarray(self.rows[chunk], dtype=np.float32)
+            bad = np.flatnonzero(~np.isfinite(read).all(axis=1))
             if len(bad):
                 row = int(chunk[bad[0]])
                 item = self.item_ids[row] if self.item_ids is not None else row + 1
@@ -96,13 +101,11 @@ def open_features(path: str | Path) -> FeatureFile:
             f"features: there is no file {path}. Make it with: recbole-microlens extract DATASET --encoder "
             f"ENCODER --out {path}"
         )
-    try:
+    with explained(
+        f"features: {path} is no .npy file of plain numbers",
+        "Save a float32 array [items, dim] with numpy.save.",
+    ):
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MicroLensError(
-            f"features: {path} is no .npy file of plain numbers ({first_line(error)}). Save a float32 array "
-            "[items, dim] with numpy.save."
-        ) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise MicroLensError(
             f"features: {path} holds {getattr(rows, 'dtype', 'several arrays')} of shape "
@@ -168,16 +171,21 @@ def _item_ids(twin: Path, rows: np.ndarray) -> list[str] | None:
             return None
     try:
         about = json.loads(twin.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MicroLensError(f"features: {twin} is damaged ({error}). Extract the features again.") from error
     item_ids = about.get("item_ids")
-    if about["format"] != FORMAT or not isinstance(item_ids, list) or len(item_ids) != len(rows):
+    is_list = isinstance(item_ids, list) and all(isinstance(item, str) for item in item_ids)
+    if about["format"] != FORMAT or not is_list or len(item_ids) != len(rows):
         raise MicroLensError(
             f"features: {twin} is of another format, or does not belong to the {len(rows)} rows beside it. "
             "Extract the features again."
         )
-    return [str(item) for item in item_ids]
+    if len(set(item_ids)) < len(item_ids):
+        twice = next(item for place, item in enumerate(item_ids) if item in item_ids[:place])
+        raise MicroLensError(f"features: {twin} names item {twice!r} twice. Extract the features again.")
+    return item_ids
 
 
 def _number(token: str) -> int | None:
-    return int(token) if token.isascii() and token.isdecimal() and token[0] != "0" else None
+    """The whole number from 1 on that a token is; of more than 18 digits one that has so many."""
+    return int(token[:19]) if token.isascii() and token.isdecimal() and token[0] != "0" else None

@@ -22,12 +22,10 @@ from recbole_microlens.media.partial import (
 )
 from recbole_microlens.media.report import BuildReport, report_path, write_report
 from recbole_microlens.media.sources import Source, find_covers, find_frames, frame_of, read_item
-from recbole_microlens.media.store import MediaStore, StoreMeta, encode_value
+from recbole_microlens.media.store import LIMITS, MediaStore, StoreMeta, encode_value
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 
 logger = logging.getLogger(__name__)
-
-_LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
 
 
 def build_frames(
@@ -267,7 +265,7 @@ def _differences(old: StoreMeta, new: StoreMeta) -> str:
 
 
 def _check_options(parameters: StoreMeta, workers: int | None) -> None:
-    for name, (low, high) in _LIMITS.items():
+    for name, (low, high) in LIMITS.items():
         if not low <= getattr(parameters, name) <= high:
             raise MicroLensError(
                 f"--{name.replace('_', '-')} {getattr(parameters, name)}: give {low} to {high}"
@@ -288,8 +286,14 @@ def _check_names(source: Source, item_ids: list[str]) -> None:
 
 
 def _hopeless(source: Source, item_id: str) -> FailedItem | None:
-    """The failure of an item for which there is no file to try, or whose id cannot be a key."""
-    key = item_id.encode()
+    """The failure of an item for which there is no file to try, or whose id cannot be a key.
+
+    A file is found in the folder's listing, never at a path that is made of an id.
+    """
+    try:
+        key = item_id.encode()
+    except UnicodeEncodeError:
+        return FailedItem(item_id, "its name is not UTF-8")
     if not key:
         return FailedItem(item_id, "its id is empty")
     if key in RESERVED_KEYS:

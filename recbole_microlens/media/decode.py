@@ -1,6 +1,7 @@
 """Read the wanted frames of one video, one image, or a handful of ready frames, as uint8 RGB of one size."""
 
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
+from recbole_microlens.media.containers import open_video, video_stream
+from recbole_microlens.media.limits import MAX_PIXELS, require_size
 from recbole_microlens.media.timeline import MediaError, WantedFrames, locate_frames
 
 __all__ = ["MediaError", "read_frame_files", "read_image", "read_video_frames", "select_indices"]
@@ -15,8 +18,8 @@ __all__ = ["MediaError", "read_frame_files", "read_image", "read_video_frames", 
 ALPHA_BACKGROUND = "white"
 """What shows through a transparent cover: the page it was designed for."""
 
-_LOCAL_FILES_ONLY = {"protocol_whitelist": "file"}
-"""A playlist named .mp4 must not make the decoder fetch what it lists."""
+_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+"""Pillow knows forty more, some of which start another program (PostScript: Ghostscript)."""
 
 _SEEK_EARLIER_SECONDS = (0, 10)
 """Some containers (MPEG-TS) seek to a byte, not to a key frame: a miss is tried again this much earlier."""
@@ -53,7 +56,8 @@ def read_video_frames(
     image embedded in the file is not taken for the video.
 
     Returns uint8 [num_frames, size, size, 3], RGB, in display order. Raises ``MediaError`` with the reason
-    where the file is missing, empty, not a video, or truncated before the wanted frames.
+    where the file is missing, empty, not a video, larger than ``limits`` allows, or truncated before the
+    wanted frames.
     """
     path = Path(path)
     _require_content(path)
@@ -62,13 +66,19 @@ def read_video_frames(
         return select_indices(total_frames, num_frames, interval)
 
     try:
-        with _open_video(path) as container:
-            stream = _video_stream(container)
+        with open_video(path) as container:
+            stream = video_stream(container)
             wanted = locate_frames(container, stream, select)
             frames = _decode_by_seeking(container, stream, wanted, size)
         if frames is None:
-            with _open_video(path) as container:
-                frames = _decode_from_the_start(container, _video_stream(container), wanted, size)
+            with open_video(path) as container:
+                frames = _decode_from_the_start(container, video_stream(container), wanted, size)
+    except MemoryError:  # PyAV's is an FFmpegError too
+        raise
+    except av.error.ArgumentError as error:  # what a decoder says to a frame that is too large, too
+        raise MediaError(
+            f"cannot be decoded: damaged, or frames of more than {MAX_PIXELS:,} pixels"
+        ) from error
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"cannot be decoded ({_describe(error)}): truncated or damaged") from error
     return np.stack(frames)
@@ -82,13 +92,16 @@ def read_image(path: str | Path, size: int = 224) -> np.ndarray:
     path = Path(path)
     _require_content(path)
     try:
-        with Image.open(path) as image:
+        with _open_image(path) as image:
+            require_size(*image.size)
             image.draft("RGB", (size, size))
             rgb = _to_rgb(ImageOps.exif_transpose(image))
             pixels = np.asarray(rgb.resize((size, size), Image.Resampling.BICUBIC))
     except Image.UnidentifiedImageError as error:
-        raise MediaError("not an image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise MediaError("not an image: neither JPEG nor PNG nor WebP") from error
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"more than the {MAX_PIXELS:,} pixels that are decoded") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise MediaError(f"cannot be decoded ({_describe(error)}): truncated or damaged") from error
     return pixels[np.newaxis]
 
@@ -121,24 +134,10 @@ def _require_content(path: Path) -> None:
         raise MediaError("empty file")
 
 
-def _open_video(path: Path) -> av.container.InputContainer:
-    try:
-        return av.open(str(path), options=_LOCAL_FILES_ONLY)
-    except av.error.InvalidDataError as error:
-        with path.open("rb") as file:
-            is_mp4 = file.read(8)[4:] == b"ftyp"
-        raise MediaError("truncated: an mp4 without its index (moov)" if is_mp4 else "not a video") from error
-
-
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    for stream in container.streams.video:
-        if stream.disposition & type(stream.disposition).attached_pic:
-            continue
-        if stream.codec_context is None:
-            raise MediaError("no decoder for its video codec")
-        stream.codec_context.thread_count = 1  # a build runs one process per core
-        return stream
-    raise MediaError("no video stream")
+def _open_image(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is looked at next
+        return Image.open(path, formats=_IMAGE_FORMATS)
 
 
 def _decode_by_seeking(container, stream, wanted: WantedFrames, size: int) -> list[np.ndarray] | None:

@@ -171,13 +171,22 @@ class PartialStore:
 
     def _read_failures(self) -> dict[str, FailedItem]:
         with self._environment.begin() as txn:
-            rows = json.loads(txn.get(FAILURES_KEY) or b"[]")
-        return {row[0]: FailedItem(*row) for row in rows}
+            record = txn.get(FAILURES_KEY) or b"[]"
+        try:
+            return {item: FailedItem(item, reason, file) for item, reason, file in json.loads(record)}
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(error) from error
 
     def _read_item_ids(self) -> set[str]:
         with self._environment.begin() as txn:
             keys = list(txn.cursor().iternext(values=False))
-        return {key.decode() for key in keys if key not in RESERVED_KEYS}
+        try:
+            return {key.decode() for key in keys if key not in RESERVED_KEYS}
+        except UnicodeDecodeError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> MicroLensError:
+        return MicroLensError(f"{self.path}: is damaged ({error}). Build the store again with --overwrite.")
 
 
 def partial_path(final_path: Path) -> Path:

@@ -21,6 +21,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media import environments
 
 FORMAT_VERSION = 1
+LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
 META_KEY = b"__meta__"
 _MAGIC = b"RMLF"
 _HEADER = struct.Struct("<4sHH")  # magic, version, number of frames
@@ -61,7 +62,8 @@ class StoreMeta:
                 )
             meta = cls(**fields)
             wrong = [f.name for f in dataclasses.fields(cls) if type(getattr(meta, f.name)) is not f.type]
-        except (ValueError, TypeError, KeyError) as error:
+            odd = [] if wrong else _out_of_range(meta)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MicroLensError(
                 f"{store}: its __meta__ record is malformed ({error}). {_REBUILD}"
             ) from error
@@ -69,7 +71,13 @@ class StoreMeta:
             raise MicroLensError(
                 f"{store}: wrong type of {', '.join(wrong)} in its __meta__ record. {_REBUILD}"
             )
+        if odd:
+            raise MicroLensError(f"{store}: {', '.join(odd)} out of range in its __meta__ record. {_REBUILD}")
         return meta
+
+
+def _out_of_range(meta: StoreMeta) -> list[str]:
+    return [name for name, (low, high) in LIMITS.items() if not low <= getattr(meta, name) <= high]
 
 
 _REBUILD = "Build the store again with --overwrite."
@@ -86,13 +94,15 @@ def encode_value(frames: np.ndarray, quality: int = 90) -> bytes:
 
 
 def decode_value(
-    value: bytes | memoryview, size: int | None = None, frames: slice = slice(None)
+    value: bytes | memoryview, size: int | None = None, frames: slice = slice(None), largest: int = 4096
 ) -> np.ndarray:
     """Unpack the value of one item to uint8 RGB [n, size, size, 3]; ``size`` None means as it was stored.
 
-    ``frames`` are those to decode. Raises ``ValueError`` where the value is malformed.
+    ``frames`` are those to decode. Raises ``ValueError`` where the value is malformed, or holds more pixels
+    than ``largest * largest``.
     """
-    return np.stack([_decode_jpeg(jpeg, size) for jpeg in _split_value(memoryview(value))[frames]])
+    jpegs = _split_value(memoryview(value))[frames]
+    return np.stack([_decode_jpeg(jpeg, size, largest) for jpeg in jpegs])
 
 
 def _split_value(value: memoryview) -> list[memoryview]:
@@ -114,10 +124,12 @@ def _split_value(value: memoryview) -> list[memoryview]:
     return jpegs
 
 
-def _decode_jpeg(jpeg: memoryview, size: int | None) -> np.ndarray:
+def _decode_jpeg(jpeg: memoryview, size: int | None, largest: int) -> np.ndarray:
+    # Into memory of this size: what a JPEG says of its own size is not believed.
+    buffer = np.empty(largest * largest * 3, dtype=np.uint8)
     if size is None:
-        return simplejpeg.decode_jpeg(jpeg, "RGB")
-    frame = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=size, min_width=size)
+        return simplejpeg.decode_jpeg(jpeg, "RGB", buffer=buffer)
+    frame = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=size, min_width=size, buffer=buffer)
     if frame.shape[:2] == (size, size):
         return frame
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
@@ -155,7 +167,10 @@ class MediaStore:
         """The ids of all items in the store, in the order of their bytes."""
         with self._environment().begin() as txn:
             keys = [bytes(key) for key in txn.cursor().iternext(values=False)]
-        return (key.decode() for key in keys if key != META_KEY)
+        try:
+            return iter([key.decode() for key in keys if key != META_KEY])
+        except UnicodeDecodeError as error:
+            raise MicroLensError(f"{self.path}: holds a key that is no id ({error}). {_REBUILD}") from error
 
     def read(self, item_id: str, size: int | None = None, frames: slice = slice(None)) -> np.ndarray | None:
         """Frames of an item, uint8 RGB [n, size, size, 3], or None where the store has none for it.
@@ -165,8 +180,8 @@ class MediaStore:
         damaged.
         """
         try:
-            return self._get(item_id, lambda value: decode_value(value, size, frames))
-        except ValueError as error:
+            return self._get(item_id, lambda value: decode_value(value, size, frames, self.meta.size))
+        except (ValueError, lmdb.Error) as error:
             raise MicroLensError(
                 f"{self.path}: the value of item {item_id!r} is damaged ({error}). {_REBUILD}"
             ) from error

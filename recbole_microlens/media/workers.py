@@ -14,9 +14,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.limits import TaskLimits
 
 TASK_SECONDS = 600.0
 """A task that takes longer is given up: some broken videos keep a decoder busy for ever."""
+
+LIMITS = TaskLimits()
+"""A task that computes for longer, or asks for more memory, is given up too."""
 
 
 @dataclass(frozen=True)
@@ -83,24 +87,29 @@ def _context(function: Callable):
 
 def _start(context, function: Callable) -> _Worker:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, function, LIMITS), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _serve(connection: Connection, function: Callable) -> None:
+def _serve(connection: Connection, function: Callable, limits: TaskLimits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the caller, who stops us in order
     threading.Thread(target=_exit_with_caller, daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):  # the caller needs us no more
         connection.send(None)
+        limits.limit_memory()
         while True:
-            connection.send(_attempt(function, connection.recv()))
+            task = connection.recv()
+            limits.limit_time()
+            connection.send(_attempt(function, task, limits))
 
 
-def _attempt(function: Callable, task: Any) -> Any:
+def _attempt(function: Callable, task: Any, limits: TaskLimits) -> Any:
     try:
         return function(task)
+    except MemoryError:
+        return Failure(f"needs more than {limits.memory_bytes / (1 << 30):.3g} GiB of memory")
     except Exception as error:  # the process must answer, whatever went wrong with one task
         return Failure(f"unexpected {type(error).__name__}: {error}")
 
@@ -138,11 +147,18 @@ def _receive(worker: _Worker) -> tuple[Any, Any] | None:
                 f"a worker process ended as it started ({_describe_exit(worker.process)}), see above. "
                 "A script that builds a store needs `if __name__ == '__main__':` around its call."
             ) from None
-        return worker.task, Failure(f"kills the process that decodes it ({_describe_exit(worker.process)})")
+        return worker.task, Failure(_reason_of_end(worker.process))
     if not worker.started:
         worker.started = True
         return None
     return worker.task, result
+
+
+def _reason_of_end(process: BaseProcess) -> str:
+    ended_by = _describe_exit(process)
+    if ended_by == "SIGXCPU":
+        return f"takes more than {LIMITS.cpu_seconds} s of processor time"
+    return f"kills the process that decodes it ({ended_by})"
 
 
 def _describe_exit(process: BaseProcess) -> str:

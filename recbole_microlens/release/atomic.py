@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.files import writing
 from recbole_microlens.release.conversion import Conversion, Counts, Reading
 from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
 from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
 from recbole_microlens.release.layout import Release, find_release
 from recbole_microlens.release.pairs import Pairs, read_pairs
-from recbole_microlens.release.rows import BadRows
+from recbole_microlens.release.rows import BadRows, quoted
 from recbole_microlens.release.statistics import (
     FEWEST_INTERACTIONS,
     ShortUsers,
@@ -23,7 +23,16 @@ from recbole_microlens.release.statistics import (
     short_users,
 )
 from recbole_microlens.release.times import as_date
-from recbole_microlens.release.writer import publish, staging_folder, write_interactions, write_items
+from recbole_microlens.release.writer import (
+    loses_character,
+    publish,
+    require_folder,
+    staging_folder,
+    write_interactions,
+    write_items,
+)
+
+_LONGEST_NAME = 200  # bytes; a file system takes 255, and files and folders have suffixes
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ def convert(
     """
     _check_name(dataset)
     _check_repeats(repeats)
+    require_folder(Path(out) / dataset)
     release = find_release(release_folder, dataset)
     bad = BadRows(skip=skip_bad_rows)
     pairs = read_pairs(release.pairs, bad, columns, events)
@@ -99,7 +109,13 @@ def convert(
 
 def _check_name(dataset: str) -> None:
     unusable = not dataset.strip() or dataset != dataset.strip() or dataset.startswith(".")
-    if unusable or any(mark in dataset for mark in "/\\:\0"):
+    unusable = unusable or printable(dataset) != dataset or any(mark in dataset for mark in "/\\:")
+    if len(dataset.encode(errors="replace")) > _LONGEST_NAME:
+        raise MicroLensError(
+            f"--dataset {quoted(dataset)}: the name of a dataset has at most {_LONGEST_NAME} bytes, because "
+            "files are named after it."
+        )
+    if unusable:
         raise MicroLensError(
             f"{dataset!r} cannot be the name of a dataset: it names a folder and files. "
             "Use a plain name such as microlens-100k."
@@ -151,6 +167,8 @@ def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> 
         items_without_likes_or_views=sum(None in row[3:] for row in rows),
         likes_above_views=sum(None not in row[3:] and row[3] > row[4] for row in rows),
         items_without_interaction=len(mentioned.difference(interactions.items)),
+        ids_with_spaces_changed=interactions.respelled,
+        texts_with_control_characters=sum(loses_character(text) for row in rows for text in row[1:3]),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.release.rows import quoted
 
 COMMON_NAMES: dict[str, frozenset[str]] = {
     "user": frozenset(
@@ -70,7 +71,7 @@ def pairs_columns(path: Path, line: str, named: Mapping[str, str] | None = None)
             for which several could be meant.
     """
     separator = _separator(path, line)
-    header = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    header = _header_cells(path, line, separator)
     cells = [header_cell(cell) for cell in header]
     is_header = bool(named) or any(cell in COMMON_NAMES["user"] | COMMON_NAMES["item"] for cell in cells)
     if separator == "\t" and len(cells) < 3 and not named:
@@ -95,6 +96,16 @@ def starts_with_item_name(line: str, separator: str) -> bool:
 def header_cell(text: str) -> str:
     """Return a cell as it is compared with the names of columns: no quotes, no case."""
     return text.strip().strip('"').strip().lower()
+
+
+def _header_cells(path: Path, line: str, separator: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise MicroLensError(
+            f"{path}: its first line is no row of a table ({error}): {quoted(line, 100)}. Give a text file "
+            "with an interaction a line."
+        ) from error
 
 
 def _separator(path: Path, line: str) -> str:
@@ -140,7 +151,7 @@ def _require_all(path: Path, line: str, header: list[str], places: Mapping[str, 
     if missing:
         option = ",".join(f"{role}=NAME" for role in missing)
         raise MicroLensError(
-            f"{path}, line 1: the header {line!r} must name a user, an item and a timestamp column "
-            f"(user,item,timestamp or userID,videoID,timestamp), and none is known to be the "
+            f"{path}, line 1: the header {quoted(line, 200)} must name a user, an item and a timestamp "
+            f"column (user,item,timestamp or userID,videoID,timestamp), and none is known to be the "
             f"{' or the '.join(missing)}. Say which it is with --columns {option}, of {', '.join(header)}."
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recbole_microlens.errors import printable
 from recbole_microlens.release.columns import PairsColumns
 from recbole_microlens.release.events import counted
 from recbole_microlens.release.interactions import REPEATS
@@ -22,6 +23,8 @@ class Counts:
         items_without_title, items_without_tag, items_without_likes_or_views: items with an empty field.
         likes_above_views: items with more likes than views, as in early copies with wrong values.
         items_without_interaction: items of the item files that no pair mentions; not in the ``.item`` file.
+        ids_with_spaces_changed: spellings of ids whose white space within became single spaces.
+        texts_with_control_characters: titles and tags in which a control character became a space.
     """
 
     duplicates: int
@@ -32,6 +35,8 @@ class Counts:
     items_without_likes_or_views: int
     likes_above_views: int
     items_without_interaction: int
+    ids_with_spaces_changed: int
+    texts_with_control_characters: int
 
 
 @dataclass(frozen=True)
@@ -128,13 +133,13 @@ class Conversion:
     counts: Counts
 
     def report(self) -> str:
-        """Return what was read, written, left out and measured, for the command line to print."""
+        """Return what was read, written, left out and measured, as a terminal may show it."""
         read = {
             kind: getattr(self.release, kind) or "none found"
             for kind in ("pairs", "titles", "tags", "likes_and_views")
         }
         counts = [f"  {name.replace('_', ' ')}: {number:,}" for name, number in asdict(self.counts).items()]
-        return "\n".join(
+        text = "\n".join(
             [
                 f"Converted {self.release.folder} to {self.folder}",
                 *(f"  {kind.replace('_', ' ')}: {path}" for kind, path in read.items()),
@@ -148,6 +153,7 @@ class Conversion:
                 self._short_users(),
             ]
         )
+        return printable(text, lines=True)
 
     def _short_users(self) -> str:
         return (

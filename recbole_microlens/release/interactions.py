@@ -22,6 +22,7 @@ class Interactions:
         time_ms: int64 [n], epoch milliseconds, or None where the release has no times.
         duplicates: the number of rows left out because another of their user and item is kept.
         repeats: the number of rows that are kept although their user has that item in another row before.
+        respelled: the number of ids whose white space within became single spaces.
     """
 
     users: list[str]
@@ -32,6 +33,7 @@ class Interactions:
     time_ms: np.ndarray | None
     duplicates: int
     repeats: int = 0
+    respelled: int = 0
 
     def __len__(self) -> int:
         return len(self.user)
@@ -61,6 +63,7 @@ def arrange(pairs: Pairs, repeats: str = "first") -> Interactions:
         time_ms=None if pairs.time_us is None else pairs.time_ms[order][kept],
         duplicates=int((~kept).sum()),
         repeats=int((repeated & kept).sum()),
+        respelled=pairs.respelled,
     )
 
 

@@ -6,16 +6,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_microlens.release.columns import starts_with_item_name
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.columns import header_cell, starts_with_item_name
 from recbole_microlens.release.ids import clean_id
 from recbole_microlens.release.rows import (
+    LONGEST_FIELD,
     BadRows,
     RowError,
     parse_number,
+    quoted,
     read_lines,
 )
 
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
+_EXACT = 2**53  # whole numbers below are what they are in a float column
 _MOST_LINES = 200  # of one quoted title; a quote that is still open then was never meant as CSV quoting
 
 
@@ -48,21 +52,39 @@ def read_texts(path: Path, known_items: Collection[str], bad: BadRows) -> ItemTa
 
     Returns:
         item id -> text, line breaks within the text kept.
+
+    Raises:
+        MicroLensError: the header names more than an item and a text.
     """
     lines = list(read_lines(path, bad))
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     if lines and starts_with_item_name(lines[0][1], separator):
-        del lines[0]
+        _require_two_columns(path, lines.pop(0)[1], separator)
     table = ItemTable()
     for number, record in _records(lines, separator, _RowStarts(lines, separator, known_items)):
         try:
-            item, found, text = record.partition(separator)
+            item, found, text = _parted(record, separator)
             if not found:
                 raise RowError(f"no {separator!r} between an item and its text")
-            table.add(clean_id(_unquoted(item), "item"), _unquoted(text))
+            table.add(clean_id(_unquoted(item), "item"), _require_readable(_unquoted(text)))
         except RowError as error:
             bad.add(path, number, str(error), record)
     return table
+
+
+def _require_two_columns(path: Path, header: str, separator: str) -> None:
+    """Everything behind the first separator is the text: further columns would become part of it."""
+    if '"' not in header and header.count(separator) > 1:
+        raise MicroLensError(
+            f"{path}, line 1: the header {quoted(header, 200)} names {header.count(separator) + 1} columns; "
+            f"wanted are two, the item and its text. Write a file with these two, or remove this one."
+        )
+
+
+def _require_readable(text: str) -> str:
+    if len(text) > LONGEST_FIELD:
+        raise RowError(f"a text of {len(text):,} characters; RecBole reads {LONGEST_FIELD:,}")
+    return text
 
 
 class _RowStarts:
@@ -82,7 +104,7 @@ class _RowStarts:
         return item in self.known or (self.numbered and item.isdecimal())
 
     def _item(self, text: str) -> str | None:
-        item, found, _ = text.partition(self.separator)
+        item, found, _ = _parted(text, self.separator)
         return _unquoted(item).strip() if found else None
 
 
@@ -98,7 +120,7 @@ def _records(
 
 def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, row_starts: _RowStarts) -> int:
     """Return how many lines the record has that begins at ``place``: 1 unless a quoted text goes on."""
-    text = lines[place][1].partition(separator)[2].strip()
+    text = _parted(lines[place][1], separator)[2].strip()
     if not text.startswith('"') or _QUOTED.match(text):
         return 1
     for size, (_, line) in enumerate(lines[place + 1 : place + _MOST_LINES], start=2):
@@ -110,8 +132,16 @@ def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, r
     return 1
 
 
+def _parted(text: str, separator: str) -> tuple[str, str, str]:
+    """``text`` before, at and behind the first separator, which is not one inside the quotes of an item."""
+    item = _QUOTED.match(text)
+    if item and text[item.end() :].lstrip(" ").startswith(separator):
+        return item[0], separator, text[item.end() :].lstrip(" ")[1:]
+    return text.partition(separator)
+
+
 def _unquoted(text: str) -> str:
-    text = text.strip()
+    text = text.strip(" \t\r\n")  # not all white space: see clean_id
     return text[1:-1].replace('""', '"') if _QUOTED.fullmatch(text) else text
 
 
@@ -122,20 +152,39 @@ def read_likes_and_views(path: Path, bad: BadRows) -> ItemTable:
 
     Returns:
         item id -> (likes, views), floats, None where the cell is empty.
+
+    Raises:
+        MicroLensError: the header names the columns in another order.
     """
     table = ItemTable()
-    for number, text in read_lines(path, bad):
+    for place, (number, text) in enumerate(read_lines(path, bad)):
         cells = text.split("\t") if "\t" in text else re.split(r",|\s+", text.strip())
-        if not table.values and starts_with_item_name(cells[0], ","):
+        if place == 0 and starts_with_item_name(cells[0], ","):
+            _require_likes_first(path, cells)
             continue
         try:
             if len(cells) != 3:
                 raise RowError(f"{len(cells)} columns instead of 3 (item, likes, views)")
-            table.add(clean_id(cells[0], "item"), (_count(cells[1], "likes"), _count(cells[2], "views")))
+            table.add(
+                clean_id(_unquoted(cells[0]), "item"), (_count(cells[1], "likes"), _count(cells[2], "views"))
+            )
         except RowError as error:
             bad.add(path, number, str(error), text)
     return table
 
 
+def _require_likes_first(path: Path, header: list[str]) -> None:
+    names = [header_cell(cell) for cell in header[1:]]
+    if len(names) == 2 and "view" in names[0] and "like" in names[1]:
+        raise MicroLensError(
+            f"{path}, line 1: the header names views before likes; wanted are item, likes, views. Swap them."
+        )
+
+
 def _count(text: str, name: str) -> float | None:
-    return parse_number(text, name) if text.strip() else None
+    if not text.strip():
+        return None
+    number = parse_number(text, name)
+    if number >= _EXACT:
+        raise RowError(f"{name} {quoted(text.strip())} is too large to be a count")
+    return number

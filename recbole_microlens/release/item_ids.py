@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.atomic_check import check_atomic
 
 
 def read_item_ids(folder: Path, dataset: str) -> list[str]:
@@ -13,7 +14,7 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     Raises
     ------
     MicroLensError
-        The dataset is not there, or the file has no ``item_id:token`` column.
+        The dataset is not there, the file has no ``item_id:token`` column, or a row cannot be read.
     """
     if not (folder / f"{dataset}.inter").is_file():
         raise MicroLensError(
@@ -22,6 +23,7 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
         )
     item_file = folder / f"{dataset}.item"
     path = item_file if item_file.is_file() else folder / f"{dataset}.inter"
+    check_atomic(path, ids=("item_id",), distinct="item_id" if path == item_file else None, loaded=())
     try:
         # With CSV quotes, as RecBole reads it: an id that holds a quote is written in quotes.
         column = pd.read_csv(path, sep="\t", usecols=["item_id:token"], dtype=str, keep_default_na=False)

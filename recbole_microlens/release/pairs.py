@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import IdTable
-from recbole_microlens.release.rows import BadRows, RowError, first_line, read_lines
+from recbole_microlens.release.plain import PlainBytes
+from recbole_microlens.release.rows import BadRows, RowError, first_line, open_bytes, read_lines
 from recbole_microlens.release.times import UNITS, TimeUnit, in_microseconds, microseconds, unit_of
 
 _CHUNK_ROWS = 1_000_000
@@ -34,6 +35,7 @@ class Pairs:
         columns: which column was taken for what.
         unit: what the times are written in; None for a sequence TSV.
         events: the rows of each kind of event, those that were left out too; empty without such a column.
+        respelled: spellings of ids whose white space within became single spaces.
     """
 
     users: list[str]
@@ -44,6 +46,7 @@ class Pairs:
     columns: PairsColumns
     unit: TimeUnit | None = None
     events: Mapping[str, int] = field(default_factory=dict)
+    respelled: int = 0
 
     @property
     def time_ms(self) -> np.ndarray | None:
@@ -87,31 +90,42 @@ def _read_clean(path: Path, columns: PairsColumns, kept: EventFilter) -> Pairs |
     users, items = IdTable("user"), IdTable("item")
     user, item, times = [], [], []
     events: Counter[str] = Counter()
+    lines = int(columns.header)
     try:
         # Infinity becomes the smallest int64, which is refused below.
-        with np.errstate(invalid="ignore"), _chunks(path, columns) as chunks:
+        with (
+            np.errstate(invalid="ignore"),
+            PlainBytes(open_bytes(path), columns.separator) as plain,
+            _chunks(plain, columns) as chunks,
+        ):
             for chunk in chunks:
-                if _is_ragged(chunk, columns):
+                if plain.odd or _is_ragged(chunk, columns) or (plain.quotes and _has_open_quote(chunk)):
                     return None
+                lines += len(chunk)
                 chunk = kept.of_chunk(chunk, events)
                 user.append(_encode(chunk[columns.user], users))
                 item.append(_encode(chunk[columns.item], items))
                 times.append(chunk[columns.time].to_numpy())
+                if _may_be_other_numbers(times[-1]):
+                    return None
     # pandas' ParserError, UnicodeDecodeError and RowError are ValueErrors
     except (ValueError, OverflowError, EOFError, OSError, zlib.error):
+        return None
+    if plain.separators != lines * (columns.count - 1):  # pandas cuts a long row at the start of a chunk
         return None
     numbers = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
     if len(numbers) == 0 or numbers.min() < 0 or unit_of(numbers.min()) != unit_of(numbers.max()):
         return None
     unit = unit_of(numbers.min())
     codes = np.concatenate(user), np.concatenate(item)
-    return Pairs(users.names, items.names, *codes, in_microseconds(numbers, unit), columns, unit, events)
+    times_us, respelled = in_microseconds(numbers, unit), users.respelled + items.respelled
+    return Pairs(users.names, items.names, *codes, times_us, columns, unit, events, respelled)
 
 
-def _chunks(path: Path, columns: PairsColumns) -> pd.io.parsers.TextFileReader:
+def _chunks(plain: PlainBytes, columns: PairsColumns) -> pd.io.parsers.TextFileReader:
     dtypes = dict.fromkeys(range(columns.count), "str") | {columns.time: "int64"}
     return pd.read_csv(
-        path,
+        plain.buffered(),
         sep=columns.separator,
         header=0 if columns.header else None,
         names=list(range(columns.count)),
@@ -130,6 +144,25 @@ def _is_ragged(chunk: pd.DataFrame, columns: PairsColumns) -> bool:
         return True
     last = columns.count - 1  # pandas fills a short row with empty cells
     return last not in (columns.user, columns.item, columns.time) and bool((chunk[last] == "").any())
+
+
+def _may_be_other_numbers(times: np.ndarray) -> bool:
+    """Whether pandas may have made whole numbers of what is none, or others: True is 1 to it, 1e-400 is 0,
+    and where one number of a chunk has a point, all are rounded to float64.
+    """
+    if len(times) == 0:
+        return False
+    if times.dtype != np.int64:  # above 2^63
+        return True
+    least, most = times.min(), times.max()
+    rounded = most >= 2**53 and bool((times.astype(np.float64).astype(np.int64) == times).all())
+    return least == 0 or most <= 1 or rounded
+
+
+def _has_open_quote(chunk: pd.DataFrame) -> bool:
+    """Whether a quote may go on in the next line, so that a line is no row."""
+    texts = (chunk[name] for name, kind in chunk.dtypes.items() if not pd.api.types.is_integer_dtype(kind))
+    return any((column.str.count('"') % 2 == 1).any() for column in texts)
 
 
 def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
@@ -164,7 +197,8 @@ def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: B
     same = place_of_unit == (UNITS.index(unit) if unit else 0)
     _report_other_units(path, place_of_unit, unit, _int64(lines), bad)
     rows = (_int64(values)[same] for values in (user, item, times))
-    return Pairs(users.names, items.names, *rows, columns, unit, events)
+    respelled = users.respelled + items.respelled
+    return Pairs(users.names, items.names, *rows, columns, unit, events, respelled)
 
 
 _HEADER_HINT = (
@@ -194,7 +228,8 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
     for number, text in _data_lines(path, columns, bad):
         try:
             cells = _split(text, columns)
-            watched = [items.code(name) for name in cells[columns.item].split()]
+            # At spaces alone: a control character, which is white space too, is no end of an id.
+            watched = [items.code(name) for name in cells[columns.item].split(" ") if name]
             if not watched:
                 raise RowError("no items after the user")
             watcher = users.code(cells[columns.user])
@@ -203,14 +238,15 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
             continue
         item.extend(watched)
         user.extend([watcher] * len(watched))
-    return Pairs(users.names, items.names, _int64(user), _int64(item), None, columns)
+    respelled = users.respelled + items.respelled
+    return Pairs(users.names, items.names, _int64(user), _int64(item), None, columns, respelled=respelled)
 
 
 def _data_lines(path: Path, columns: PairsColumns, bad: BadRows) -> Iterator[tuple[int, str]]:
     lines = read_lines(path, bad)
     if columns.header:
         next(lines, None)
-    return tqdm(lines, desc=f"reading {path.name}", unit=" rows", delay=2, disable=None)
+    return tqdm(lines, desc=f"reading {printable(path.name)}", unit=" rows", delay=2, disable=None)
 
 
 def _split(text: str, columns: PairsColumns) -> list[str]:

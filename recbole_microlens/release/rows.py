@@ -1,18 +1,28 @@
 """The lines of a release file, and the rows among them that cannot be read."""
 
+import codecs
 import csv
 import gzip
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_UTF8_BOM = b"\xef\xbb\xbf"
+LONGEST_LINE = 1 << 28
+"""Bytes of a line; a longer one is no table but something else, and would fill the memory."""
+
+LONGEST_FIELD = 131_072
+"""Characters of a field that Python's csv module, and so RecBole, reads."""
+
+_SHOWN = 60
+_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class RowError(ValueError):
@@ -39,10 +49,9 @@ class BadRows:
     def add(self, file: Path, line: int, reason: str, text: str) -> None:
         """Keep the row, or raise :class:`MicroLensError` with its file, line and reason."""
         if not self.skip:
-            shown = text if len(text) <= 100 else text[:100] + "..."
             raise MicroLensError(
-                f"{file}, line {line}: {reason}: {shown!r}. Correct the row, or leave such rows out with "
-                "--skip-bad-rows."
+                f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows "
+                "out with --skip-bad-rows."
             )
         self.rows.append(BadRow(file, line, reason, text))
 
@@ -58,6 +67,10 @@ def read_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, text) of a UTF-8 file, without the line end, a BOM, or blank lines.
 
     A line that is not UTF-8 goes to ``bad``.
+
+    Raises:
+        MicroLensError: the file cannot be unpacked, is UTF-16, or has a line of more than
+            :data:`LONGEST_LINE` bytes.
     """
     for number, raw in enumerate(_raw_lines(path), start=1):
         try:
@@ -76,16 +89,38 @@ def first_line(path: Path) -> str:
     return next((text for text in texts if text.strip()), "")
 
 
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for reading, unpacked where its name ends in ``.gz``."""
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def quoted(text: str, most: int = _SHOWN) -> str:
+    """``text`` in quotes for a message, at most ``most`` characters of it."""
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
 def _raw_lines(path: Path) -> Iterator[bytes]:
     try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            first = stream.readline().removeprefix(_UTF8_BOM)
+        with open_bytes(path) as stream:
+            first = _require_length(path, stream.readline(LONGEST_LINE))
+            if first.startswith(_UTF16_BOMS):
+                raise MicroLensError(f"{path} is UTF-16. Save it as UTF-8.")
+            first = first.removeprefix(codecs.BOM_UTF8)
             # Without a line feed in the whole file, carriage returns alone may end its lines.
             yield from first.split(b"\r") if not first.endswith(b"\n") else [_without_end(first)]
-            for line in stream:
-                yield _without_end(line)
+            for line in iter(partial(stream.readline, LONGEST_LINE), b""):
+                yield _without_end(_require_length(path, line))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise MicroLensError(f"{path}: cannot be unpacked ({error}). Copy the file again.") from error
+
+
+def _require_length(path: Path, line: bytes) -> bytes:
+    if len(line) == LONGEST_LINE:
+        raise MicroLensError(
+            f"{path} has a line of more than {LONGEST_LINE:,} bytes, which begins with "
+            f"{quoted(line[:100].decode(errors='replace'))}. Give a table of text, a line for each row."
+        )
+    return line
 
 
 def _without_end(line: bytes) -> bytes:
@@ -96,10 +131,10 @@ def parse_number(text: str, name: str) -> float:
     """Return a finite number that is not negative; raises :class:`RowError` with ``name`` in the reason."""
     text = text.strip()
     if not NUMBER.fullmatch(text):
-        raise RowError(f"{name} {text!r} is not a number")
+        raise RowError(f"{name} {quoted(text)} is not a number")
     number = float(text)
     if number < 0:
-        raise RowError(f"{name} {text!r} is negative")
+        raise RowError(f"{name} {quoted(text)} is negative")
     if number == float("inf"):
-        raise RowError(f"{name} {text!r} is not finite")
+        raise RowError(f"{name} {quoted(text)} is not finite")
     return number

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
-from recbole_microlens.release.rows import NUMBER, RowError, parse_number
+from recbole_microlens.release.rows import NUMBER, RowError, parse_number, quoted
 
 _ISO = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
@@ -46,6 +46,7 @@ NUMBERS = (
 ISO = TimeUnit("ISO 8601 (UTC where no zone is said)", 0, (1, 1))
 UNITS = (*NUMBERS, ISO)
 _TOO_LARGE = 2**63
+_MOST_DIGITS = len(str(_TOO_LARGE))
 _FIRST_YEAR = 1900
 
 
@@ -62,13 +63,17 @@ def microseconds(text: str) -> tuple[TimeUnit, int]:
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return _of_number(int(text), text)
+        digits = text.lstrip("0")[: _MOST_DIGITS + 1]
+        return _of_number(int(digits or "0"), text)
     if match := _ISO.fullmatch(text):
         return ISO, _of_date(match, text)
     if not NUMBER.fullmatch(text):
-        raise RowError(f"timestamp {text!r} is not a number, nor a date of ISO 8601")
+        raise RowError(f"timestamp {quoted(text)} is not a number, nor a date of ISO 8601")
     parse_number(text, "timestamp")
-    return _of_number(Decimal(text), text)
+    try:
+        return _of_number(Decimal(text), text)
+    except InvalidOperation as error:
+        raise RowError(f"timestamp {quoted(text)} is out of range") from error
 
 
 def in_microseconds(numbers: np.ndarray, unit: TimeUnit) -> np.ndarray:
@@ -84,10 +89,10 @@ def as_date(time_us: int) -> str:
 
 def _of_number(number: int | Decimal, text: str) -> tuple[TimeUnit, int]:
     if number >= _TOO_LARGE:
-        raise RowError(f"timestamp {text!r} is too large for nanoseconds")
+        raise RowError(f"timestamp {quoted(text)} is too large for nanoseconds")
     unit = unit_of(number)
     if not unit.is_date and number != int(number):
-        raise RowError(f"timestamp {text!r} is not a whole number of milliseconds")
+        raise RowError(f"timestamp {quoted(text)} is not a whole number of milliseconds")
     multiply, divide = unit.microseconds
     return unit, int(number * multiply // divide)
 
@@ -96,8 +101,8 @@ def _of_date(match: re.Match, text: str) -> int:
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
         moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
-        moment = moment.replace(tzinfo=_zone(zone))
-    except ValueError as error:
+        moment = moment.replace(tzinfo=_zone(zone)).astimezone(timezone.utc)
+    except (ValueError, OverflowError) as error:
         raise RowError(f"timestamp {text!r} is no date ({error})") from error
     if moment.year < _FIRST_YEAR:
         raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: it stands for no time at all")

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
 from recbole_microlens.release.ids import MISSING_WORDS
 
 _CHUNK_ROWS = 200_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufeff]")
+_NO_SPACE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")  # nor tab or line end
 
 
 def spell(text: str) -> str:
@@ -28,6 +30,11 @@ def spell(text: str) -> str:
     if '"' in text:
         return '"' + text.replace('"', '""') + '"'
     return text + " " if text and text in MISSING_WORDS else text
+
+
+def loses_character(text: str) -> bool:
+    """Whether :func:`spell` puts a space for a control character that is none of tab and line ends."""
+    return _NO_SPACE.search(text) is not None
 
 
 def spell_title(text: str) -> str:
@@ -89,9 +96,23 @@ def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, fl
             stream.write("\t".join(fields) + "\n")
 
 
+def require_folder(out: Path) -> None:
+    """Raise a :class:`MicroLensError` if ``out``, or a path above it, is there and no folder."""
+    for path in (out, *out.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise MicroLensError(f"--out {out}: {path} is a file. Name a folder.")
+            return
+
+
 @contextmanager
 def staging_folder(out: Path, name: str) -> Iterator[Path]:
-    """Give a temporary folder in ``out``, on the same file system as the final one; it is gone afterwards."""
+    """Give a temporary folder in ``out``, on the same file system as the final one; it is gone afterwards.
+
+    Raises:
+        MicroLensError: ``out`` or a folder above it is a file.
+    """
+    require_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=out))
     try:

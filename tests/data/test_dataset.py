@@ -213,3 +213,30 @@ def test_a_dataset_whose_users_are_all_dropped_is_an_error_that_names_the_settin
     data_path = write_inter("short", [("u", f"i{item}", item) for item in range(4)])
     with pytest.raises(MicroLensError, match="1 of 1 users .*which is all .*Widen `user_inter_num_interval`"):
         create_dataset(config_for("SASRec", data_path, "short"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("u\ti3\0\t5", "line 8: holds a NUL byte"),
+        ("u\ti3", "line 8: 2 fields instead of 3"),
+        ("u\ti3\t5\t6\t7", "line 8: 5 fields instead of 3"),
+        ("u\ti3\tnan", "line 8: column timestamp: 'nan' is not a finite number"),
+        ("u\ti3\tinf", "line 8: column timestamp: 'inf' is not a finite number"),
+        ("u\tNA\t5", "line 8: column item_id: 'NA' is read as missing"),
+    ],
+)
+def test_a_row_that_recbole_would_change_without_a_word_is_named(row, message, write_inter):
+    data_path = write_inter("mine", [(user, f"i{k}", k) for user in "uv" for k in range(3)])
+    with (data_path / "mine" / "mine.inter").open("a") as file:
+        file.write(row + "\n")
+    with pytest.raises(MicroLensError, match=f"mine.inter, {message}"):
+        create_dataset(config_for("SASRec", data_path, "mine"))
+
+
+def test_an_item_that_stands_twice_in_the_item_file_is_named(write_inter):
+    data_path = write_inter("mine", [(user, f"i{k}", k) for user in "uv" for k in range(3)])
+    (data_path / "mine" / "mine.item").write_text("item_id:token\tviews:float\ni1\t5\ni2\t\ni1\t6\n")
+    load = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "views"]}
+    with pytest.raises(MicroLensError, match="mine.item, line 4: item_id 'i1' stands in line 2 already"):
+        create_dataset(config_for("SASRec", data_path, "mine", load_col=load))

@@ -107,3 +107,66 @@ def test_a_json_of_other_rows_is_refused(tmp_path):
     np.save(path, ROWS[:3])
     with pytest.raises(MicroLensError, match="does not belong to the 3 rows"):
         open_features(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04" + b"x" * 40,
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': 'x', ",
+        b"\x93NUMPY\x01\x00\x50\x00" + b"(" * 80,
+        b"\x93NUMPY\x03\x00\xff\xff\xff\xff",
+        b"\x93NUMPY\x01\x00\x46\x00"
+        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 3), }".ljust(69)
+        + b"\n",
+        b"\x93NUMPY\x01\x00\x56\x00"
+        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999, 99), }".ljust(85)
+        + b"\n",
+    ],
+)
+def test_a_header_that_lies_is_one_error(content, tmp_path):
+    (tmp_path / "f.npy").write_bytes(content)
+    with pytest.raises(MicroLensError, match="f.npy (is no .npy file of plain numbers|holds)"):
+        open_features(tmp_path / "f.npy")
+
+
+def test_a_truncated_file_is_one_error(tmp_path):
+    np.save(tmp_path / "f.npy", ROWS)
+    content = (tmp_path / "f.npy").read_bytes()
+    for length in range(0, len(content), 7):
+        (tmp_path / "f.npy").write_bytes(content[:length])
+        with pytest.raises(MicroLensError, match="is no .npy file of plain numbers"):
+            open_features(tmp_path / "f.npy")
+
+
+def test_a_number_that_float32_cannot_hold_is_named(tmp_path):
+    rows = ROWS.astype(np.float64)
+    rows[2, 1] = 1e300
+    np.save(tmp_path / "f.npy", rows)
+    with pytest.raises(MicroLensError, match=r"row 2 of .*f.npy \(item 3\) holds NaN or an infinity"):
+        open_features(tmp_path / "f.npy").require_finite(np.arange(4))
+
+
+def test_an_item_of_more_digits_than_python_reads_is_named(published):
+    with pytest.raises(MicroLensError, match="the dataset has item 9999"):
+        open_features(published).rows_of(np.array(["1", "9" * 5000], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("item_ids", "message"),
+    [
+        ('["1", "2", "3", "2"]', "names item '2' twice"),
+        ('["1", "2", "3", 4]', "of another format"),
+        ('["1", "2", "3", ["4"]]', "of another format"),
+        ("[" * 100_000, "is damaged"),
+        ("9" * 5000, "is damaged"),
+        ('["1"', "is damaged"),
+    ],
+)
+def test_a_json_that_names_items_wrongly_is_refused(item_ids, message, tmp_path):
+    path = write(tmp_path / "f.npy", ["1", "2", "3", "4"])
+    path.with_suffix(".json").write_text(
+        f'{{"format": "recbole-microlens features 1", "item_ids": {item_ids}}}'
+    )
+    with pytest.raises(MicroLensError, match=f"f.json.* {message}"):
+        open_features(path)

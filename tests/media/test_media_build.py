@@ -22,6 +22,7 @@ from recbole_microlens.media.report import by_reason
 from recbole_microlens.media.store import META_KEY, MediaStore
 from recbole_microlens.media.verify import verify
 
+NO_IMAGE = "not an image: neither JPEG nor PNG nor WebP"
 SMALL = {"size": 64, "workers": 2, "progress": False}
 
 
@@ -285,7 +286,7 @@ def test_covers_of_any_suffix_go_into_a_store_of_single_images(tmp_path):
         assert store.read(str(item)).shape == (1, 64, 64, 3)
         assert abs(store.read(str(item)).mean() - 40 * item) < 3
     assert done.report == tmp_path / "covers_report.csv"
-    assert _report(done.report) == [{"item_id": "5", "reason": "not an image", "file": str(covers / "5.jpg")}]
+    assert _report(done.report) == [{"item_id": "5", "reason": NO_IMAGE, "file": str(covers / "5.jpg")}]
 
 
 def test_files_of_items_without_interactions_are_taken_along_if_wanted(videos, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media import workers
+from recbole_microlens.media.limits import TaskLimits
 from recbole_microlens.media.workers import Failure, run_in_processes
 
 
@@ -23,6 +24,11 @@ def misbehave(task):
         raise KeyError("x")
     if task == "hang":
         time.sleep(60)
+    if task == "compute":
+        while True:
+            pass
+    if task == "swell":
+        return len(bytearray(1 << 29))
     return task * 2
 
 
@@ -48,6 +54,15 @@ def test_task_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(workers, "TASK_SECONDS", 3.0)
     results = dict(run_in_processes(misbehave, ["hang", "a"], 2))
     assert results["a"] == "aa" and "longer than 3 s" in results["hang"].reason
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory are Linux's")
+def test_task_that_takes_all_time_or_memory_is_given_up(monkeypatch):
+    monkeypatch.setattr(workers, "LIMITS", TaskLimits(cpu_seconds=1, memory_bytes=1 << 28))
+    results = dict(run_in_processes(misbehave, ["a", "swell", "b", "compute", "c"], 1))
+    assert {task: results[task] for task in "abc"} == {"a": "aa", "b": "bb", "c": "cc"}
+    assert results["swell"] == Failure("needs more than 0.25 GiB of memory")
+    assert results["compute"] == Failure("takes more than 1 s of processor time")
 
 
 def test_processes_that_cannot_start_are_one_error_not_a_failure_of_every_task():

@@ -120,3 +120,10 @@ def test_a_bad_row_of_likes_stops_or_is_skipped(tmp_path, row, reason):
     table, bad = likes(tmp_path, content, skip=True)
     assert table.values == {"1": (5, 100)}
     assert bad.rows[0].reason.startswith(reason)
+
+
+def test_an_item_in_quotes_may_hold_the_separator_and_quotes(tmp_path):
+    table = texts(tmp_path, '"a,b",one\n"c ""d""" , "two, three"\n', items=["a,b", 'c "d"'])
+    assert table.values == {"a,b": "one", 'c "d"': "two, three"}
+    table, _ = likes(tmp_path, '"c ""d"""\t5\t100\n')
+    assert table.values == {'c "d"': (5, 100)}

@@ -158,6 +158,16 @@ def test_stock_recbole_reads_every_title_word_by_word(titled_dataset, stock_conf
     assert found == words | {"14": []}
 
 
+def test_stock_recbole_reads_ids_with_quotes_and_commas(make_release, tmp_path, stock_config):
+    odd = ['a"b', '"q"', "it's", "a,b", "a b", "ü", '"', 'x""y', '"start', 'end"', "#1", "a\\b"]
+    fields = ['"' + item.replace('"', '""') + '"' for item in odd]
+    pairs = "".join(f"{user},{item},{k}\n" for user in fields for k, item in enumerate(fields))
+    convert(make_release({"MicroLens-100k_pairs.csv": pairs}), "odd", tmp_path / "atomic")
+    dataset = create_dataset(stock_config(tmp_path / "atomic", "odd", ["item_id"]))
+    for field in ("item_id", "user_id"):
+        assert sorted(dataset.field2id_token[field][1:]) == sorted(odd)
+
+
 def test_stock_recbole_reads_tags_likes_and_views(titled_dataset, stock_config):
     columns = ["item_id", "tag", "likes", "views"]
     dataset = create_dataset(stock_config(titled_dataset, "titled", columns))
