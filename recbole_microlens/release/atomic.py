@@ -10,6 +10,7 @@ from recbole_microlens.release.conversion import Conversion, Counts, Reading
 from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
 from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
 from recbole_microlens.release.layout import Release, find_release
+from recbole_microlens.release.names import check_dataset_name
 from recbole_microlens.release.pairs import Pairs, read_pairs
 from recbole_microlens.release.rows import BadRows
 from recbole_microlens.release.statistics import (
@@ -75,7 +76,7 @@ def convert(
         MicroLensError: the name is not usable, the folder holds no release, a column is not there, or a row
             cannot be read.
     """
-    _check_name(dataset)
+    check_dataset_name(dataset)
     _check_repeats(repeats)
     release = find_release(release_folder, dataset)
     bad = BadRows(skip=skip_bad_rows)
@@ -94,15 +95,6 @@ def convert(
         )
         paths = publish(staged, folder, dataset, last=".inter")
     return Conversion(dataset, folder, paths, release, reading, statistics, short, counts)
-
-
-def _check_name(dataset: str) -> None:
-    unusable = not dataset.strip() or dataset != dataset.strip() or dataset.startswith(".")
-    if unusable or any(mark in dataset for mark in "/\\:\0"):
-        raise MicroLensError(
-            f"{dataset!r} cannot be the name of a dataset: it names a folder and files. "
-            "Use a plain name such as microlens-100k."
-        )
 
 
 def _check_repeats(repeats: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.names import check_dataset_name
 
 
 def read_item_ids(folder: Path, dataset: str) -> list[str]:
@@ -13,8 +14,9 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     Raises
     ------
     MicroLensError
-        The dataset is not there, or the file has no ``item_id:token`` column.
+        The name is none of a dataset, the dataset is not there, or the file has no ``item_id:token`` column.
     """
+    check_dataset_name(dataset)
     if not (folder / f"{dataset}.inter").is_file():
         raise MicroLensError(
             f"Dataset {dataset} is not in {folder}. "
