@@ -88,8 +88,8 @@ class Config(RecBoleConfig):
     def _get_model_and_dataset(self, model, dataset):
         self._files = {key: path for key, path in self._files.items() if key not in self.variable_config_dict}
         _check_given(self.external_config_dict, self._files)
-        model = model or self.external_config_dict.get("model")
-        dataset = dataset or self.external_config_dict.get("dataset")
+        model = self.external_config_dict.get("model") if model is None else model
+        dataset = self.external_config_dict.get("dataset") if dataset is None else dataset
         for name, value in (("model", model), ("dataset", dataset)):
             if value is None:
                 raise MicroLensError(
@@ -312,14 +312,15 @@ def _check_given(settings: dict, files: dict) -> None:
 
 def _value(key: str, given):
     """A setting as it is used; what is given as text is read as on the command line."""
-    if isinstance(given, type):
-        return given
+    kind = kind_of(key)
+    is_text = kind is not None and kind.is_text
     if isinstance(given, str):
-        kind = kind_of(key)
-        given = read_text(given) if kind and kind.is_text else read_value(key, given)
-    if key == "gpu_id" and isinstance(given, list | tuple):
+        given = read_text(given) if is_text else read_value(key, given)
+    if key == "gpu_id" and isinstance(given, list | tuple) and all(type(gpu) is int for gpu in given):
         return ",".join(map(str, given))
-    return as_plain(key, given)
+    # RecBole takes a tuple for an interval without its bounds, which a list would have.
+    is_open = is_text and isinstance(given, tuple)
+    return given if is_open or isinstance(given, type) else as_plain(key, given)
 
 
 def _is_plain(value) -> bool:

@@ -110,7 +110,8 @@ def _encoder_settings(below: dict, final: dict, folder: Path) -> dict:
     for modality in encoded:
         encoder = (len(encoded) == 1 and final["encoder"]) or final.get(f"{modality}_encoder")
         path = folder / "encoder" / f"{encoder}.yaml"
-        for key, value in (read_yaml(path) if path.is_file() else {}).items():
+        is_ours = "/" not in str(encoder) and path.is_file()  # No path, and no name of a hub.
+        for key, value in (read_yaml(path) if is_ours else {}).items():
             if len(encoded) > 1:
                 if key not in _BY_MODALITY:
                     continue

@@ -65,7 +65,7 @@ KEYS: dict[str, tuple[Kind, str]] = {
     "eval_step": (whole(), "epochs between two validations; 0: none"),
     "stopping_step": (whole(0), "stop after so many validations without a better one"),
     "clip_grad_norm": (clip_grad_norm(), "arguments of torch's clip_grad_norm_"),
-    "loss_decimal_place": (or_null(whole(0, 30)), "digits of the loss in the log"),
+    "loss_decimal_place": (or_null(whole(1, 30)), "digits of the loss in the log"),
     "require_pow": (flag(), "the norm of embeddings is squared in their regularisation"),
     "enable_amp": (flag(), "mixed precision of stock models; content models read precision"),
     "enable_scaler": (flag(), "scale the loss under enable_amp"),

@@ -6,8 +6,9 @@ import codecs
 import math
 import re
 
-from recbole_microlens.errors import did_you_mean
+from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.modality import ENCODED, MODALITIES
+from recbole_microlens.release.names import check_dataset_name
 from recbole_microlens.setting_kinds import (
     Kind,
     either,
@@ -39,7 +40,7 @@ def interval(several: bool = False) -> Kind:
     says = "an interval such as [5,inf), in quotes"
 
     def fault(value):
-        if isinstance(value, list):
+        if isinstance(value, list) and [type(bound) in (int, float) for bound in value] == [True, True]:
             value = str(value)
         if not isinstance(value, str) or not value.isprintable():
             return f"{shown(value)} is no interval. Write one such as '[5,inf)'."
@@ -81,6 +82,19 @@ def by_modality(kind: Kind) -> Kind:
 
 def _in_quotes(name) -> str:
     return shown(name) if isinstance(name, str) else f"'{shown(name)}'"
+
+
+def dataset_name() -> Kind:
+    """The name of a dataset, which names a folder too."""
+
+    def fault(value):
+        try:
+            check_dataset_name(value)
+        except MicroLensError as error:
+            return str(error)
+        return None
+
+    return Kind("the name of a dataset", fault)
 
 
 def item_modality() -> Kind:

@@ -139,6 +139,8 @@ def text(what: str = "a text") -> Kind:
             return f"{shown(value)} is not {what}. Write it in quotes, if it is meant."
         if not value.strip():
             return f"{shown(value)} is empty. Give {what}, or leave it out."
+        if len(value) > _LONGEST_NAME:
+            return f"{shown(value)} is longer than {_LONGEST_NAME} characters. Give {what}."
         return None if value.isprintable() else f"{shown(value)} has characters that cannot be printed."
 
     return Kind(what, fault)
@@ -166,7 +168,8 @@ def separator() -> Kind:
     """What stands between two values of a file: one character or a few, a tab too."""
 
     def fault(value):
-        if not isinstance(value, str) or not 1 <= len(value) <= 8 or set(value) & set("\n\r\0"):
+        is_short = isinstance(value, str) and 1 <= len(value) <= 8
+        if not is_short or not value.replace("\t", " ").isprintable():
             return f"{shown(value)} is no separator of columns or values. Set a character, such as '\\t'."
         return None
 

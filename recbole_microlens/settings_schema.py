@@ -12,14 +12,21 @@ from recbole_microlens.encoders.frames import FRAME_POOLS
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import IMAGE_SOURCES
-from recbole_microlens.setting_forms import by_modality, features, item_modality, stages, trunk_cache
+from recbole_microlens.setting_forms import (
+    by_modality,
+    dataset_name,
+    features,
+    item_modality,
+    stages,
+    trunk_cache,
+)
 from recbole_microlens.setting_kinds import Kind, dropout, flag, number, or_null, path, text, whole, word
 
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
 OURS: dict[str, tuple[Kind, str]] = {
     "model": (text("the name of a model"), "a stock RecBole model, or a sequential one with a suffix"),
-    "dataset": (text("the name of a dataset"), "name of a folder in data_path"),
+    "dataset": (dataset_name(), "name of a folder in data_path"),
     "protocol": (word("microlens", "recbole"), "the paper's settings for all models, or RecBole's own"),
     "preset": (or_null(word("published")), "what the released runs did where our defaults differ"),
     "max_user_interactions": (or_null(whole(3)), "each user keeps their latest ones; null keeps all"),

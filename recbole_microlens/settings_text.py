@@ -130,7 +130,8 @@ def _content(path: Path) -> str:
 def _line(error: yaml.YAMLError, text: str) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         return f", line {text.count(chr(10), 0, error.position) + 1}"
-    mark = getattr(error, "problem_mark", None)
+    is_unclosed = "<stream end>" in (getattr(error, "problem", None) or "")
+    mark = getattr(error, "context_mark" if is_unclosed else "problem_mark", None)
     return f", line {mark.line + 1}" if mark else ""
 
 

@@ -16,6 +16,17 @@ from recbole.evaluator import metric_types  # noqa: E402
 from recbole.utils import EvaluatorType, ModelType  # noqa: E402
 
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+_NAMING_COLUMNS = (
+    "val_interval",
+    "normalize_field",
+    "numerical_features",
+    "preload_weight",
+    "seq_len",
+    "alias_of_user_id",
+    "alias_of_item_id",
+    "alias_of_entity_id",
+    "alias_of_relation_id",
+)
 # Models whose code needs a number of items of the short term that a sequence can hold, and its setting.
 _SHORT_TERMS = {"FOSSIL": "order_len", "HRM": "high_order", "SHAN": "short_item_length"}
 _TRANSFORMS = {"BERT4Rec": "mask_itemseq", "SHAN": "inverse_itemseq"}
@@ -124,24 +135,25 @@ def _require_loaded(settings: dict, loaded: dict, names: dict) -> None:
     of_interactions = loaded.get("inter", [])
     if of_interactions == "*":
         return
-    needed = [names["USER_ID_FIELD"], names["ITEM_ID_FIELD"]]
+    needed = ["USER_ID_FIELD", "ITEM_ID_FIELD"]
     if settings["eval_args"].get("order") == "TO":
-        needed.append(names["TIME_FIELD"])
-    missing = [column for column in needed if column not in of_interactions]
-    if missing:
-        raise MicroLensError(
-            f"load_col: {', '.join(missing)} is missing from the columns of interactions, "
-            f"{shown(of_interactions)}. Add it."
-        )
+        needed.append("TIME_FIELD")
+    for key in needed:
+        if names[key] not in of_interactions:
+            raise MicroLensError(
+                f"load_col: {shown(names[key])}, which is `{key}`, is missing from the columns of "
+                f"interactions, {shown(of_interactions)}. Add it."
+            )
     for column in settings.get("threshold") or {}:
         if column not in of_interactions:
             raise MicroLensError(f"threshold: {shown(column)} is not loaded. Add it to `load_col`.")
     if "*" in loaded.values():
         return
     known = {column for columns in loaded.values() for column in columns}
-    for column in settings.get("val_interval") or {}:
-        if column not in known:
-            raise MicroLensError(f"val_interval: {shown(column)} is not loaded. Add it to `load_col`.")
+    for key in _NAMING_COLUMNS:
+        for column in settings.get(key) or ():
+            if column not in known:
+                raise MicroLensError(f"{key}: {shown(column)} is not loaded. Add it to `load_col`.")
 
 
 def _check_sequences(settings: dict, model_class: type) -> None:
@@ -253,8 +265,8 @@ def _check_convolutions(settings: dict) -> None:
     channels, kernels, strides = (settings[f"cnn_{part}"] for part in ("channels", "kernels", "strides"))
     if not len(channels) - 1 == len(kernels) == len(strides):
         raise MicroLensError(
-            f"cnn_kernels: {len(kernels)} kernels and {len(strides)} strides do not fit {len(channels)} "
-            "`cnn_channels`: give one less than channels of each."
+            f"cnn_channels: {len(channels)} do not fit {len(kernels)} `cnn_kernels` and {len(strides)} "
+            "`cnn_strides`: of these, give one less than channels."
         )
 
 
