@@ -98,6 +98,7 @@ class Config(RecBoleConfig):
         check_dataset_name(dataset)
         if isinstance(model, type):
             return model.__name__, model, dataset
+        check({"model": model})
         return model, model_class(model), dataset
 
     def _load_internal_config_dict(self, model, model_class, dataset):

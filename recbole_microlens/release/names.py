@@ -8,8 +8,10 @@ _LONGEST = 200
 
 def check_dataset_name(dataset: str) -> None:
     """Raise a :class:`MicroLensError` unless a dataset of this name can be written and found again."""
-    if not isinstance(dataset, str) or not dataset.isprintable() or len(dataset.encode()) > _LONGEST:
-        shown = repr(dataset) if len(repr(dataset)) < 100 else f"{repr(dataset)[:60]}..."
+    if not isinstance(dataset, str):
+        raise MicroLensError(f"A {type(dataset).__name__} cannot be the name of a dataset: give it as text.")
+    if not dataset.isprintable() or len(dataset.encode()) > _LONGEST:
+        shown = repr(dataset) if len(dataset) < 100 else f"{dataset[:60]!r}..."
         raise MicroLensError(
             f"{shown} cannot be the name of a dataset: a name has up to {_LONGEST} characters that can be "
             "printed. Use a plain name such as microlens-100k."
