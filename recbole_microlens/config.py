@@ -171,6 +171,8 @@ class Config(RecBoleConfig):
             return
         if "train_neg_sample_args" in given:
             return
+        if recbole_name(self.model_class) in _POWERS and type(settings.get("alpha")) is int:
+            settings["alpha"] = float(settings["alpha"])
         is_cross_entropy = settings.get("loss_type") == "CE" and not hasattr(self.model_class, "input_type")
         if is_cross_entropy:
             settings["train_neg_sample_args"] = None
@@ -244,6 +246,8 @@ def wanted_processes(settings: dict[str, str], files: list[str]) -> int:
     return wanted.get("nproc", 1)
 
 
+# Models that raise whole numbers to `-alpha`, which torch does for a float alone.
+_POWERS = ("FISM", "FOSSIL", "NAIS")
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}
 
 

@@ -168,7 +168,7 @@ def train_neg_sample_args() -> Kind:
     fields = {
         "distribution": or_null(word("uniform", "popularity", "none", "None")),
         "sample_num": either(whole(1, 100_000), nothing),
-        "alpha": either(number(0), nothing),
+        "alpha": either(number(0, 2), nothing),  # RecBole draws again and again where little else is likely.
         "dynamic": flag(),
         "candidate_num": whole(0, 100_000),
     }
@@ -191,7 +191,7 @@ def eval_args() -> Kind:
 
 def _split() -> Kind:
     ratios = many(number(0), length=3)
-    fields = {"RS": ratios, "TS": ratios, "LS": word("valid_and_test", "valid_only", "test_only")}
+    fields = {"RS": ratios, "TS": ratios, "LS": word("valid_and_test", "test_only", "valid_only")}
     args = record(fields, _SPLIT)
 
     def fault(value):
@@ -201,8 +201,11 @@ def _split() -> Kind:
         if len(value) != 1:
             return f"{shown(value)} does not say one way to split. Set e.g. {_SPLIT}."
         (way, shares), *_ = value.items()
-        if way != "LS" and shares[0] <= 0:
-            return f"{way}: {shares} leaves nothing to train on. Set e.g. {{'{way}': [0.8, 0.1, 0.1]}}."
+        if shares == "valid_only":
+            return f"LS: {shares} leaves nothing to test on. Set valid_and_test or test_only."
+        for share, what in ((shares[0], "train"), (shares[-1], "test")) if way != "LS" else ():
+            if share <= 0:
+                return f"{way}: {shares} leaves nothing to {what} on. Set e.g. {{'{way}': [0.8, 0.1, 0.1]}}."
         return None
 
     return Kind(args.says, fault)
@@ -256,6 +259,7 @@ def encoding() -> Kind:
 
     def fault(value):
         try:
+            "".encode(value)  # Of a text: `base64` is of bytes.
             codecs.lookup(value)
         except (LookupError, TypeError, ValueError):
             return f"{shown(value)} is no encoding that Python knows. Set utf-8 or another."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
-from recbole_microlens.property_files import hyperparameters, recbole_name
+from recbole_microlens.property_files import recbole_name
 from recbole_microlens.setting_kinds import shown
+from recbole_microlens.settings_by_model import check_model
 
 compat.fix_recbole()
 from recbole.evaluator import metric_types  # noqa: E402
@@ -27,18 +27,14 @@ _NAMING_COLUMNS = (
     "alias_of_entity_id",
     "alias_of_relation_id",
 )
-# Models whose code needs a number of items of the short term that a sequence can hold, and its setting.
-_SHORT_TERMS = {"FOSSIL": "order_len", "HRM": "high_order", "SHAN": "short_item_length"}
-_TRANSFORMS = {"BERT4Rec": "mask_itemseq", "SHAN": "inverse_itemseq"}
-_TRANSFORM_NEEDS = {"crop_itemseq": "eta", "reorder_itemseq": "beta", "mask_itemseq": "mask_ratio"}
-# A stage of a training that goes on from a checkpoint, and the setting that names the checkpoint.
-_STAGES = {
-    "S3Rec": ("train_stage", ("finetune",), ("pre_model_path",)),
-    "RaCT": ("train_stage", ("critic_pretrain", "finetune"), ("pre_model_path",)),
-    "ConvNCF": ("train_method", ("after_pretrain",), ("pre_model_path",)),
-    "KD_DAGFM": ("phase", ("distillation", "finetuning"), ("warm_up",)),
-    "NeuMF": ("use_pretrain", (True,), ("mf_pretrain_path", "mlp_pretrain_path")),
-}
+_COLUMNS = (
+    "USER_ID_FIELD",
+    "ITEM_ID_FIELD",
+    "TIME_FIELD",
+    "LABEL_FIELD",
+    "ITEM_LIST_LENGTH_FIELD",
+    "POSITION_FIELD",
+)
 
 
 def check_together(settings: dict, model_class: type, is_content_model: bool) -> None:
@@ -52,9 +48,10 @@ def check_together(settings: dict, model_class: type, is_content_model: bool) ->
     _refuse_pickles(settings)
     _check_metrics(settings)
     _check_valid_metric(settings)
+    _check_labels(settings)
     _check_columns(settings)
     _check_sequences(settings, model_class)
-    _check_model(settings, recbole_name(model_class))
+    check_model(settings, recbole_name(model_class))
     _check_learner(settings, model_class)
     _check_seed(settings)
     if settings.get("log_wandb") and importlib.util.find_spec("wandb") is None:
@@ -86,11 +83,25 @@ def _check_metrics(settings: dict) -> None:
             f"metrics: {', '.join(of_values)} looks at scores, {others} at ranks; a run has the one or the "
             "other. Choose."
         )
-    mode = settings["eval_args"].get("mode", "full")
-    if "full" in (mode.values() if isinstance(mode, dict) else [mode]):
+    if "full" in _modes(settings):
         raise MicroLensError(
             f"metrics: {', '.join(of_values)} needs negatives to compare with, and full ranking has none. "
             "Set `eval_args: {mode: uni100}` (or labeled), or metrics of ranks such as Hit."
+        )
+
+
+def _modes(settings: dict) -> set[str]:
+    mode = settings["eval_args"].get("mode", "full")
+    return set(mode.values() if isinstance(mode, dict) else [mode])
+
+
+def _check_labels(settings: dict) -> None:
+    columns = (settings.get("load_col") or {}).get("inter", "*")
+    has_labels = settings.get("threshold") or columns == "*" or settings["LABEL_FIELD"] in columns
+    if "labeled" in _modes(settings) and not has_labels:
+        raise MicroLensError(
+            "eval_args: mode labeled compares items by their labels, and the data have none. Give labels by "
+            f"`threshold` or by a column `{settings['LABEL_FIELD']}` in `load_col`, or set the mode to full."
         )
 
 
@@ -113,11 +124,18 @@ def _has_cutoff(metric: str) -> bool:
 
 def _check_columns(settings: dict) -> None:
     names = {key: settings[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")}
-    if len(set(names.values())) < len(names):
-        raise MicroLensError(f"{', '.join(names)}: {shown(list(names.values()))} are one column. Name three.")
+    _require_different(settings)
     loaded, left_out = settings.get("load_col"), settings.get("unload_col") or {}
     if loaded is not None:
         _require_loaded(settings, loaded, names)
+    for file, key in (("user", "USER_ID_FIELD"), ("item", "ITEM_ID_FIELD")):
+        listed = (loaded or {}).get(file, "*")
+        if (listed != "*" and names[key] not in listed) or names[key] in left_out.get(file, ()):
+            raise MicroLensError(
+                f"load_col: {shown(names[key])}, which is `{key}`, is not loaded of {file}s. Load it too."
+            )
+        if names[key] in (settings.get("unused_col") or {}).get("inter", ()):
+            raise MicroLensError(f"unused_col: {shown(names[key])} is `{key}`, which a run needs. Keep it.")
     for file in left_out:
         if loaded is not None and loaded.get(file, "*") != "*":
             raise MicroLensError(f"unload_col: `load_col` says already what is loaded of {file}. Keep one.")
@@ -131,12 +149,38 @@ def _check_columns(settings: dict) -> None:
             raise MicroLensError(f"discretization: {shown(column)} is none of `numerical_features`. Add it.")
 
 
+def _require_different(settings: dict) -> None:
+    columns: dict[str, str] = {}
+    for key in _COLUMNS:
+        if settings[key] in columns:
+            raise MicroLensError(
+                f"{key}: {shown(settings[key])} is `{columns[settings[key]]}` already. They are two columns: "
+                "name both."
+            )
+        columns[settings[key]] = key
+    if settings["TIME_FIELD"] in (settings.get("threshold") or {}) and _is_by_time(settings):
+        raise MicroLensError(
+            f"threshold: {shown(settings['TIME_FIELD'])} becomes labels and is gone, but the data are sorted "
+            "by it. Name another column."
+        )
+    for column in _aliases(settings, "user") & _aliases(settings, "item"):
+        raise MicroLensError(f"alias_of_user_id: {shown(column)} is numbered like items too. Choose one.")
+
+
+def _aliases(settings: dict, kind: str) -> set[str]:
+    return {settings[f"{kind.upper()}_ID_FIELD"], *(settings.get(f"alias_of_{kind}_id") or ())}
+
+
+def _is_by_time(settings: dict) -> bool:
+    return settings["eval_args"].get("order") == "TO"
+
+
 def _require_loaded(settings: dict, loaded: dict, names: dict) -> None:
     of_interactions = loaded.get("inter", [])
     if of_interactions == "*":
         return
     needed = ["USER_ID_FIELD", "ITEM_ID_FIELD"]
-    if settings["eval_args"].get("order") == "TO":
+    if _is_by_time(settings):
         needed.append("TIME_FIELD")
     for key in needed:
         if names[key] not in of_interactions:
@@ -169,117 +213,6 @@ def _check_sequences(settings: dict, model_class: type) -> None:
             f"repeatable: {model_class.__name__} may recommend an item again, as all sequential models. Set "
             "it to true."
         )
-
-
-def _check_model(settings: dict, backbone: str) -> None:
-    _check_heads(settings, backbone)
-    key = _SHORT_TERMS.get(backbone)
-    if key and settings[key] > settings["MAX_ITEM_LIST_LENGTH"]:
-        raise MicroLensError(
-            f"{key}: {settings[key]} items are more than a sequence has (`MAX_ITEM_LIST_LENGTH`: "
-            f"{settings['MAX_ITEM_LIST_LENGTH']}). Lower it."
-        )
-    transform = settings.get("transform")
-    if backbone in _TRANSFORMS and transform != _TRANSFORMS[backbone]:
-        raise MicroLensError(
-            f"transform: {transform} is given, but {backbone} reads {_TRANSFORMS[backbone]}. Leave it out."
-        )
-    needed = _TRANSFORM_NEEDS.get(transform)
-    if needed and settings.get(needed) is None:
-        raise MicroLensError(f"transform: {transform} needs `{needed}`, a number from 0 to 1. Set both.")
-    if transform == "reorder_itemseq" and not 0 <= settings["beta"] <= 1:
-        raise MicroLensError(f"beta: {settings['beta']} is no share of a sequence. Set a number from 0 to 1.")
-    if backbone in _STAGES:
-        _require_checkpoint(settings, *_STAGES[backbone])
-    if backbone in _OF_MODELS:
-        _OF_MODELS[backbone](settings)
-
-
-def _check_heads(settings: dict, backbone: str) -> None:
-    read = hyperparameters(backbone)
-    widths = ["hidden_size" if "hidden_size" in read else "embedding_size"]
-    for heads, width in (("n_heads", widths[0]), ("num_heads", "attention_size")):
-        if heads in read and width in read and settings[width] % settings[heads]:
-            raise MicroLensError(
-                f"{heads}: {settings[heads]} heads cannot share a `{width}` of {settings[width]} evenly. "
-                "Change one so that it can be divided by the other."
-            )
-
-
-def _require_checkpoint(settings: dict, key: str, stages: tuple, paths: tuple[str, ...]) -> None:
-    if settings[key] not in stages:
-        return
-    for path in paths:
-        if not os.path.isfile(settings.get(path) or ""):
-            raise MicroLensError(
-                f"{path}: {shown(settings.get(path))} is no file, and `{key}: {settings[key]}` goes on from "
-                "the checkpoint there. Give its path."
-            )
-
-
-def _check_facets(settings: dict) -> None:
-    candidates = len(str(settings["reranker_CAN_NUM"]).split(","))
-    parts = ("n_facet", "n_facet_context", "n_facet_emb")
-    total = sum(settings[key] for key in parts) + settings["n_facet_reranker"] * candidates
-    if total != settings["n_facet_all"]:
-        raise MicroLensError(
-            f"n_facet_all: {settings['n_facet_all']} is not the sum of n_facet, n_facet_context, n_facet_emb "
-            f"and n_facet_reranker for each of reranker_CAN_NUM, which is {total}. Set it to that."
-        )
-
-
-def _check_contrast(settings: dict) -> None:
-    if settings.get("contrast") not in (None, "None"):
-        missing = [key for key in ("tau", "sim") if settings.get(key) is None]
-        if missing:
-            raise MicroLensError(f"contrast: it needs `{missing[0]}` too. Set both, or leave it out.")
-
-
-def _divides(part: str, whole: str):
-    def check(settings: dict) -> None:
-        if settings[whole] % settings[part]:
-            raise MicroLensError(
-                f"{part}: {settings[part]} does not divide `{whole}`, {settings[whole]}. Change one."
-            )
-
-    return check
-
-
-def _check_towers(settings: dict) -> None:
-    users, items = settings["user_hidden_size_list"], settings["item_hidden_size_list"]
-    if users[-1] != items[-1]:
-        raise MicroLensError(
-            f"user_hidden_size_list: {users} and item_hidden_size_list: {items} must end in one width."
-        )
-
-
-def _check_diffusion(settings: dict) -> None:
-    if settings["sampling_steps"] > settings["steps"]:
-        raise MicroLensError(
-            f"sampling_steps: {settings['sampling_steps']} are more than `steps`, {settings['steps']}. Lower "
-            "it."
-        )
-
-
-def _check_convolutions(settings: dict) -> None:
-    channels, kernels, strides = (settings[f"cnn_{part}"] for part in ("channels", "kernels", "strides"))
-    if not len(channels) - 1 == len(kernels) == len(strides):
-        raise MicroLensError(
-            f"cnn_channels: {len(channels)} do not fit {len(kernels)} `cnn_kernels` and {len(strides)} "
-            "`cnn_strides`: of these, give one less than channels."
-        )
-
-
-_OF_MODELS = {
-    "SASRecCPR": _check_facets,
-    "GRU4RecCPR": _check_facets,
-    "FEARec": _check_contrast,
-    "DGCF": _divides("n_factors", "embedding_size"),
-    "DMF": _check_towers,
-    "DiffRec": _check_diffusion,
-    "LDiffRec": _check_diffusion,
-    "ConvNCF": _check_convolutions,
-}
 
 
 def _check_learner(settings: dict, model_class: type) -> None:

@@ -84,9 +84,7 @@ def test_every_property_file_passes_the_check(folder):
             check(settings, model if model in STOCK else backbone, dict.fromkeys(settings, path))
 
 
-@pytest.mark.parametrize(
-    "model", ["SASRecV", "GRU4RecIDM", "HGNT", "SHANID", "BPR", "KD_DAGFM", "DIN", "CDAE"]
-)
+@pytest.mark.parametrize("model", ["SASRecV", "GRU4RecIDM", "HGNT", "SHANID", "BPR", "SGL", "DIN", "CDAE"])
 @pytest.mark.parametrize("protocol", ["microlens", "recbole"])
 def test_defaults_pass(model, protocol):
     assert config(model, protocol=protocol)["model"] == model
@@ -199,7 +197,10 @@ def test_so_does_the_configuration(key):
         ({"load_col": {"inter": ["user_id"]}}, "load_col: 'item_id', which is `ITEM_ID_FIELD`, is missing"),
         ({"load_col": {"inter": "user_id"}}, "load_col: 'inter': 'user_id' is not one of *"),
         ({"unload_col": {"inter": ["timestamp"]}}, "unload_col: `load_col` says already"),
-        ({"ITEM_ID_FIELD": "user_id"}, "are one column"),
+        ({"ITEM_ID_FIELD": "user_id"}, "ITEM_ID_FIELD: 'user_id' is `USER_ID_FIELD` already"),
+        ({"eval_args": {"split": {"LS": "valid_only"}}}, "LS: valid_only leaves nothing to test on"),
+        ({"eval_args": {"split": {"TS": [1, 0, 0]}}}, "TS: [1, 0, 0] leaves nothing to test on"),
+        ({"train_neg_sample_args": {"alpha": 300}}, "train_neg_sample_args: alpha: 300 is not"),
         ({"worker": 10**6}, "worker: 1000000 is not a whole number of at least 0 and at most 1024"),
         ({"nproc": 2, "seed": 2**32 - 1}, "seed: 4294967295 leaves none for 2 processes"),
         ({"enable_amp": True}, "enable_amp: SASRecV reads `precision`"),
@@ -247,6 +248,23 @@ def test_wrong_values_are_named(settings, message):
         ("BERT4Rec", {"transform": None}, "transform: None is given, but BERT4Rec reads mask_itemseq"),
         ("SHAN", {"short_item_length": 11}, "short_item_length: 11 items are more than a sequence has"),
         ("ConvNCF", {"cnn_kernels": [4]}, "cnn_channels: 5 do not fit 1 `cnn_kernels`"),
+        ("ConvNCF", {"embedding_size": 7}, "embedding_size: 7 is too small for `cnn_kernels`"),
+        ("AsymKNN", {"q": 0.5}, "q: 0.5 is not a whole number"),
+        (
+            "BERT4RecV",
+            {"mask_ratio": 0.05},
+            "mask_ratio: 0.05 of `MAX_ITEM_LIST_LENGTH`, 10, is less than",
+        ),
+        ("EASE", {"reg_weight": 0}, "reg_weight: 0 is not a number above 0"),
+        ("MultiVAE", {"latent_dimension": 7}, "latent_dimension: 7 is odd"),
+        ("NNCF", {"neigh_num": 7}, "neigh_num: 7 neighbours are too few"),
+        ("xDeepFM", {"cin_layer_size": [100, 7]}, "cin_layer_size: [100, 7] has an odd size"),
+        ("BPR", {"eval_args": {"mode": "labeled"}}, "eval_args: mode labeled compares items by their labels"),
+        ("BPR", {"threshold": {"timestamp": 3}}, "threshold: 'timestamp' becomes labels and is gone"),
+        ("BPR", {"alias_of_user_id": ["item_id"]}, "alias_of_user_id: 'item_id' is numbered like items too"),
+        ("BPR", {"unused_col": {"inter": ["item_id"]}}, "unused_col: 'item_id' is `ITEM_ID_FIELD`"),
+        ("BPR", {"LABEL_FIELD": "user_id"}, "LABEL_FIELD: 'user_id' is `USER_ID_FIELD` already"),
+        ("BPR", {"encoding": "base64"}, "encoding: 'base64' is no encoding"),
         ("DiffRec", {"sampling_steps": 6}, "sampling_steps: 6 are more than `steps`, 5"),
         ("CDAE", {"loss_type": "CE"}, "loss_type: 'CE' is unknown. Did you mean 'BCE'|Set one of: BCE, MSE"),
         ("NeuMF", {"mlp_hidden_size": []}, "mlp_hidden_size: [] is too short"),
@@ -283,6 +301,11 @@ def test_values_that_recbole_takes_pass(model, settings):
 def test_a_key_means_to_one_model_what_it_means_to_no_other():
     assert kind_of("reg_weight", "SHAN") is not kind_of("reg_weight", "BPR")
     assert kind_of("a_key_of_my_own_model") is None
+
+
+@pytest.mark.parametrize("model", ["FISM", "NAIS", "FOSSIL"])
+def test_a_power_is_a_float(model):
+    assert type(config(model, alpha=1)["alpha"]) is float
 
 
 def test_the_file_of_a_wrong_value_is_named(tmp_path):
