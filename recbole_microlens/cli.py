@@ -175,7 +175,8 @@ runs/<dataset>/<model>-<time>/.
   --model, -m       any stock RecBole model, or one of ours: {models};
                     `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
-  --config_files    "a.yaml b.yaml": files with settings; a later one wins, the command line wins over all
+  --config_files    a file with settings; give it again, or a list [a.yaml, b c.yaml], for several: a later
+                    one wins, the command line wins over all
   --preset          published: what the released runs of the paper did where our defaults differ; yours win
   --resume          continue a run that was broken off
   --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
@@ -197,12 +198,14 @@ def _run(argv: list[str]) -> int:
         print(_RUN_HELP.format(models=", ".join(tuned_models())))
         return 0 if argv else 2
     settings = parse_settings(argv)
-    files = str(settings.pop("config_files", "") or "").split()
+    given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed
     from recbole_microlens.config import wanted_processes
     from recbole_microlens.launch import launch
     from recbole_microlens.run_folder import config_path
+    from recbole_microlens.settings_text import config_files
 
+    files = config_files(given_files)
     resumed = [str(config_path(Path(settings["resume"])))] if "resume" in settings else []
     processes = wanted_processes(settings, resumed + files)
     if processes > 1 and not distributed.is_launched():
@@ -232,15 +235,16 @@ def _print_result(result: dict) -> None:
     print(f"run folder: {result['folder']}")
 
 
-def parse_settings(argv: list[str]) -> dict[str, str]:
-    """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins.
+def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
+    """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins, but
+    ``config_files`` is a list of all that are given.
 
     Raises
     ------
     MicroLensError
         An argument that is no setting, or a key without a value.
     """
-    settings: dict[str, str] = {}
+    settings: dict[str, str | list[str]] = {}
     rest = list(argv)
     while rest:
         argument = rest.pop(0)
@@ -252,5 +256,8 @@ def parse_settings(argv: list[str]) -> dict[str, str]:
             if not rest or rest[0].startswith("--"):
                 raise MicroLensError(f"{key} has no value. Write {key}=VALUE.")
             value = rest.pop(0)
-        settings[key[2:]] = value
+        if key == "--config_files":
+            settings.setdefault(key[2:], []).append(value)
+        else:
+            settings[key[2:]] = value
     return settings

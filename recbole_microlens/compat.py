@@ -194,9 +194,10 @@ def recbole_config_keys() -> frozenset[str]:
     """Every configuration key that the installed RecBole's property files hold or its code reads."""
     keys: set[str] = set()
     for path in (recbole_folder() / "properties").rglob("*.yaml"):
-        keys.update(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.M))
+        if not path.stem.endswith("url"):  # These files hold addresses by the name of a dataset.
+            keys.update(re.findall(r"^([\w-]+):", path.read_text(encoding="utf-8"), re.M))
     for path in recbole_folder().rglob("*.py"):
-        keys.update(re.findall(r"config\[['\"](\w+)['\"]\]", path.read_text(encoding="utf-8")))
+        keys.update(re.findall(r"config\[['\"]([\w-]+)['\"]\]", path.read_text(encoding="utf-8")))
     return frozenset(keys)
 
 

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import sys
 from logging import getLogger
 from pathlib import Path
 
 import torch
-import yaml
 
 from recbole_microlens import compat, distributed
-from recbole_microlens.config_values import check_number, check_values
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.loss_settings import check_loss
 from recbole_microlens.model_settings import check_modality, settle_loss, settle_width
 from recbole_microlens.models.grid import SUFFIXES, backbones, content_class, grid_names
 from recbole_microlens.property_files import (
-    YamlLoader,
     content_keys,
     internal_settings,
     is_content_model,
     known_keys,
     preset_settings,
     properties_folder,
-    read_yaml,
     recbole_name,
 )
+from recbole_microlens.release.names import check_dataset_name
+from recbole_microlens.schema_of_backbones import BY_MODEL
+from recbole_microlens.setting_kinds import shown
+from recbole_microlens.settings_schema import SETTLED, check, kind_of
+from recbole_microlens.settings_text import YamlLoader, as_plain, read_text, read_value, read_yaml
+from recbole_microlens.settings_together import check_together
 
 compat.fix_recbole()
 from recbole.config import Config as RecBoleConfig  # noqa: E402
 from recbole.utils import ModelType, get_model  # noqa: E402
 
 __all__ = ["Config", "known_keys", "model_class", "properties_folder", "say_whose_data", "warn_without_gpu"]
-
-_WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
 
 
 class Config(RecBoleConfig):
@@ -76,25 +75,31 @@ class Config(RecBoleConfig):
         return {}
 
     def _convert_config_dict(self, config_dict):
-        return {key: _value(text) if isinstance(text, str) else text for key, text in config_dict.items()}
+        return {key: _value(key, given) for key, given in config_dict.items()}
 
     def _load_config_files(self, file_list):
-        settings = {}
+        self._files, settings = {}, {}
         for path in file_list or []:
-            settings.update(read_yaml(Path(path)))
+            found = read_yaml(Path(path))
+            settings.update(found)
+            self._files |= dict.fromkeys(found, str(path))
         return settings
 
     def _get_model_and_dataset(self, model, dataset):
-        model = model or self.external_config_dict.get("model")
-        dataset = dataset or self.external_config_dict.get("dataset")
+        self._files = {key: path for key, path in self._files.items() if key not in self.variable_config_dict}
+        _check_given(self.external_config_dict, self._files)
+        model = self.external_config_dict.get("model") if model is None else model
+        dataset = self.external_config_dict.get("dataset") if dataset is None else dataset
         for name, value in (("model", model), ("dataset", dataset)):
             if value is None:
                 raise MicroLensError(
                     f"No {name} is given. Add --{name}=NAME, e.g. --{name}={_EXAMPLES[name]}."
                 )
-        if not isinstance(model, str):
-            return model.__name__, model, str(dataset)
-        return model, model_class(model), str(dataset)
+        check_dataset_name(dataset)
+        if isinstance(model, type):
+            return model.__name__, model, dataset
+        check({"model": model})
+        return model, model_class(model), dataset
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(recbole_name(model_class), model_class, dataset)
@@ -102,12 +107,16 @@ class Config(RecBoleConfig):
         self.internal_config_dict.update(found)
 
     def _get_final_config_dict(self):
-        _check_keys(self.external_config_dict)
         is_content = is_content_model(self.model_class)
         self._look_for_unread_encoders() if is_content else self._refuse_content_keys()
         settings = super()._get_final_config_dict()
         self._complete(settings)
-        check_values(settings, is_content)
+        check(
+            {**settings, "model": self.model, "dataset": self.dataset},
+            recbole_name(self.model_class),
+            self._files,
+        )
+        check_together(settings, self.model_class, is_content)
         check_loss(settings, self.model_class)
         if is_content:
             check_modality(settings, self.model_class)
@@ -130,7 +139,7 @@ class Config(RecBoleConfig):
             getLogger().warning(
                 f"{', '.join(unread)}: not read, {self.model} looks at {', '.join(sorted(looked_at))} alone"
             )
-        if given.get("enable_amp"):
+        if self.external_config_dict.get("enable_amp") or self.external_config_dict.get("enable_scaler"):
             raise MicroLensError(f"enable_amp: {self.model} reads `precision` (bf16 or fp16) instead.")
 
     def _refuse_content_keys(self) -> None:
@@ -162,6 +171,8 @@ class Config(RecBoleConfig):
             return
         if "train_neg_sample_args" in given:
             return
+        if recbole_name(self.model_class) in _POWERS and type(settings.get("alpha")) is int:
+            settings["alpha"] = float(settings["alpha"])
         is_cross_entropy = settings.get("loss_type") == "CE" and not hasattr(self.model_class, "input_type")
         if is_cross_entropy:
             settings["train_neg_sample_args"] = None
@@ -227,14 +238,16 @@ def wanted_processes(settings: dict[str, str], files: list[str]) -> int:
     wanted = {}
     for path in files:
         wanted |= read_yaml(Path(path))
-    wanted |= {key: _value(text) for key, text in settings.items()}
+    wanted |= {key: _value(key, text) for key, text in settings.items() if key != "resume"}
+    _check_given(wanted, {})
     if wanted.get("preset") is not None and wanted.get("model") is not None:
         named = model_class(wanted["model"])
         wanted = (preset_settings(named, wanted) if is_content_model(named) else {}) | wanted
-    check_number("nproc", wanted.get("nproc", 1), int, 1)
     return wanted.get("nproc", 1)
 
 
+# Models that raise whole numbers to `-alpha`, which torch does for a float alone.
+_POWERS = ("FISM", "FOSSIL", "NAIS")
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}
 
 
@@ -253,9 +266,9 @@ def model_class(name: str) -> type:
         return content_class(name)
     except KeyError:
         raise MicroLensError(
-            f"model: there is no model '{name}'.{did_you_mean(name, stock | grid_names())} Give any RecBole "
-            f"model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such as SASRecV: "
-            "`recbole-microlens models` lists them."
+            f"model: there is no model {shown(name)}.{did_you_mean(name[:50], stock | grid_names())} Give "
+            f"any RecBole model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such "
+            "as SASRecV: `recbole-microlens models` lists them."
         ) from None
 
 
@@ -284,37 +297,35 @@ def say_whose_data(config: Config) -> None:
         )
 
 
-def _check_keys(settings: dict) -> None:
+def _check_given(settings: dict, files: dict) -> None:
+    """Look at what a user gives, before it is known which model reads it."""
     known = known_keys()
     for key in settings:
-        if key not in known:
+        where = f" (in {files[key]})" if key in files else ""
+        if not isinstance(key, str) or key not in known:
+            near = did_you_mean(key, known) if isinstance(key, str) and len(key) < 50 else ""
             raise MicroLensError(
-                f"There is no configuration key '{key}'.{did_you_mean(key, known)} "
-                "The keys are listed in the README and in RecBole's documentation."
+                f"There is no configuration key {shown(key)}.{near} The keys are listed in the README and in "
+                f"RecBole's documentation.{where}"
             )
+        if key in SETTLED:
+            raise MicroLensError(f"{key}: {SETTLED[key]}{where}")
+    by_model = {key for kinds in BY_MODEL.values() for key in kinds}
+    classes = {key for key, value in settings.items() if isinstance(value, type)} & {"model"}
+    check({key: settings[key] for key in settings.keys() - by_model - classes}, None, files)
 
 
-def _value(text: str):
-    """A command-line value: a Python literal where it is one, as in RecBole, but never evaluated as code.
-
-    A list or dict may be in YAML as well, ``[text, image]``.
-    """
-    text = text.strip()
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return _yaml_collection(text)
-
-
-def _yaml_collection(text: str):
-    if text[:1] + text[-1:] not in ("[]", "{}"):
-        return text
-    try:
-        return yaml.load(text, Loader=YamlLoader)
-    except yaml.YAMLError:
-        return text
+def _value(key: str, given):
+    """A setting as it is used; what is given as text is read as on the command line."""
+    kind = kind_of(key)
+    is_text = kind is not None and kind.is_text
+    if isinstance(given, str):
+        given = read_text(given) if is_text else read_value(key, given)
+    if key == "gpu_id" and isinstance(given, list | tuple) and all(type(gpu) is int for gpu in given):
+        return ",".join(map(str, given))
+    # RecBole takes a tuple for an interval without its bounds, which a list would have.
+    is_open = is_text and isinstance(given, tuple)
+    return given if is_open or isinstance(given, type) else as_plain(key, given)
 
 
 def _is_plain(value) -> bool:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.model_settings import is_pairwise
 from recbole_microlens.property_files import recbole_name
 
-# RecBole's optimisers, and how many values each keeps beside one of a parameter.
-LEARNERS = {"adam": 2, "adamw": 2, "sgd": 0, "adagrad": 1, "rmsprop": 1, "sparse_adam": 2}
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}
 _NEGATIVES = "train_neg_sample_args"
@@ -22,19 +20,12 @@ def check_loss(settings: dict, model_class: type) -> None:
     Raises
     ------
     MicroLensError
-        An unknown ``learner`` (RecBole would take Adam); a ``loss_type`` that the model has not; no negatives
-        for a loss over pairs; neither negatives nor labels for a loss on labels; dynamic negatives without
-        candidates.
+        A ``loss_type`` that the model has not; no negatives for a loss over pairs; neither negatives nor
+        labels for a loss on labels; dynamic negatives without candidates; negatives for a cross-entropy.
     """
     name = settings.get("model") or model_class.__name__
-    learner = str(settings["learner"])
-    if learner.lower() not in LEARNERS:
-        near = did_you_mean(learner, LEARNERS)
-        raise MicroLensError(f"learner: '{learner}' is unknown.{near} Set one of: {', '.join(LEARNERS)}.")
     _check_type(name, settings, model_class)
     negatives = settings.get(_NEGATIVES)
-    if negatives not in (None, "None") and not isinstance(negatives, dict):
-        raise MicroLensError(f"{_NEGATIVES}: {negatives!r} is no dict. Set e.g. {_UNIFORM}, or null.")
     if _are_drawn(negatives):
         _check_dynamic(negatives)
     elif is_pairwise(settings, model_class) and _reads(model_class, "NEG_ITEM_ID"):

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
-
-import yaml
 
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.grid import grid_names
+from recbole_microlens.settings_schema import SCHEMA, SETTLED
+from recbole_microlens.settings_text import read_yaml
 
 _PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
-_OWN_KEYS = {"model", "dataset", "config_files", "protocol", "item_modality"}
 # Settings that an encoder's file gives for its modality alone.
 _BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages", "finetune_embeddings")
 PRESETS = ("published",)
-
-
-class YamlLoader(yaml.SafeLoader):
-    """YAML as RecBole reads it (``1e-3`` is a number), but never an arbitrary Python object."""
-
-
-YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789."),
-)
 
 
 def internal_settings(model: str, model_class: type, dataset: str, external: dict) -> tuple[dict, dict]:
@@ -123,7 +110,8 @@ def _encoder_settings(below: dict, final: dict, folder: Path) -> dict:
     for modality in encoded:
         encoder = (len(encoded) == 1 and final["encoder"]) or final.get(f"{modality}_encoder")
         path = folder / "encoder" / f"{encoder}.yaml"
-        for key, value in (read_yaml(path) if path.is_file() else {}).items():
+        is_ours = "/" not in str(encoder) and path.is_file()  # No path, and no name of a hub.
+        for key, value in (read_yaml(path) if is_ours else {}).items():
             if len(encoded) > 1:
                 if key not in _BY_MODALITY:
                     continue
@@ -141,6 +129,13 @@ def recbole_file(model: str) -> Path:
     return compat.recbole_folder() / "properties" / "model" / f"{model}.yaml"
 
 
+@cache
+def hyperparameters(model: str) -> frozenset[str]:
+    """The settings in RecBole's own file of a stock model; none for a model of the user's own."""
+    path = recbole_file(model)
+    return frozenset(read_yaml(path) if path.is_file() else ())
+
+
 def recbole_name(model_class: type) -> str:
     """Name of the stock model that a model is, or is built on."""
     names = compat.recbole_model_names()
@@ -152,13 +147,14 @@ def is_content_model(model_class: type) -> bool:
     return issubclass(model_class, ContentModel)
 
 
-def known_keys() -> set[str]:
-    """Every key that a property file, RecBole's code or ours knows."""
-    keys = set(compat.recbole_config_keys()) | _OWN_KEYS
+@cache
+def known_keys() -> frozenset[str]:
+    """Every key of the schema, and those that a property file or RecBole's code knows beside."""
+    keys = set(compat.recbole_config_keys()) | SCHEMA.keys() | SETTLED.keys()
     for path in properties_folder().rglob("*.yaml"):
         settings, sections = _without_sections(read_yaml(path))
         keys.update(settings, *sections.values())
-    return keys
+    return frozenset(keys)
 
 
 def content_keys() -> set[str]:
@@ -172,29 +168,6 @@ def properties_folder() -> Path:
     """Folder of our property files: inside an installed wheel, or at the top of a checkout."""
     inside = Path(__file__).parent / "properties"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
-
-
-def read_yaml(path: Path) -> dict:
-    """The settings in a file.
-
-    Raises
-    ------
-    MicroLensError
-        The file cannot be read, is not valid YAML, or holds something other than ``key: value`` lines.
-    """
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=YamlLoader)
-    except OSError as error:
-        raise MicroLensError(
-            f"config_files: cannot read {path} ({error.strerror}). Check the path."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MicroLensError(
-            f"config_files: {path} is not valid YAML: {' '.join(str(error).split())}"
-        ) from error
-    if settings is not None and not isinstance(settings, dict):
-        raise MicroLensError(f"config_files: {path} must hold `key: value` lines.")
-    return settings or {}
 
 
 def _merged(files: list[Path], sections: tuple[str, ...]) -> dict:

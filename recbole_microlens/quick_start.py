@@ -23,6 +23,7 @@ from recbole_microlens import (
 from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
+from recbole_microlens.data.named_columns import require_named_columns
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.weights import require_weights
 from recbole_microlens.resumable_trainer import BEFORE, BEST, LAST
@@ -232,6 +233,7 @@ def require_dataset(config) -> None:
             f"or set `data_path` to the folder that holds {name}/{name}.inter."
         )
     _require_columns(folder / f"{name}.inter", config)
+    require_named_columns(config)
 
 
 def _require_columns(inter: Path, config) -> None:

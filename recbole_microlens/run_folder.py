@@ -69,6 +69,21 @@ def start_log(folder: Path, state: str | None) -> None:
     root.setLevel(level)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that says once, on the screen, that it cannot be written; the run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger().removeHandler(self)
+        with suppress(OSError):
+            self.close()
+        error.filename = error.filename or self.baseFilename
+        logging.getLogger().warning(f"The log ends here. {files.in_words(error)}")
+
+
 class _PlainFormatter(PrintableFormatter):
     """Without the colours that RecBole writes into its messages; the record itself is left alone."""
 

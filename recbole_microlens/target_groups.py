@@ -81,4 +81,5 @@ def _metrics(rows: Tensor, evaluator: Evaluator) -> dict[str, float]:
         return targets
     struct = DataStruct()
     struct.set("rec.topk", rows)
-    return targets | dict(evaluator.evaluate(struct))
+    # RecBole's own: ours also computes the metric that validation goes by, which may need more than hits.
+    return targets | dict(Evaluator.evaluate(evaluator, struct))

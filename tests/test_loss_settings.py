@@ -40,11 +40,10 @@ def test_a_model_on_labels_needs_negatives_or_labels(model, capsys):
     assert f"{model} is trained on labels" in error and "`threshold`" in error and "`label`" in error
 
 
-@pytest.mark.parametrize(
-    "labels", [{"threshold": {"rating": 3}}, {"load_col": {"inter": ["user_id", "item_id", "label"]}}]
-)
-def test_labels_in_the_data_are_enough(labels):
-    given = {"use_gpu": False, "train_neg_sample_args": None} | labels
+@pytest.mark.parametrize(("column", "labels"), [("rating", {"threshold": {"rating": 3}}), ("label", {})])
+def test_labels_in_the_data_are_enough(column, labels):
+    columns = {"inter": ["user_id", "item_id", "timestamp", column]}
+    given = {"use_gpu": False, "train_neg_sample_args": None, "load_col": columns} | labels
     assert Config("NeuMF", "any", config_dict=given)["train_neg_sample_args"]["distribution"] == "none"
 
 

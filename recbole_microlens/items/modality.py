@@ -93,7 +93,7 @@ def modality_settings(config, name: str) -> ModalitySettings:
         gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
         normalisation=of_modality(config, "normalisation", name),
         finetune_embeddings=of_modality(config, "finetune_embeddings", name),
-        frame_pooling=config["frame_pooling"] if spec.frame_pools else None,
+        frame_pooling=of_modality(config, "frame_pooling", name) if spec.frame_pools else None,
     )
 
 

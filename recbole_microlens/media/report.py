@@ -64,9 +64,8 @@ def write_report(path: Path, failed: Iterable[FailedItem]) -> None:
     writer = csv.writer(text)
     writer.writerow(["item_id", "reason", "file"])
     writer.writerows([item.item_id, item.reason, item.file] for item in failed)
-    content = text.getvalue().encode(
-        errors="backslashreplace"
-    )  # a file's name may hold bytes that are no text
+    # The name of a file may hold bytes that are no text.
+    content = text.getvalue().encode(errors="backslashreplace")
     if not path.is_file() or path.read_bytes() != content:
         with written_whole(path, "wb") as file:
             file.write(content)
