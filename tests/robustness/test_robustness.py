@@ -1,0 +1,29 @@
+"""A fixed choice of the cases that ``make robustness`` makes by the thousand."""
+
+import pytest
+
+from .catalogue import GENERATORS, counts
+from .cases import draw, verdict
+from .seeds import build
+from .server import Server
+
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("robustness")
+    with Server() as server:
+        yield build(folder / "seeds", folder / "cases", server)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_odd_input_is_refused_by_name_or_taken_as_it_is(name, world, tmp_path):
+    generator = GENERATORS[name]
+    tried = draw(generator, counts(GENERATORS, COUNT)[name])
+    wrong = {}
+    for plan in tried:
+        if (found := verdict(generator, plan, world)) is not None:
+            wrong[str(plan)[:300]] = found
+    assert len(tried) == counts(GENERATORS, COUNT)[name]
+    assert not wrong, "\n\n".join(f"{plan}\n{found}" for plan, found in wrong.items())
