@@ -10,8 +10,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .catalogue import GENERATORS, counts
 from .cases import draw, save, verdict
+from .catalogue import GENERATORS, counts
 from .seeds import World, build
 from .server import Server
 
@@ -19,7 +19,7 @@ from .server import Server
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.robustness", description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="cases in all (default 2000)")
-    parser.add_argument("--seed", type=int, help="of other cases than the fixed ones")
+    parser.add_argument("--seed", type=int, default=0, help="another one makes other cases")
     parser.add_argument("--only", nargs="*", choices=sorted(GENERATORS), help="kinds of cases")
     parser.add_argument("--minutes", type=float, default=30, help="at most so long (default 30)")
     parser.add_argument("--case", type=Path, nargs="*", help="run saved cases alone")
@@ -84,9 +84,7 @@ def _table(tried: Counter, wrong: Counter, seconds: Counter) -> str:
         rows.append((name, str(number), str(clean), str(wrong[name]), f"{seconds[name] / number:.2f}"))
     total, bad = tried.total(), wrong.total()
     rows.append(("all", str(total), str(total - bad), str(bad), f"{seconds.total() / max(total, 1):.2f}"))
-    return "\n".join(
-        name.ljust(16) + "".join(cell.rjust(10) for cell in cells) for name, *cells in rows
-    )
+    return "\n".join(name.ljust(16) + "".join(cell.rjust(10) for cell in cells) for name, *cells in rows)
 
 
 if __name__ == "__main__":

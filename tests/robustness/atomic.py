@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from .cases import Generator, require, require_clean, whole_outputs
 from .seeds import DATASET, World, quick
-from .values import byte_edits, edited, numbers, texts
+from .values import byte_edits, edited, few, numbers, seldom, texts
 
 _MISSING_OR_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _edit = st.one_of(
@@ -24,8 +24,8 @@ _edit = st.one_of(
 plans = st.fixed_dictionaries(
     {
         "suffix": st.sampled_from((".inter", ".inter", ".item")),
-        "edits": st.lists(_edit, max_size=2),
-        "bytes": st.one_of(st.just([]), st.just([]), byte_edits(2)),
+        "edits": few(_edit, 2),
+        "bytes": seldom(byte_edits(2), 5),
         "command": st.sampled_from(("SASRecID", "SASRecID", "BPR", "SASRecV", "verify", "extract")),
     }
 ).filter(lambda plan: plan["edits"] or plan["bytes"])

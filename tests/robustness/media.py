@@ -14,7 +14,21 @@ from .cases import Generator, require, require_clean, whole_outputs
 from .seeds import FEW, World
 from .values import byte_edits, edited
 
-_INSTEAD = ("empty", "folder", "link", "pipe", "text", "ffconcat", "m3u8", "mpd", "eps", "gif", "bomb", "png", "tail")
+_INSTEAD = (
+    "empty",
+    "folder",
+    "link",
+    "pipe",
+    "text",
+    "ffconcat",
+    "m3u8",
+    "mpd",
+    "eps",
+    "gif",
+    "bomb",
+    "png",
+    "tail",
+)
 plans = st.fixed_dictionaries(
     {
         "command": st.sampled_from(("frames", "covers")),
@@ -48,7 +62,9 @@ def check(plan: dict, world: World, folder: Path) -> None:
     with report.open(encoding="utf-8", newline="") as file:
         reported = {row["item_id"] for row in csv.DictReader(file)}
     require(("2" in found) != ("2" in reported), "item 2 is not in one of store and report", outcome)
-    controls = [mark for mark in outcome.out if ord(mark) < 32 and mark not in "\n\r" or 127 <= ord(mark) < 160]
+    controls = [
+        mark for mark in outcome.out if ord(mark) < 32 and mark not in "\n\r" or 127 <= ord(mark) < 160
+    ]
     require(not controls, f"control characters on the terminal: {controls!r}", outcome)
     require(not (folder / "hostile").exists(), "a file ran a program", outcome)
 

@@ -11,9 +11,52 @@ from .seeds import FEW, World
 from .values import plain_texts
 
 _ODD = (
-    *("", " ", "abc", "-1", "0", "1.5", "nan", "inf", "1e3", "9" * 30, "9" * 5000, "a" * 300, "é", "\x1b[31m", "🦊"),
-    *("../x", "..", ".", "a/b", "/nonexistent/x", "/dev/null", "/dev/full", "/etc/passwd", "/proc/self/x", "a\nb"),
-    *("x=y", "user=", "=", "user=a,user=b", ",", "play,like", "[1]", "--", "-", "-x", "~", "*", "a b", '"', "None"),
+    *(
+        "",
+        " ",
+        "abc",
+        "-1",
+        "0",
+        "1.5",
+        "nan",
+        "inf",
+        "1e3",
+        "9" * 30,
+        "9" * 5000,
+        "a" * 300,
+        "é",
+        "\x1b[31m",
+        "🦊",
+    ),
+    *(
+        "../x",
+        "..",
+        ".",
+        "a/b",
+        "/nonexistent/x",
+        "/dev/null",
+        "/dev/full",
+        "/etc/passwd",
+        "/proc/self/x",
+        "a\nb",
+    ),
+    *(
+        "x=y",
+        "user=",
+        "=",
+        "user=a,user=b",
+        ",",
+        "play,like",
+        "[1]",
+        "--",
+        "-",
+        "-x",
+        "~",
+        "*",
+        "a b",
+        '"',
+        "None",
+    ),
 )
 # Of each sub-command: words that make a good command of it, and the options that take a value.
 _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -30,7 +73,8 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--dataset", "--out", "--size", "--quality", "--workers", ""),
     ),
     "verify": (("few", "--out=data"), ("--out", "")),
-    "sample": (("--out={file}", "--release=release"), ("--seed", "--out", "--release")),
+    # A seed that is refused: with a good one it makes 200 videos before it comes to the rest.
+    "sample": (("--seed=-1", "--out=out", "--release=release"), ("--out", "--release", "")),
     "extract": (
         ("few", "--encoder=two_convolutions", "--encoder-weights=none", "--data-path=data", "--frame-size=32")
         + ("--num-frames=2", "--workers=0", "--out=features.npy"),
@@ -41,13 +85,12 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "compare": (("{seeds}/run-id",), ("",)),
     "models": ((), ("--markdown", "")),
     "run": (
-        ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2", "--epochs=1")
-        + ("--use_gpu=false", "--state=WARNING", "--user_inter_num_interval=[3,inf)"),
-        ("--model", "--dataset", "--config_files", "--preset", "--resume", "--data_path", "--checkpoint_dir", ""),
+        ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
+        + ("--use_gpu=false", "--state=WARNING", "--user_inter_num_interval=[3,inf)", "--epochs=1"),
+        ("--model", "--dataset", "--config_files", "--preset", "--resume", "--data_path")
+        + ("--checkpoint_dir", ""),
     ),
 }  # fmt: skip
-# More processes, frames or pixels than a test may have.
-_SMALL = {"--workers": 8, "--num-frames": 60, "--size": 500, "--frame-size": 200}
 
 plans = st.sampled_from(tuple(_COMMANDS)).flatmap(
     lambda command: st.fixed_dictionaries(

@@ -36,6 +36,7 @@ class Outcome:
     code : the exit code; ``-signal`` where a signal ended it.
     out, err : what it printed.
     timed_out : whether it was killed because it took too long.
+    orphans : whether workers outlived it, where it was killed alone.
     """
 
     code: int
@@ -43,6 +44,7 @@ class Outcome:
     err: str
     seconds: float
     timed_out: bool
+    orphans: bool = False
 
     @property
     def said(self) -> str:
@@ -70,7 +72,13 @@ class Server:
         json.loads(self._process.stdout.readline())
 
     def run(
-        self, argv: list[str], folder: Path, seconds: float = 60, faults: dict | None = None, log: str = ""
+        self,
+        argv: list[str],
+        folder: Path,
+        seconds: float = 60,
+        faults: dict | None = None,
+        log: str = "",
+        alone: bool = False,
     ) -> Outcome:
         """Run a command in a folder.
 
@@ -80,17 +88,18 @@ class Server:
         folder : the working directory.
         seconds : after which it is killed.
         faults : see :mod:`robustness.faults`; none by default.
+        alone : kill the process and not its workers, which must then end by themselves in ten seconds.
         log : a name that tells the two files of what it printed from those of other commands.
         """
         out, err = folder / f".stdout{log}", folder / f".stderr{log}"
-        request = {"argv": argv, "folder": str(folder), "seconds": seconds, "faults": faults}
+        request = {"argv": argv, "folder": str(folder), "seconds": seconds, "faults": faults, "alone": alone}
         self._process.stdin.write(json.dumps(request | {"out": str(out), "err": str(err)}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         said = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
         out.unlink()
         err.unlink()
-        return Outcome(answer["code"], *said, answer["seconds"], answer["timed_out"])
+        return Outcome(answer["code"], *said, answer["seconds"], answer["timed_out"], answer["orphans"])
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -118,11 +127,12 @@ def _import_everything() -> None:
     import multiprocessing
     import pkgutil
 
+    from tiny import QUICK
+
     import recbole_microlens
     from recbole_microlens.config import Config
     from recbole_microlens.encoders import registry
     from recbole_microlens.media import workers
-    from tiny import QUICK
 
     skipped = ("__main__",)
     for module in pkgutil.walk_packages(recbole_microlens.__path__, "recbole_microlens."):
@@ -142,18 +152,33 @@ def _answer(request: dict) -> dict:
     child = os.fork()
     if child == 0:
         _run(request)
-    ended, code = False, 0
+    ended = False
     while not ended and time.perf_counter() - started < request["seconds"]:
         done, status = os.waitpid(child, os.WNOHANG)
         ended = done == child
         if not ended:
             time.sleep(_POLL_S)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)  # itself, if it took too long, and the workers that it left behind
+    seconds = time.perf_counter() - started
     if not ended:
+        os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
+    orphans = request["alone"] and not ended and _outlive(child)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)  # the workers that it left behind
     code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "seconds": time.perf_counter() - started, "timed_out": not ended}
+    return {"code": code, "seconds": seconds, "timed_out": not ended, "orphans": orphans}
+
+
+def _outlive(group: int) -> bool:
+    """Whether processes of a group whose first has ended are still there after ten seconds."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _run(request: dict) -> None:

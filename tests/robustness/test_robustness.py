@@ -2,8 +2,8 @@
 
 import pytest
 
-from .catalogue import GENERATORS, counts
 from .cases import draw, verdict
+from .catalogue import GENERATORS, counts
 from .seeds import build
 from .server import Server
 
