@@ -96,6 +96,8 @@ class Server:
         self._process.stdin.write(json.dumps(request | {"out": str(out), "err": str(err)}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
+        for path in (out, err):
+            path.touch()  # It may have been killed before it could.
         said = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
         out.unlink()
         err.unlink()

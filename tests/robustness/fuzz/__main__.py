@@ -1,8 +1,8 @@
 """``python -m tests.robustness.fuzz TARGET --seconds N``: with atheris where it is installed, else blindly.
 
-``pip install atheris`` into the environment (it has wheels for some versions of Python); without it inputs are
-valid ones with random edits, which finds less. A finding is kept as a file in ``robustness_wrong/`` and ends
-the run with exit code 1.
+``pip install atheris`` into the environment (it has wheels for some versions of Python); without it inputs
+are valid ones with random edits, which finds less. A finding is kept as a file in ``robustness_wrong/``, and
+the exit code is then 1.
 """
 
 from __future__ import annotations

@@ -141,8 +141,8 @@ def _array_seeds() -> list[bytes]:
 
 _ROWS = b"1,5,1583378629552\n1,3,1583378630552\n2,5,1583378631552\n"
 _META = (
-    b'{"complete": true, "count": 2, "format_version": 1, "identity": "a", "interval": 1, "modality": "video",'
-    b' "num_frames": 2, "quality": 90, "size": 32, "source": "videos in x"}'
+    b'{"complete": true, "count": 2, "format_version": 1, "identity": "a", "interval": 1,'
+    b' "modality": "video", "num_frames": 2, "quality": 90, "size": 32, "source": "videos in x"}'
 )
 
 
