@@ -8,8 +8,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from .server import Outcome, Server
 
 DATASET = "tiny"
@@ -102,7 +100,9 @@ def build(seeds: Path, scratch: Path, server: Server) -> World:
         size = ("--dataset", name, "--out", world.data, "--size", "32", "--workers", "1")
         _must(world, "frames", folder, *size, "--num-frames", "2")
         _must(world, "covers", folder, *size)
-    _write_features(world)
+    what = ("--encoder", "two_convolutions", "--encoder-weights", "none", "--frame-size", "32")
+    where = ("--data-path", world.data, "--out", seeds / "features/video.npy")
+    _must(world, "extract", DATASET, *what, "--num-frames", "2", "--workers", "0", *where)
     for name, model, settings in (
         ("run-id", "SASRecID", {}),
         ("run-video", "SASRecV", {}),
@@ -136,14 +136,3 @@ def _small_release(release: Path, few: Path) -> None:
         table.writerow(("user", "item", "timestamp"))
         table.writerows((user, item, 1_600_000_000_000 + 10 * user + place) for user in range(1, 7)
                         for place, item in enumerate(items))  # fmt: skip
-
-
-def _write_features(world: World) -> None:
-    """Features of the items of ``tiny``, as ``extract`` writes them."""
-    from recbole_microlens.items.feature_file import written_features
-    from recbole_microlens.release.item_ids import read_item_ids
-
-    items = read_item_ids(world.data / DATASET, DATASET)
-    rows = np.random.default_rng(0).normal(size=(len(items), 6)).astype(np.float32)
-    with written_features(world.seeds / "features" / "video.npy", items, 6, {"modality": "video"}) as file:
-        file[:] = rows
