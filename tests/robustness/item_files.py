@@ -18,6 +18,7 @@ from .values import byte_edits, edited, numbers, seldom, texts
 _ITEMS = [str(item) for item in range(1, 9)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufeff]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_EXACT = 2**53
 plans = st.fixed_dictionaries(
     {
         "titles": st.dictionaries(st.sampled_from(_ITEMS), texts, max_size=3),
@@ -75,13 +76,12 @@ def _write(plan: dict, release: Path, titles: dict, likes: dict) -> None:
 
 
 def _count(text: str) -> float | None:
-    """Likes: a finite number that is not negative, NaN where the cell is empty, ``None`` if bad."""
+    """Likes: a number that is not negative and that a float holds exactly, NaN where the cell is empty, ``None`` if bad."""
     text = text.strip()
     if not text:
         return math.nan
-    if not _NUMBER.fullmatch(text) or float(text) < 0 or math.isinf(float(text)):
-        return None
-    return float(text)
+    is_count = _NUMBER.fullmatch(text) and 0 <= float(text) < _EXACT
+    return float(text) if is_count else None
 
 
 GENERATOR = Generator("item_files", plans, check, share=6)

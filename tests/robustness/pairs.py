@@ -21,7 +21,8 @@ _SEPARATORS = {"csv": ",", "tsv": "\t", "semicolon": ";"}
 _MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"} | {
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_LONGEST = 131_072
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 _edits = few(
@@ -110,8 +111,9 @@ def _row(line: bytes, separator: str) -> tuple | bool | None:
 
 
 def _id(text: str) -> str | None:
-    text = text.strip()
-    return None if _CONTROL.search(text) or text in _MISSING else " ".join(text.split())
+    text = text.strip(" \t")
+    name = " ".join(text.split())
+    return None if _CONTROL.search(text) or name in _MISSING or len(name) > _LONGEST else name
 
 
 def _milliseconds(text: str) -> int | None:
