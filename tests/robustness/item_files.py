@@ -76,7 +76,7 @@ def _write(plan: dict, release: Path, titles: dict, likes: dict) -> None:
 
 
 def _count(text: str) -> float | None:
-    """Likes: a number that is not negative and that a float holds exactly, NaN where the cell is empty, ``None`` if bad."""
+    """Likes that a float holds exactly, NaN where the cell is empty, ``None`` if bad."""
     text = text.strip()
     if not text:
         return math.nan

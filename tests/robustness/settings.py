@@ -116,6 +116,8 @@ def check(plan: dict, world: World, folder: Path) -> None:
     require_clean(outcome, (0, 2))
     if outcome.code == 2:
         named = _NAMES.get(key, key) in outcome.err or (plan["in_file"] and "own.yaml" in outcome.err)
+        # A path says which setting it is.
+        named = named or (len(text) > 2 and text in outcome.err)
         require(named, f"refused, but {key} is not named", outcome)
         require(not list(folder.rglob("model.pth")), f"{key} is refused after training", outcome)
         return

@@ -6,20 +6,11 @@ import pytest
 
 from .cases import Wrong
 from .disks import COMMANDS, broken_then_again, can_mount, operations, small_disk
-from .seeds import build
-from .server import Server
 
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EMFILE", "EACCES", "EDQUOT")
 # Kilobytes: from a disk on which nothing goes to one that is large enough for all but the largest.
 SIZES = (4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048)
 needs_mount = pytest.mark.skipif(not can_mount(), reason="only root may mount a small disk")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faults")
-    with Server() as server:
-        yield build(folder / "seeds", folder / "cases", server)
 
 
 def failing_writes(name, world, tmp_path, chosen):

@@ -4,17 +4,8 @@ import pytest
 
 from .cases import draw, verdict
 from .catalogue import GENERATORS, counts
-from .seeds import build
-from .server import Server
 
 COUNT = 300
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("robustness")
-    with Server() as server:
-        yield build(folder / "seeds", folder / "cases", server)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
