@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import zipfile
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +14,136 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError, first_line
 
 _KIND = "__kind__"
 
 
+# What every checkpoint of a run holds; see `trainer.ResumableTrainer`.
+_KEYS = {"model": str, "epoch": int, "state_dict": dict, "other_parameter": dict}
+
+
 def save(state: dict, path: Path) -> None:
-    """Write a state under a temporary name and rename it, so that a file under ``path`` is always whole."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(to_plain(state), partial)
-    os.replace(partial, path)
+    """Write a state, so that a file under ``path`` is always whole; an old one stays until then.
 
-
-def load(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Read what :func:`save` wrote, with ``weights_only=True``.
+    The file is a zip archive, whose directory holds a checksum of each part: :func:`load` looks at them.
 
     Raises
     ------
     MicroLensError
-        There is no such file, or it is not a checkpoint of plain data.
+        It cannot be written: says why, and that what was there is there.
+    """
+    try:
+        with files.written_whole(path, "wb") as file:
+            _write(to_plain(state), file)
+    except OSError as error:
+        kept = f" The {path.name} before it is kept." if path.is_file() else ""
+        raise MicroLensError(f"{files.in_words(error)}{kept}") from error
+
+
+def save_keeping(state: dict, path: Path, before: Path) -> None:
+    """As :func:`save`; the checkpoint that is there goes to ``before`` once the new one is written."""
+    arriving = path.with_name(path.name + ".new")
+    save(state, arriving)
+    if path.is_file():
+        os.replace(path, before)
+    os.replace(arriving, path)
+
+
+def _write(state: Any, file) -> None:
+    """``torch.save``, which hides what the system says against a write behind a failure of its own."""
+    watched = _Watched(file)
+    try:
+        torch.save(state, watched)
+    except RuntimeError as error:
+        raise watched.error or error from error
+
+
+class _Watched:
+    """A file that remembers what its writing failed of."""
+
+    def __init__(self, file):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict:
+    """Read what :func:`save` wrote: plain data, all of whose checksums hold.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such file, it is not whole, a byte of it has changed, or it is no checkpoint of a run.
     """
     if not path.is_file():
-        raise MicroLensError(f"There is no checkpoint {path}. Give the folder of a run that has one.")
+        kind = "is a folder, not a checkpoint" if path.is_dir() else "is not there"
+        raise MicroLensError(f"{path} {kind}. Give the folder of a run that has a {path.name}.")
+    _require_whole(path)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
-        raise MicroLensError(
-            f"{path} is damaged or not a checkpoint of this package ({first_line(error)})."
-        ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise MicroLensError(f"{path} is no checkpoint of plain data ({first_line(error)}).") from error
+    _require_keys(state, path)
     return from_plain(state)
+
+
+def load_last(path: Path, before: Path, device: torch.device | str = "cpu") -> dict:
+    """The checkpoint at ``path``; where that is damaged or gone the one before it, with a warning.
+
+    Raises
+    ------
+    MicroLensError
+        Neither can be read; says what is wrong with each.
+    """
+    try:
+        return load(path, device)
+    except MicroLensError as error:
+        if not before.is_file():
+            raise
+        try:
+            state = load(before, device)
+        except MicroLensError as second:
+            raise MicroLensError(f"{error} {second} Start a new run.") from second
+        getLogger().warning(f"{error} Going on from the one before it, {before.name}.")
+        return state
+
+
+def _require_whole(path: Path) -> None:
+    """Compare the checksum of every part with the archive's directory; torch does not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            is_packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+            damaged = None if is_packed else archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise MicroLensError(f"{path} is damaged or no checkpoint ({first_line(error)}).") from error
+    if is_packed:
+        raise MicroLensError(f"{path} is a packed archive, not a checkpoint of this package.")
+    if damaged is not None:
+        raise MicroLensError(f"{path} is damaged: the checksum of {damaged} in it does not hold.")
+
+
+def _require_keys(state: Any, path: Path) -> None:
+    if not isinstance(state, dict):
+        raise MicroLensError(f"{path} is no checkpoint of a run: it holds a {type(state).__name__}.")
+    faults = [
+        f"{key} is {'missing' if key not in state else f'a {type(state[key]).__name__}'}"
+        for key, kind in _KEYS.items()
+        if not isinstance(state.get(key), kind)
+    ]
+    if faults:
+        raise MicroLensError(f"{path} is no checkpoint of a run: {', '.join(faults)}.")
 
 
 def to_plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -13,32 +12,25 @@ from pathlib import Path
 
 from recbole_microlens import __version__, convert_command, extract_command, media_command
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
+from recbole_microlens.failures import ended
 
 _EPILOG = "Run a sub-command with --help for its options. The README has an example of each."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a sub-command and return the exit code: 0, 1 (something was found wrong), or 2 (bad input)."""
+    """Run a sub-command and return the exit code: 0, 1 (something was found wrong), 2 (bad input, or a file
+    that cannot be read or written), 130 (interrupted) or 141 (nobody reads the output).
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv[:1] == ["run"]:
-            return _run(argv[1:])
-        arguments = _parser().parse_args(argv)
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        return arguments.call(arguments)
-    except MicroLensError as error:
-        if os.environ.get("RANK", "0") != "0":  # Read here: the module that knows it imports torch.
-            # What is wrong for all processes is said by the first, which ends the others.
-            time.sleep(10)
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. A build continues when its command is given again; a training with "
-            "--resume=RUN_FOLDER.",
-            file=sys.stderr,
-        )
-        return 130
+    return ended(lambda: _call(argv))
+
+
+def _call(argv: list[str]) -> int:
+    if argv[:1] == ["run"]:
+        return _run(argv[1:])
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return arguments.call(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -166,10 +166,11 @@ def tensorboard_in(folder: Path | None):
     ``None``: nowhere.
     """
     from recbole.trainer import trainer as module
-    from torch.utils.tensorboard import SummaryWriter
+
+    from recbole_microlens.tensorboard import Tensorboard
 
     original = module.get_tensorboard
-    module.get_tensorboard = lambda logger: SummaryWriter(str(folder)) if folder else _NoTensorboard()
+    module.get_tensorboard = lambda logger: Tensorboard(folder) if folder else _NoTensorboard()
     try:
         yield
     finally:

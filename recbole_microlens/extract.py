@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from recbole_microlens.items.modality import ENCODED, features_path, modalities,
 from recbole_microlens.items.towers import build_encoder
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.release.item_ids import read_item_ids
-from recbole_microlens.trainer import BEST
+from recbole_microlens.resumable_trainer import BEST
 
 compat.fix_recbole()
 from recbole.model.sequential_recommender import SASRec  # noqa: E402
@@ -103,20 +104,20 @@ def extract(
     }
     process_memory.keep_freed(config["device"])
     acceleration.convolutions(network)
-    with written_features(path, item_ids, network.feature_dim, about) as features:
-        _fill(features, network.to(config["device"]).eval(), reader, config, progress)
+    with written_features(path, item_ids, network.feature_dim, about) as append:
+        for rows in _features(len(item_ids), network.to(config["device"]).eval(), reader, config, progress):
+            append(rows)
     return path
 
 
 @torch.inference_mode()
-def _fill(features: np.ndarray, network: Encoder, reader, config, progress: bool) -> None:
-    n_items = len(features) + 1
-    loader = ItemReader(n_items, {"it": reader}).all_items(config["encode_batch_size"], config["worker"])
-    with tqdm(total=len(features), desc="extract", unit="item", disable=None if progress else True) as bar:
-        for media in loader:
-            rows = media.item_ids.numpy() - 1
-            features[rows] = network(media.to(config["device"]).content["it"]).float().cpu().numpy()
-            bar.update(len(rows))
+def _features(n_items: int, network: Encoder, reader, config, progress: bool) -> Iterator[np.ndarray]:
+    """Features [n, dim] of all items in their order, some at a time."""
+    items = ItemReader(n_items + 1, {"it": reader})
+    with tqdm(total=n_items, desc="extract", unit="item", disable=None if progress else True) as bar:
+        for media in items.all_items(config["encode_batch_size"], config["worker"]):
+            yield network(media.to(config["device"]).content["it"]).float().cpu().numpy()
+            bar.update(len(media.item_ids))
 
 
 def _config_of_encoder(

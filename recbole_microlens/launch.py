@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
+
+from recbole_microlens import interruption
+
+_PATIENCE_SECONDS = 20.0
 
 
 def launch(arguments: list[str], processes: int) -> int:
@@ -21,19 +24,35 @@ def launch(arguments: list[str], processes: int) -> int:
     common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     if "OMP_NUM_THREADS" not in os.environ:
         common["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
-    running = []
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nobody is left behind
+    running: list[subprocess.Popen] = []
     try:
-        for number in range(processes):
-            own = {"RANK": str(number), "LOCAL_RANK": str(number)}
-            running.append(subprocess.Popen(command, env={**os.environ, **common, **own}))
-        return _first_failure(running)
+        with interruption.passed_on(lambda number: _send(running, number)):
+            for number in range(processes):
+                own = {"RANK": str(number), "LOCAL_RANK": str(number)}
+                running.append(subprocess.Popen(command, env={**os.environ, **common, **own}))
+            return _first_failure(running)
+    except KeyboardInterrupt:
+        return 130  # The first process says how the run is resumed.
     finally:
-        for process in running:
-            process.terminate()
-        for process in running:
+        _end(running)
+
+
+def _send(running: list[subprocess.Popen], number: int) -> None:
+    for process in running:
+        process.send_signal(number)
+
+
+def _end(running: list[subprocess.Popen]) -> None:
+    """End all that still run; one that waits for another in a library hears of it only when that one ends."""
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
             process.wait()
-        signal.signal(signal.SIGTERM, before)
 
 
 def _first_failure(running: list[subprocess.Popen]) -> int:

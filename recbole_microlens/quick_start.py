@@ -13,6 +13,7 @@ import torch
 
 from recbole_microlens import (
     distributed,
+    interruption,
     memory_estimate,
     process_memory,
     requirements,
@@ -24,8 +25,9 @@ from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.weights import require_weights
+from recbole_microlens.resumable_trainer import BEFORE, BEST, LAST
 from recbole_microlens.sample_dataset import SAMPLE, make_sample
-from recbole_microlens.trainer import BEST, LAST, create_trainer
+from recbole_microlens.trainer import create_trainer
 from recbole_microlens.transfer import start_from
 
 from recbole.utils import init_seed  # isort: skip
@@ -68,6 +70,13 @@ def run(
 
     root = Path(config["checkpoint_dir"])
     folder = Path(resume) if resume else _new_folder(root, config)
+    if resume is None and distributed.is_first():  # Before anything else: with it a run can be resumed.
+        run_folder.write_config(folder, config.as_given)
+    with interruption.of(folder):
+        return _experiment(config, folder, resume is not None)
+
+
+def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     run_folder.start_log(folder, config["state"])
     logger = getLogger()
     logger.info(config)
@@ -90,11 +99,11 @@ def run(
         _part_ways(config, model)
         trainer = create_trainer(config, model, folder, train_data)
 
-    if resume is not None and (folder / LAST).is_file():
+    if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
         trainer.resume_checkpoint(folder / LAST)
     elif config["init_from"] is not None:
         start_from(model, config, train_data._dataset, Path(config["init_from"]))
-    if distributed.is_first():
+    if is_resumed and distributed.is_first():
         run_folder.write_config(folder, config.as_given)
     with _training(config):
         _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])

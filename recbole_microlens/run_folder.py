@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import colorlog
 import yaml
 
-from recbole_microlens import compat, distributed
+from recbole_microlens import compat, distributed, files
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.property_files import read_yaml
 
 compat.fix_recbole()
 from recbole.utils.logger import log_colors_config  # noqa: E402
@@ -30,20 +32,17 @@ CONFIG, LOG, RESULT = "config.yaml", "log.txt", "result.json"
 def create(root: Path, dataset: str, model: str) -> Path:
     """Make ``root/dataset/model-<time>``, with a number behind it where that is taken."""
     name = f"{model}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    for number in range(1000):
+    for number in count():
         folder = root / dataset / (name if number == 0 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
-            if folder.is_dir():
+        except OSError as error:
+            if isinstance(error, FileExistsError) and folder.is_dir():
                 continue
-            break
-        except OSError:
-            break
+            raise MicroLensError(
+                f"checkpoint_dir: cannot make a folder for this run. {files.in_words(error)}"
+            ) from error
         return folder
-    raise MicroLensError(
-        f"Cannot make a folder for this run in {root / dataset}. Set `checkpoint_dir` to another."
-    )
 
 
 def start_log(folder: Path, state: str | None) -> None:
@@ -58,7 +57,7 @@ def start_log(folder: Path, state: str | None) -> None:
     screen = logging.StreamHandler(sys.stderr)
     colours = colorlog.ColoredFormatter(_SCREEN_FORMAT, _SCREEN_TIME, log_colors=log_colors_config)
     screen.setFormatter(colours if sys.stderr.isatty() else _PlainFormatter(_FORMAT, _SCREEN_TIME))
-    file = logging.FileHandler(folder / LOG, encoding="utf-8")
+    file = _LogFile(folder / LOG, encoding="utf-8")
     file.setFormatter(_PlainFormatter(_FORMAT))
     root = logging.getLogger()
     stop_log()
@@ -67,6 +66,21 @@ def start_log(folder: Path, state: str | None) -> None:
         handler.of_a_run = True
         root.addHandler(handler)
     root.setLevel(level)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says once, on the screen, that it cannot be written; the run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger().removeHandler(self)
+        with suppress(OSError):
+            self.close()
+        error.filename = error.filename or self.baseFilename
+        logging.getLogger().warning(f"The log ends here. {files.in_words(error)}")
 
 
 class _PlainFormatter(logging.Formatter):
@@ -81,7 +95,8 @@ def stop_log() -> None:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if getattr(handler, "of_a_run", False)]:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def write_config(folder: Path, settings: dict) -> None:
@@ -99,16 +114,37 @@ def config_path(folder: Path) -> Path:
         The folder is not that of a run.
     """
     path = folder / CONFIG
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if (folder / LOG).is_file():
         raise MicroLensError(
-            f"{folder} is no run: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
+            f"{folder} is a run that ended before its settings were written: nothing of it can be taken up. "
+            "Start it again without --resume, with the command that began it."
         )
-    return path
+    raise MicroLensError(
+        f"{folder} is no run: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
+    )
+
+
+def settings_of(folder: Path) -> dict:
+    """The settings in a run's ``config.yaml``.
+
+    Raises
+    ------
+    MicroLensError
+        The folder is not that of a run, or the file is damaged.
+    """
+    path = config_path(folder)
+    settings = read_yaml(path)
+    for key in ("model", "dataset"):
+        if not isinstance(settings.get(key), str):
+            raise MicroLensError(f"{path} is damaged: it names no {key}. Give the folder of another run.")
+    return settings
 
 
 def require_same_experiment(folder: Path, model: str | type | None, dataset: str | None) -> None:
     """Raise a :class:`MicroLensError` if a run of another model or dataset is to be continued."""
-    begun = yaml.safe_load(config_path(folder).read_text(encoding="utf-8")) or {}
+    begun = settings_of(folder)
     for key, asked in (("model", getattr(model, "__name__", model)), ("dataset", dataset)):
         if asked not in (None, begun.get(key)):
             raise MicroLensError(
@@ -133,6 +169,5 @@ def git_commit() -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with files.written_whole(path) as file:
+        file.write(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -13,23 +14,20 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_microlens import acceleration, checkpoint, compat, distributed, process_memory, training_state
-from recbole_microlens.best_epoch import FirstBest
+from recbole_microlens import acceleration, checkpoint, compat, distributed, interruption
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.statistics import takes_statistics
-from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.cache_plan import Work
 from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.trunk_cache import TrunkCaches
-from recbole_microlens.ranking import HitsCollector
-from recbole_microlens.run_estimate import Outlook
+from recbole_microlens.resumable_trainer import ResumableTrainer
+from recbole_microlens.training_state import BegunEpoch
 
 compat.fix_recbole()
 from recbole.trainer import Trainer  # noqa: E402
 from recbole.utils import get_trainer, set_color  # noqa: E402
 
-BEST, LAST = "model.pth", "last.pth"
 # Steps between two looks at the loss: each look makes a GPU finish what it has queued.
 _STEPS_UNCHECKED = 50
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,9 +37,9 @@ class ContentTrainer(Trainer):
     """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking,
     trunk outputs from a cache.
 
-    The loop is RecBole's but for four things: gradients are clipped after they are unscaled, ``precision``
-    names the type of the mixed precision, the loss is looked at every few steps only, and the time spent
-    waiting for data is measured.
+    The loop is RecBole's but for five things: gradients are clipped after they are unscaled, ``precision``
+    names the type of the mixed precision, the loss is looked at every few steps only, the time spent waiting
+    for data is measured, and an epoch can be broken off and continued in its middle.
 
     Parameters
     ----------
@@ -97,12 +95,19 @@ class ContentTrainer(Trainer):
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
         start, waited, has_finished = perf_counter(), 0.0, self._queued()
-        total_loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        label = set_color(f"Train {epoch_idx:>5}", "pink")
-        progress = tqdm(train_data, total=len(train_data), ncols=100, desc=label, disable=not show_progress)
-        with closing(progress):
+        begun = self._begin_epoch(train_data)
+        total_loss = torch.full((), begun.loss, dtype=torch.float64, device=self.device)
+        progress = tqdm(
+            train_data,
+            total=len(train_data),
+            initial=begun.steps,
+            ncols=100,
+            desc=set_color(f"Train {epoch_idx:>5}", "pink"),
+            disable=not show_progress,
+        )
+        with closing(progress), interruption.at_steps():
             batches = iter(progress)
-            for step in count(1):
+            for step in count(begun.steps + 1):
                 asked = perf_counter()
                 batch = next(batches, None)
                 if has_finished():
@@ -113,6 +118,11 @@ class ContentTrainer(Trainer):
                 has_finished = self._queued()
                 if step % _STEPS_UNCHECKED == 0:
                     self._check_nan(distributed.sum_of_all(total_loss.clone()))
+                if self._is_told_to_stop(step, len(train_data)):
+                    self._check_nan(distributed.sum_of_all(total_loss.clone()))
+                    self._save_within(epoch_idx, replace(begun, steps=step, loss=total_loss.item()))
+                    raise interruption.Preempted
+        train_data.skipped = 0
         self._check_nan(distributed.sum_of_all(total_loss))
         share = waited / (perf_counter() - start)
         self.data_wait_shares.append(round(share, 4))
@@ -120,6 +130,25 @@ class ContentTrainer(Trainer):
             acceleration.say_what_runs_compiled()
         self.logger.info(f"epoch {epoch_idx} data wait: {waited:.2f}s ({share:.1%} of the epoch)")
         return total_loss.item()
+
+    def _begin_epoch(self, train_data) -> BegunEpoch:
+        """The epoch from its start, or from where the run was broken off in its middle."""
+        (generator,) = checkpoint.generators_of(train_data)
+        begun, self.begun_epoch = self.begun_epoch, None
+        if begun is None:
+            return BegunEpoch(generator.get_state())
+        generator.set_state(begun.shuffling.cpu())
+        train_data.skipped = begun.steps
+        return begun
+
+    @staticmethod
+    def _is_told_to_stop(step: int, steps: int) -> bool:
+        """Whether a scheduler wants this process, or another one of this run, to end after this step."""
+        if distributed.world_size() == 1:
+            return interruption.is_asked()
+        return (step % _STEPS_UNCHECKED == 0 or step == steps) and any(
+            distributed.from_all(interruption.is_asked())
+        )
 
     def _queued(self) -> Callable[[], bool]:
         """Tells whether the device has finished all that it was given up to now. While it has not, it does
@@ -171,150 +200,6 @@ class ContentTrainer(Trainer):
 
     def _autocast(self):
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
-
-
-class ResumableTrainer(FirstBest):
-    """Mixin for any RecBole trainer: plain checkpoints, a resume that repeats the unbroken run, times per
-    epoch.
-
-    ``model.pth`` holds the best model so far; ``last.pth``, written after each validation, everything that
-    the next epoch depends on.
-
-    Parameters
-    ----------
-    folder : the run's folder.
-    """
-
-    def __init__(self, config, model, folder: Path, *args):
-        with compat.tensorboard_in(folder / "tensorboard" if distributed.is_first() else None):
-            super().__init__(config, model, *args)
-        self.folder = folder
-        self.saved_model_file = str(folder / BEST)
-        self.eval_collector = HitsCollector(config)
-        process_memory.watch(getattr(self, "optimizer", None))
-        self.epoch_times: list[float] = []
-        self.resumes: list[dict] = []
-        self._outlook = Outlook(config["epochs"], config["eval_step"], config["stopping_step"])
-        self._restored_chance: list[dict] | None = None
-        self._generators: list[torch.Generator] = []
-
-    def fit(
-        self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
-    ):
-        """As RecBole's; after every validation ``last.pth`` is written. A finished training is left alone."""
-        self._generators = checkpoint.generators_of(train_data)
-        if self._restored_chance:
-            self._set_random_states(self._restored_chance)
-            if self.is_finished():
-                self.eval_collector.data_collect(train_data)
-                return self.best_valid_score, self.best_valid_result
-
-        def after_validation(epoch, score):
-            self._outlook.after_validation()
-            if saved:
-                self._save_last(epoch)
-            if callback_fn:
-                callback_fn(epoch, score)
-
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
-
-    def is_finished(self) -> bool:
-        """Whether no epoch is left to train, by number or because it stopped early."""
-        return self.start_epoch >= self.epochs or self.cur_step > self.stopping_step
-
-    def _set_random_states(self, states: list[dict]) -> None:
-        if len(states) != distributed.world_size():
-            self.logger.warning(
-                f"The run was broken off with {len(states)} processes and goes on with "
-                f"{distributed.world_size()}: chance (dropout, shuffling) is not what it would have been"
-            )
-        own = states[min(distributed.rank(), len(states) - 1)]
-        checkpoint.set_random_states(own, self._generators)
-
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """As RecBole's, from a checkpoint of plain data. ``result_by_popularity`` then holds the metrics on
-        unseen, rare and frequent targets.
-        """
-        if load_best_model:
-            self.load_model(Path(model_file or self.saved_model_file))
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        groups = self.eval_collector.groups
-        self.result_by_popularity = groups.results(self.evaluator) if groups else {}
-        return result
-
-    def resume_checkpoint(self, resume_file):
-        """Continue from ``last.pth``; the next epoch is the one after it, under this trainer's settings.
-
-        Raises
-        ------
-        MicroLensError
-            The file is missing, damaged, or of another model; or all is trained, and settings are given for
-            what is not.
-        """
-        state = self.load_model(Path(resume_file))
-        training_state.restore(self, state)
-        self._restored_chance = state["random"]
-        self.logger.info(f"Resuming {self.folder} at epoch {self.start_epoch}")
-
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        start = perf_counter()
-        losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
-        self.epoch_times.append(round(perf_counter() - start, 3))
-        self._outlook.after_epoch(epoch_idx, self.epoch_times[-1])
-        self.logger.info(f"epoch {epoch_idx} memory: {process_memory.in_words()}")
-        return losses
-
-    def _check_nan(self, loss):
-        if not torch.isfinite(loss):
-            what = "NaN" if torch.isnan(loss) else "infinite"
-            raise MicroLensError(
-                f"The training loss is {what}. Lower `learning_rate` (and `encoder_learning_rate`), set "
-                "`clip_grad_norm`, "
-                f"or train with `precision: fp32`. The best model so far is in {self.folder}."
-            )
-
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        self._write(self._model_state(epoch), Path(self.saved_model_file))
-        if self.eval_step <= 0:
-            self._save_last(epoch)
-        if verbose:
-            self.logger.info(set_color("Saving current", "blue") + f": {self.saved_model_file}")
-
-    def _save_last(self, epoch: int) -> None:
-        state = self._model_state(epoch) | training_state.state_of(self, self._generators)
-        self._write(state, self.folder / LAST)
-
-    @staticmethod
-    def _write(state: dict, path: Path) -> None:
-        """Save a checkpoint, once; no process goes on before it is there."""
-        if distributed.is_first():
-            checkpoint.save(state, path)
-        distributed.wait_for_all()
-
-    def save_pretrained_model(self, epoch, saved_model_file):
-        """RecBole's pretraining trainers save a stage with this; here as plain data in the run's folder."""
-        self.saved_model_file = str(self.folder / Path(saved_model_file).name)
-        checkpoint.save(self._model_state(epoch), Path(self.saved_model_file))
-
-    def _model_state(self, epoch: int) -> dict:
-        other = self.model.other_parameter() or {}
-        return {
-            "model": self.config["model"],
-            "epoch": epoch,
-            "state_dict": self.model.state_dict(),
-            # Some RecBole models list whole modules here; their weights are in the state dict.
-            "other_parameter": {k: v for k, v in other.items() if not isinstance(v, torch.nn.Module)},
-        }
-
-    def load_model(self, path: Path) -> dict:
-        """Put the model of a checkpoint in place and return the whole checkpoint."""
-        state = checkpoint.load(path, self.device)
-        if state["model"] != self.config["model"]:
-            raise MicroLensError(f"{path} holds a {state['model']}, not a {self.config['model']}.")
-        with explained(f"{path} does not fit this model", "Leave out settings that change the model."):
-            self.model.load_state_dict(state["state_dict"])
-            self.model.load_other_parameter(state["other_parameter"])
-        return state
 
 
 def create_trainer(config, model, folder: Path, train_data):

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from recbole_microlens import checkpoint, distributed, resuming
 from recbole_microlens.errors import explained
+
+
+@dataclass(frozen=True)
+class BegunEpoch:
+    """How far an epoch is.
+
+    Attributes
+    ----------
+    shuffling : state of the loader's generator before the epoch.
+    steps : done.
+    loss : their sum.
+    """
+
+    shuffling: torch.Tensor
+    steps: int = 0
+    loss: float = 0.0
+
 
 # Of an optimiser's groups: a resume takes them from its settings, not from the state.
 _RATES = ("lr", "weight_decay")
@@ -56,6 +75,8 @@ def restore(trainer, state: dict) -> None:
             setattr(trainer, name, state[name])
         vars(trainer.model).update(state["model_numbers"])
         trainer.start_epoch = state["epoch"] + 1
+        begun = state.get("begun_epoch")
+        trainer.begun_epoch = begun and BegunEpoch(**begun)
         trainer.resumes = list(state["resumes"])
         changed = resuming.changes(state["settings"], _settings(trainer))
     is_finished = trainer.is_finished()

@@ -8,7 +8,6 @@ from logging import getLogger
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from recbole_microlens import checkpoint, run_folder
@@ -17,7 +16,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modalities
 from recbole_microlens.items.towers import IdTower
 from recbole_microlens.models.content_model import ContentModel
-from recbole_microlens.trainer import BEST
+from recbole_microlens.resumable_trainer import BEST
 
 _TOWERS, _FUSION, _STOCK_TABLE = "item_embedding.towers.", "item_embedding.fusion.", "item_embedding.weight"
 _USER_MODEL = "user model"
@@ -67,8 +66,7 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
 
 def _settings(run: Path) -> dict:
     """The settings of a run; ``None`` for those that its model does not have."""
-    found = yaml.safe_load(run_folder.config_path(run).read_text(encoding="utf-8")) or {}
-    return defaultdict(lambda: None, found)
+    return defaultdict(lambda: None, run_folder.settings_of(run))
 
 
 def names_by_id(model: nn.Module, config, dataset) -> set[str]:

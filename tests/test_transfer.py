@@ -67,7 +67,8 @@ def finished(chosen, tmp_path):
         folder.mkdir()
         text = "".join(f"{key}: {config[key]!r}\n" for key in ("dataset", "item_modality", "fusion"))
         (folder / "config.yaml").write_text(f"model: {name}\n{text.replace('None', 'null')}")
-        checkpoint.save({"model": name, "state_dict": built.state_dict()}, folder / "model.pth")
+        state = {"model": name, "epoch": 0, "state_dict": built.state_dict(), "other_parameter": {}}
+        checkpoint.save(state, folder / "model.pth")
         return folder, built.state_dict()
 
     return make

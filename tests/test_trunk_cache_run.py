@@ -14,7 +14,8 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import load_run, run
 from recbole_microlens.trainer import create_trainer
 
-TOP = {"finetune": "top", "finetune_stages": 1, "trunk_cache_dtype": "fp32"}
+# SGD, because Adam makes a whole step of the rounding error of a gradient that is zero.
+TOP = {"finetune": "top", "finetune_stages": 1, "trunk_cache_dtype": "fp32", "learner": "sgd"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from logging import getLogger
 from zlib import crc32
 
@@ -82,6 +83,10 @@ class ContentTrainDataLoader(TrainDataLoader):
 
     Of several processes each gets its share of every batch: all shuffle alike. What is drawn for a batch,
     negatives and masks, does not depend on the number of workers.
+
+    Attributes
+    ----------
+    skipped : batches to leave out, unread, at the start of an epoch that was broken off in its middle.
     """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
@@ -93,6 +98,7 @@ class ContentTrainDataLoader(TrainDataLoader):
         self._possible_item_fields = _item_fields(config, dataset.iid_field)
         self._workers = self.num_workers
         self._epoch_seed = 0
+        self.skipped = 0
 
     def __iter__(self):
         # Without media there is nothing to read ahead.
@@ -100,6 +106,11 @@ class ContentTrainDataLoader(TrainDataLoader):
         # Without drawing from the generator: shuffling goes on as it would.
         self._epoch_seed = crc32(self.generator.get_state().numpy().tobytes())
         return super().__iter__()
+
+    @property
+    def _index_sampler(self):  # DataLoader's own name for what gives the indices of each batch
+        batches = super()._index_sampler
+        return _Rest(batches, self.skipped) if self.skipped else batches
 
     def collate_fn(self, index) -> ContentBatch:
         share = distributed.share_of(index, self._rank, self._world_size)
@@ -110,6 +121,20 @@ class ContentTrainDataLoader(TrainDataLoader):
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
         media = self.reader.read(items[is_item])
         return ContentBatch(batch.interaction, media, fields, len(index), not share)
+
+
+class _Rest:
+    """Batches without the first few; as long as before, so that a bar counts them."""
+
+    def __init__(self, batches, skipped: int):
+        self._batches = batches
+        self._skipped = skipped
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self):
+        return islice(self._batches, self._skipped, None)
 
 
 @contextmanager

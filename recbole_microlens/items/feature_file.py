@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError, first_line
 
 FORMAT = "recbole-microlens features 1"
@@ -111,29 +112,46 @@ def open_features(path: str | Path) -> FeatureFile:
 
 
 @contextmanager
-def written_features(path: Path, item_ids: list[str], dim: int, about: dict) -> Iterator[np.ndarray]:
-    """Give the float32 array [items, dim] to fill; file and ``.json`` appear when the block ends well.
+def written_features(
+    path: Path, item_ids: list[str], dim: int, about: dict
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Give a function that appends rows [n, dim]; file and ``.json`` appear when the block ends well.
 
     Parameters
     ----------
     about : what the ``.json`` says beside the ids; may still be added to inside the block.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; nothing is left, and an older file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, twin = path.with_name(path.name + ".partial"), _twin(path)
-    partial_twin = twin.with_name(twin.name + ".partial")
+    arriving, twin, written = path.with_name(path.name + ".new"), _twin(path), 0
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(item_ids), dim)}
+
+    def append(rows: np.ndarray) -> None:
+        nonlocal written
+        file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+        written += len(rows)
+
     try:
-        array = np.lib.format.open_memmap(partial, "w+", np.float32, (len(item_ids), dim))
-        yield array
-        array.flush()
-        text = json.dumps({"format": FORMAT, **about, "item_ids": item_ids}, ensure_ascii=False)
-        partial_twin.write_text(text + "\n", encoding="utf-8")
+        # Written, not mapped: a write to a mapped file on a full disk kills the process.
+        with files.written_whole(arriving, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            yield append
+            if written != len(item_ids):
+                raise RuntimeError(f"{written} rows were written for {len(item_ids)} items")
+        with files.written_whole(twin.with_name(twin.name + ".new")) as file_of_ids:
+            said = {"format": FORMAT, **about, "item_ids": item_ids}
+            file_of_ids.write(json.dumps(said, ensure_ascii=False) + "\n")
         # An .npy without its own .json would be read by row number: it goes first and comes last.
         path.unlink(missing_ok=True)
-        os.replace(partial_twin, twin)
-        os.replace(partial, path)
+        os.replace(twin.with_name(twin.name + ".new"), twin)
+        os.replace(arriving, path)
     finally:
-        partial.unlink(missing_ok=True)
-        partial_twin.unlink(missing_ok=True)
+        arriving.unlink(missing_ok=True)
+        twin.with_name(twin.name + ".new").unlink(missing_ok=True)
 
 
 def _twin(path: Path) -> Path:

@@ -106,8 +106,8 @@ def test_a_dataset_without_any_title_is_an_error(train_data, changed_data):
 
 def test_features_are_matched_by_original_id_in_any_order_of_rows(train_data, tiny_data, tmp_path):
     items = read_item_ids(tiny_data / "tiny", "tiny")[::-1]
-    with written_features(tmp_path / "f.npy", items, 2, {}) as features:
-        features[:] = [[int(item), -int(item)] for item in items]
+    with written_features(tmp_path / "f.npy", items, 2, {}) as append:
+        append(np.array([[int(item), -int(item)] for item in items]))
     loader = train_data("video", features=str(tmp_path / "f.npy"))
     batch = next(iter(loader))
     expected = [[int(token_of(loader, i)), -int(token_of(loader, i))] for i in batch.media.item_ids]
@@ -128,8 +128,8 @@ def test_items_without_features_are_zeros_and_counted_or_stop_the_run(
     train_data, tiny_data, tmp_path, caplog
 ):
     items = read_item_ids(tiny_data / "tiny", "tiny")[2:]
-    with written_features(tmp_path / "f.npy", items, 2, {}) as features:
-        features[:] = 1
+    with written_features(tmp_path / "f.npy", items, 2, {}) as append:
+        append(np.ones((len(items), 2)))
     loader = train_data("video", features=str(tmp_path / "f.npy"))
     assert "2 of " in caplog.text and f"have no row in {tmp_path / 'f.npy'} and give zeros" in caplog.text
     absent = loader.reader.readers["video"].absent()

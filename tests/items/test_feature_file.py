@@ -21,8 +21,8 @@ def published(tmp_path):
 
 
 def write(path, item_ids, rows=ROWS):
-    with written_features(path, item_ids, rows.shape[1], {"encoder": "e"}) as features:
-        features[:] = rows
+    with written_features(path, item_ids, rows.shape[1], {"encoder": "e"}) as append:
+        append(rows)
     return path
 
 
@@ -59,9 +59,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = write(tmp_path / "f.npy", ["1", "2", "3", "4"])
     with (
         pytest.raises(KeyboardInterrupt),
-        written_features(path, ["9"], 3, {}) as features,
+        written_features(path, ["9"], 3, {}) as append,
     ):
-        features[:] = 0
+        append(np.zeros((1, 3)))
         raise KeyboardInterrupt
     np.testing.assert_array_equal(open_features(path).rows, ROWS)
     assert {each.name for each in tmp_path.iterdir()} == {"f.npy", "f.json"}

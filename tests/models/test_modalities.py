@@ -39,8 +39,8 @@ def built(settings, tiny_encoders):
 def features(tiny_data, tmp_path):
     """A feature file of ``tiny``, as long as the features of the tiny video encoder."""
     items = read_item_ids(tiny_data / "tiny", "tiny")
-    with written_features(tmp_path / "f.npy", items, 4, {}) as rows:
-        rows[:] = np.random.default_rng(0).normal(size=rows.shape)
+    with written_features(tmp_path / "f.npy", items, 4, {}) as append:
+        append(np.random.default_rng(0).normal(size=(len(items), 4)))
     return str(tmp_path / "f.npy")
 
 

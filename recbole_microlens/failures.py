@@ -1,0 +1,142 @@
+"""How a command ends: its exit code, and one sentence for what the user or the system did."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+
+from recbole_microlens import files, interruption
+from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
+
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+_SHARED_MEMORY = (
+    "The shared memory of this machine (/dev/shm) is too small for the batches that the workers hand over. "
+    "Set `--worker=0`, or give it more: `docker run --shm-size=8g`, or `mount -o remount,size=8g /dev/shm`."
+)
+# What libraries say of the system without its reason: pattern, and what is said instead.
+_OF_LIBRARIES = (
+    (
+        re.compile(r"shared memory|unable to (mmap|write to file|allocate shared).*torch_", re.S),
+        _SHARED_MEMORY,
+    ),
+    (
+        re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)", re.S),
+        "A process that reads data was ended by the system, probably for lack of memory. Lower `worker` or "
+        "`train_batch_size`.",
+    ),
+)
+
+
+def ended(command: Callable[[], int]) -> int:
+    """Run a command to its exit code, with its errors told on standard error and its output written out."""
+    _let_warnings_be_warnings()
+    _print_any_character()
+    with interruption.listening():
+        code = _told(command)
+    return _output_written(code)
+
+
+def _told(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit as stop:  # argparse, after its help or its error
+        return stop.code if isinstance(stop.code, int) else BAD_INPUT
+    except MicroLensError as error:
+        return _refuse(str(error))
+    except interruption.Preempted as stop:
+        return _say_how_to_go_on("Stopped as the scheduler asks", stop, 0)
+    except KeyboardInterrupt as stop:
+        return _say_how_to_go_on("\nInterrupted", stop, INTERRUPTED)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding().lower() == "utf-8":
+            raise
+        return _refuse(
+            f"A name cannot be spelled in this locale ({sys.getfilesystemencoding()}): {first_line(error)}. "
+            "Set LANG=C.UTF-8, or PYTHONUTF8=1."
+        )
+    except OSError as error:
+        return _refuse(_os_error(error))
+    except (MemoryError, RuntimeError) as error:
+        said = _said_of_library(error)
+        if said is None:
+            raise
+        return _refuse(said)
+
+
+def _os_error(error: OSError) -> str:
+    with suppress(OSError):
+        os.getcwd()
+        return files.in_words(error)
+    return "The working directory is gone. Change into another, and give the command again."
+
+
+def _said_of_library(error: Exception) -> str | None:
+    for pattern, instead in _OF_LIBRARIES:
+        if pattern.search(str(error)):
+            return instead
+    return f"Out of memory: {first_line(error)}." if is_out_of_memory(error) else None
+
+
+def _refuse(message: str) -> int:
+    if not _is_first():
+        # What is wrong for all processes is said by the first, which ends the others.
+        time.sleep(10)
+    _print_error(f"error: {message}")
+    return BAD_INPUT
+
+
+def _say_how_to_go_on(what: str, stop: BaseException, code: int) -> int:
+    folder = interruption.folder_of(stop)
+    if folder is None:
+        advice = "Give the command again: a build continues where it was."
+    else:
+        advice = f"Go on with: python run_recbole_ml.py --resume={folder}"
+    if _is_first():
+        _print_error(f"{what}. {advice}")
+    return code
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # Read here: the module that knows it imports torch.
+
+
+def _print_error(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(text, file=sys.stderr, flush=True)
+
+
+def _output_written(code: int) -> int:
+    """Write out what was printed, while it can still be said that this fails."""
+    try:
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except OSError as error:
+        error.filename = "standard output"
+        _print_error(f"error: {files.in_words(error)}")
+        code = BAD_INPUT
+    with suppress(OSError, ValueError):  # or Python tries again as it ends, and prints a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _print_any_character() -> None:
+    """Where the terminal cannot show a character, print its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and (stream.encoding or "").lower() not in ("utf-8", "utf8"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_warnings_be_warnings() -> None:
+    """``python -W error`` would stop at what libraries say to their developers."""
+    if any(option.split(":")[0] == "error" for option in sys.warnoptions):
+        warnings.simplefilter("default")

@@ -1,0 +1,98 @@
+"""Files that are whole or not there, and what the system says against a file in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+_AGAIN = "give the command again, which goes on from what is there"
+# What is wrong, and what to do.
+_WORDS = {
+    errno.ENOSPC: ("no space is left on the disk", f"Free some, then {_AGAIN}."),
+    errno.EDQUOT: ("the disk quota is used up", f"Free some space, then {_AGAIN}."),
+    errno.EFBIG: (
+        "the file would be larger than this file system, or `ulimit -f`, allows",
+        "Choose another folder, or raise the limit.",
+    ),
+    errno.EROFS: ("the file system is read-only", "Choose a folder that can be written to."),
+    errno.EACCES: ("permission is denied", "Check whose it is, or choose another folder."),
+    errno.EPERM: ("this is not permitted", "Check whose it is, or choose another folder."),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "Choose a shorter one."),
+    errno.EMFILE: ("too many files are open", "Lower `worker`, or raise the limit with `ulimit -n`."),
+    errno.ENFILE: ("the system has too many open files", "Close other programs, or lower `worker`."),
+    errno.EIO: ("the disk reports an input/output error", f"Check the disk (`dmesg`), then {_AGAIN}."),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another path."),
+    errno.EISDIR: ("it is a folder, and a file is wanted", "Move it away, or choose another path."),
+    errno.ENOENT: ("there is no such file or folder", "Check the path."),
+    errno.EEXIST: ("it exists already", "Move it away, or choose another path."),
+    errno.ENOTEMPTY: ("the folder is not empty", "Move it away, or choose another path."),
+    errno.EXDEV: ("it lies on another file system", "Choose a folder on the same one."),
+    errno.ESTALE: ("the network file system has lost it", f"Check its server, then {_AGAIN}."),
+    errno.ETIMEDOUT: ("the file system does not answer", f"Check its server, then {_AGAIN}."),
+}
+
+
+@contextmanager
+def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Open a file for writing that appears under its name when the block has ended well, and is on the disk
+    by then; an old one stays until it does.
+
+    Parameters
+    ----------
+    mode : ``w`` for UTF-8 text with ``\\n`` as line ends, or ``wb``.
+
+    Raises
+    ------
+    OSError
+        With the name of the file.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with writing(partial, mode) as file:
+            yield file
+            with naming(partial):
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Open a file for writing; what fails within, or as it is closed, is told with the file's name."""
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with naming(path), path.open(mode, **text) as file:
+        yield file
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an ``OSError`` of the block that names no file, as that of a write, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def in_words(error: OSError) -> str:
+    """What an ``OSError`` says, as one sentence on what is wrong with which file, and one on what to do."""
+    wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice}"
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether a disk has next to nothing left, for libraries that do not pass on the system's reason."""
+    with suppress(OSError):
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize < 1 << 20
+    return False
