@@ -24,7 +24,7 @@ test: lint
 
 # With those that take longer: every write of every command interrupted, kills, the fuzzing targets.
 test-all: lint
-	$(RUN) -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 # Odd input for every reader, setting and sub-command; half an hour. The last lines are a table.
 robustness: $(VENV)/.installed
@@ -64,4 +64,4 @@ bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script --short || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(LATEST) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist *.egg-info
