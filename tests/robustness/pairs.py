@@ -70,8 +70,8 @@ def content_of(plan: dict) -> bytes:
     return edited((head + body).encode(), plan["bytes"], first)
 
 
-def expected(content: bytes, plan: dict) -> tuple[list[list[str]], int]:
-    """The rows of ``.inter``, and the number of bad rows, by the documented rules alone."""
+def expected(content: bytes, plan: dict) -> tuple[list[list[str]], list[list[str]], int]:
+    """The rows of ``.inter`` and ``.time``, and the number of bad rows, by the documented rules alone."""
     separator = _SEPARATORS[plan["form"]]
     raw = content.split(b"\n")[plan["header"] :]
     read = [_row(line.removesuffix(b"\r"), separator) for line in raw]
@@ -84,11 +84,12 @@ def expected(content: bytes, plan: dict) -> tuple[list[list[str]], int]:
             kept[row[:2]] = row
         of_row = {id(row) for row in kept.values()}
         good = [row for row in good if id(row) in of_row]
-    found, place = [], {}
-    for user, item, _ in good:
+    found, times, place = [], [], {}
+    for user, item, time in good:
         place[user] = place.get(user, 0) + 1
         found.append([user, item, str(place[user])])
-    return found, bad
+        times.append([user, item, str(time // 1000)])
+    return found, times, bad
 
 
 def _row(line: bytes, separator: str) -> tuple | bool | None:
@@ -150,7 +151,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     with whole_outputs(folder):
         outcome = world.run(folder, *words, *["--skip-bad-rows"] * plan["skip"])
     require_clean(outcome, (0, 2))
-    rows, bad = expected(content, plan)
+    rows, times, bad = expected(content, plan)
     if bad and not plan["skip"]:
         require(outcome.code == 2, f"{bad} bad rows, but exit code {outcome.code}", outcome)
         require("line " in outcome.err, "the error does not name the line", outcome)
@@ -160,6 +161,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
         return
     require(outcome.code == 0, f"all that is left is valid, but exit code {outcome.code}", outcome)
     require(written(folder / "out/d/d.inter") == rows, "the .inter is not that of the valid rows", outcome)
+    require(written(folder / "out/d/d.time") == times, "the times are not those of the valid rows", outcome)
     counts = json.loads((folder / "out/d/d.statistics.json").read_text())["counts"]
     require(counts["bad_rows"] == bad, f"{counts['bad_rows']} bad rows are counted, {bad} are there", outcome)
 
