@@ -148,8 +148,9 @@ def make_inputs(world: World, rows: int, items: int, pixels: int) -> None:
             file.write(f"1\t{item}\t{item}\n")
 
 
-def kill_often(kind: Kind, name: str, world: World, kills: int, rng: random.Random) -> dict:
+def kill_often(kind: Kind, name: str, world: World, kills: int, minutes: float, rng: random.Random) -> dict:
     """Kill at random instants, give the command again, compare; half of the times twice before it may end."""
+    end = time.monotonic() + 60 * minutes
     folder = world.scratch / f"unbroken-{name}"
     folder.mkdir(parents=True)
     kind.prepare(world, folder)
@@ -159,7 +160,7 @@ def kill_often(kind: Kind, name: str, world: World, kills: int, rng: random.Rand
     wanted = kind.outcome(folder)
     shutil.rmtree(folder)
     counts: Counter[str] = Counter()
-    while counts["kills"] < kills:
+    while counts["kills"] < kills and time.monotonic() < end:
         folder = world.scratch / f"{name}-{counts['kills']}"
         folder.mkdir()
         kind.prepare(world, folder)
@@ -199,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="of each kind (default 100)")
     parser.add_argument("--only", nargs="*", choices=sorted(KINDS))
+    parser.add_argument("--minutes", type=float, default=60, help="of each kind at most (default 60)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=200_000, help="of the log that is converted")
     parser.add_argument("--items", type=int, default=100, help="of the store")
@@ -213,7 +215,8 @@ def main() -> None:
         world.results["size"] = arguments.size
         make_inputs(world, arguments.rows, arguments.items, arguments.size)
         for name in arguments.only or KINDS:
-            found[name] = kill_often(KINDS[name], name, world, arguments.kills, random.Random(arguments.seed))
+            rng = random.Random(arguments.seed)
+            found[name] = kill_often(KINDS[name], name, world, arguments.kills, arguments.minutes, rng)
             print(f"{name}: {found[name]}", flush=True)
         if "frames" in found:
             found["frames"]["commit_mb"] = commit_megabytes(arguments.items, world)
