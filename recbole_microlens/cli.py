@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     that cannot be read or written), 130 (interrupted) or 141 (nobody reads the output).
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    return ended(lambda: _call(argv))
+    return ended(lambda: _call(argv), argv)
 
 
 def _call(argv: list[str]) -> int:

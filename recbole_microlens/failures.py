@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from recbole_microlens import files, interruption
@@ -15,6 +15,7 @@ from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memor
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 _OUTPUT = "standard output"
+_LOCALE = f"It is {sys.getfilesystemencoding()}: set LANG=C.UTF-8, or PYTHONUTF8=1."
 
 _SHARED_MEMORY = (
     "The shared memory of this machine (/dev/shm) is too small for the batches that the workers hand over. "
@@ -34,17 +35,44 @@ _OF_LIBRARIES = (
 )
 
 
-def ended(command: Callable[[], int]) -> int:
-    """Run a command to its exit code, with its errors told on standard error and its output written out."""
+def ended(command: Callable[[], int], arguments: Iterable[str] = ()) -> int:
+    """Run a command to its exit code, with its errors told on standard error and its output written out.
+
+    Parameters
+    ----------
+    arguments : of the command line, to look whether this locale can read them.
+    """
     _let_warnings_be_warnings()
     _print_any_character()
     with interruption.listening():
-        code = _told(command)
+        code = _told(command, arguments)
     return _output_written(code)
 
 
-def _told(command: Callable[[], int]) -> int:
+def _require_working_directory() -> None:
+    """Libraries end the whole process where there is none."""
     try:
+        os.getcwd()
+    except OSError as error:
+        raise MicroLensError(
+            "The working directory is gone. Change into another, and give the command again."
+        ) from error
+
+
+def _require_readable(arguments: Iterable[str]) -> None:
+    for argument in arguments:
+        if not _is_utf8() and not argument.isascii():
+            raise MicroLensError(f"{argument}: this has characters that the locale cannot read. {_LOCALE}")
+
+
+def _is_utf8() -> bool:
+    return sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
+
+
+def _told(command: Callable[[], int], arguments: Iterable[str]) -> int:
+    try:
+        _require_working_directory()
+        _require_readable(arguments)
         return command()
     except SystemExit as stop:  # argparse, after its help or its error
         return stop.code if isinstance(stop.code, int) else BAD_INPUT
@@ -57,36 +85,18 @@ def _told(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE
     except UnicodeEncodeError as error:
-        if sys.getfilesystemencoding().lower() == "utf-8":
+        if _is_utf8():
             raise
-        return _refuse(
-            f"A name cannot be spelled in this locale ({sys.getfilesystemencoding()}): {first_line(error)}. "
-            "Set LANG=C.UTF-8, or PYTHONUTF8=1."
-        )
+        return _refuse(f"{first_line(error)}. {_LOCALE}")
     except OSError as error:
-        return _refuse(_os_error(error))
+        if error.filename is None:  # Files are written under their names; see `files.naming`.
+            error.filename = _OUTPUT
+        return _refuse(files.in_words(error))
     except (MemoryError, RuntimeError) as error:
         said = _said_of_library(error)
         if said is None:
             raise
         return _refuse(said)
-
-
-def _os_error(error: OSError) -> str:
-    with suppress(OSError):
-        os.getcwd()
-        if error.filename is None and _is_output_broken():
-            error.filename = _OUTPUT
-        return files.in_words(error)
-    return "The working directory is gone. Change into another, and give the command again."
-
-
-def _is_output_broken() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _said_of_library(error: Exception) -> str | None:

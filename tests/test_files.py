@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
@@ -67,25 +66,6 @@ def test_an_error_that_nobody_has_words_for_keeps_its_own(capsys):
 
     assert ended(command) == 2
     assert "x: Device or resource busy. Check the path" in capsys.readouterr().err
-
-
-def test_a_working_directory_that_is_gone_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    tmp_path.rmdir()
-    assert ended(lambda: len(os.listdir(Path.cwd()))) == 2
-    assert capsys.readouterr().err.startswith("error: The working directory is gone.")
-
-
-def test_what_a_library_says_of_shared_memory_is_said_plainly(capsys):
-    def command():
-        raise RuntimeError(
-            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's "
-            "workers are out of shared memory. Please try to raise your shared memory limit."
-        )
-
-    assert ended(command) == 2
-    error = capsys.readouterr().err
-    assert "/dev/shm" in error and "--worker=0" in error
 
 
 def test_an_error_of_our_own_is_not_hidden():

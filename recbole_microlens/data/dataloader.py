@@ -17,6 +17,7 @@ from recbole_microlens import compat, distributed
 from recbole_microlens.data.media import ItemReader, item_reader
 from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
 from recbole_microlens.data.sampling import PHASES, create_samplers
+from recbole_microlens.data.shared_memory import hand_over
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -120,6 +121,7 @@ class ContentTrainDataLoader(TrainDataLoader):
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
         is_item = (items != 0) & (items < self._dataset.item_num)  # A mask token is no item.
         media = self.reader.read(items[is_item])
+        hand_over(batch.interaction.values())
         return ContentBatch(batch.interaction, media, fields, len(index), not share)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from recbole_microlens import distributed
 from recbole_microlens.data.features import feature_reader
 from recbole_microlens.data.frames import image_reader, video_reader
 from recbole_microlens.data.missing import Lack, report_missing
+from recbole_microlens.data.shared_memory import hand_over
 from recbole_microlens.data.titles import title_reader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
@@ -56,7 +58,9 @@ class ItemReader:
 
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
-        return ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})
+        content = {name: reader.read(item_ids) for name, reader in self.readers.items()}
+        hand_over([item_ids, *_tensors(content)])
+        return ItemMedia(item_ids, content)
 
     def all_items(self, batch_size: int, workers: int) -> DataLoader:
         """A loader of every item once, in batches of :class:`ItemMedia`; of several processes, of its
@@ -72,6 +76,11 @@ class ItemReader:
 
     def _collate(self, item_ids: list[int]) -> ItemMedia:
         return self.read(torch.tensor(item_ids, dtype=torch.int64))
+
+
+def _tensors(content: dict[str, Tensor | tuple[Tensor, ...]]) -> Iterator[Tensor]:
+    for value in content.values():
+        yield from value if isinstance(value, tuple) else (value,)
 
 
 def item_reader(config, dataset) -> ItemReader:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from recbole_microlens import distributed
+from recbole_microlens.data.shared_memory import hand_over
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.build_pace import Pace
 from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
@@ -264,7 +265,9 @@ class _Ranges:
     def __getitem__(self, number: int):
         if number >= len(self.ranges):
             raise IndexError(number)
-        return self.reader.read(torch.arange(self.ranges[number].start, self.ranges[number].stop))
+        content = self.reader.read(torch.arange(self.ranges[number].start, self.ranges[number].stop))
+        hand_over([content])
+        return content
 
 
 def _log_why(folder: Path, parts: dict) -> None:
