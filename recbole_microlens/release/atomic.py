@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recbole_microlens.errors import MicroLensError, printable
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.conversion import Conversion, Counts, Reading
 from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
 from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
 from recbole_microlens.release.layout import Release, find_release
+from recbole_microlens.release.names import check_dataset_name
 from recbole_microlens.release.pairs import Pairs, read_pairs
-from recbole_microlens.release.rows import BadRows, quoted
+from recbole_microlens.release.rows import BadRows
 from recbole_microlens.release.statistics import (
     FEWEST_INTERACTIONS,
     ShortUsers,
@@ -30,8 +31,6 @@ from recbole_microlens.release.writer import (
     write_interactions,
     write_items,
 )
-
-_LONGEST_NAME = 200  # bytes; a file system takes 255, and files and folders have suffixes
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def convert(
         MicroLensError: the name is not usable, the folder holds no release, a column is not there, or a row
             cannot be read.
     """
-    _check_name(dataset)
+    check_dataset_name(dataset)
     _check_repeats(repeats)
     require_folder(Path(out) / dataset)
     release = find_release(release_folder, dataset)
@@ -104,21 +103,6 @@ def convert(
         )
         paths = publish(staged, folder, dataset, last=".inter")
     return Conversion(dataset, folder, paths, release, reading, statistics, short, counts)
-
-
-def _check_name(dataset: str) -> None:
-    unusable = not dataset.strip() or dataset != dataset.strip() or dataset.startswith(".")
-    unusable = unusable or printable(dataset) != dataset or any(mark in dataset for mark in "/\\:")
-    if len(dataset.encode(errors="replace")) > _LONGEST_NAME:
-        raise MicroLensError(
-            f"--dataset {quoted(dataset)}: the name of a dataset has at most {_LONGEST_NAME} bytes, because "
-            "files are named after it."
-        )
-    if unusable:
-        raise MicroLensError(
-            f"{dataset!r} cannot be the name of a dataset: it names a folder and files. "
-            "Use a plain name such as microlens-100k."
-        )
 
 
 def _check_repeats(repeats: str) -> None:

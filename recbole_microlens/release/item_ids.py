@@ -6,6 +6,7 @@ import pandas as pd
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
+from recbole_microlens.release.names import check_dataset_name
 
 
 def read_item_ids(folder: Path, dataset: str) -> list[str]:
@@ -14,8 +15,10 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     Raises
     ------
     MicroLensError
-        The dataset is not there, the file has no ``item_id:token`` column, or a row cannot be read.
+        The name is none of a dataset, the dataset is not there, the file has no ``item_id:token`` column, or
+        a row cannot be read.
     """
+    check_dataset_name(dataset)
     if not (folder / f"{dataset}.inter").is_file():
         raise MicroLensError(
             f"Dataset {dataset} is not in {folder}. "
