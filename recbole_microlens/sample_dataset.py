@@ -9,6 +9,7 @@ from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
 from recbole_microlens.release.sample import write_release
+from recbole_microlens.release.writer import require_folder
 
 SAMPLE = "microlens-sample"
 SEED = 2023
@@ -35,8 +36,9 @@ def make_sample(
     Raises
     ------
     MicroLensError
-        ``release`` exists already, or nothing can be written there.
+        ``release`` exists already, nothing can be written there, or ``out`` is a file.
     """
+    require_folder(out / SAMPLE)
     with TemporaryDirectory() as scratch:
         folder = release or Path(scratch) / "release"
         write_release(folder, seed, users, items, progress)

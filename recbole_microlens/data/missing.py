@@ -82,5 +82,11 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
 def _reasons(report: Path | None) -> dict[str, str]:
     if report is None or not report.is_file():
         return {}
-    with report.open(encoding="utf-8", newline="") as file:
-        return {row["item_id"]: row["reason"] for row in csv.DictReader(file)}
+    try:
+        with report.open(encoding="utf-8", newline="") as file:
+            return {row["item_id"]: row["reason"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:  # the reasons are an extra
+        getLogger().warning(
+            f"{report} cannot be read ({type(error).__name__}: {error}): reasons are left out"
+        )
+        return {}

@@ -33,8 +33,6 @@ from recbole_microlens.release.writer import (
     write_items,
 )
 
-_LONGEST_NAME = 200  # bytes; a file system takes 255, and files and folders have suffixes
-
 
 @dataclass(frozen=True)
 class _ItemFiles:

@@ -14,6 +14,7 @@ from recbole_microlens.files import naming, writing
 from recbole_microlens.release.sample_text import choose_category, count_likes_and_views, write_title
 from recbole_microlens.release.sample_videos import check_codec, write_cover, write_video
 from recbole_microlens.release.sample_world import SampleItem, plan_interactions, plan_items
+from recbole_microlens.release.writer import require_folder
 
 SAMPLE_NAME = "MicroLens-sample"
 FEWEST_ITEMS = 16
@@ -35,6 +36,7 @@ def write_release(
     cannot write H.264.
     """
     folder = Path(folder)
+    require_folder(folder.parent, "--release")
     _check(folder, seed, users, items)
     folder.parent.mkdir(parents=True, exist_ok=True)
     plan = plan_items(seed, items)

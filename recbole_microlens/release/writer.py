@@ -95,12 +95,12 @@ def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, fl
             stream.write("\t".join(fields) + "\n")
 
 
-def require_folder(out: Path) -> None:
-    """Raise a :class:`MicroLensError` if ``out``, or a path above it, is there and no folder."""
-    for path in (out, *out.parents):
+def require_folder(folder: Path, option: str = "--out") -> None:
+    """Raise a :class:`MicroLensError` if ``folder``, or a path above it, is there and no folder."""
+    for path in (folder, *folder.parents):
         if path.exists():
             if not path.is_dir():
-                raise MicroLensError(f"--out {out}: {path} is a file. Name a folder.")
+                raise MicroLensError(f"{option} {folder}: {path} is a file. Name a folder.")
             return
 
 

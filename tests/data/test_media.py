@@ -11,6 +11,7 @@ from recbole_microlens.config import Config
 from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.data.features import FeatureReader
+from recbole_microlens.data.missing import Lack
 from recbole_microlens.data.titles import read_titles
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.feature_file import open_features, written_features
@@ -165,3 +166,12 @@ def test_readers_can_be_sent_to_spawned_workers(train_data, tmp_path):
 def test_wrong_features_are_named(modalities, features, message, train_data):
     with pytest.raises(MicroLensError, match=message):
         train_data(*modalities, features=features)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"item_id\n7\n", b'item_id,reason\n"', b"a" * 200_000, b"a\0b\n"]
+)
+def test_a_damaged_report_of_reasons_hides_no_error(content, tmp_path):
+    (tmp_path / "report.csv").write_bytes(content)
+    lack = Lack("no frames", tmp_path / "video.lmdb", "black frames", "Build", tmp_path / "report.csv")
+    assert "1 items have no frames" in str(lack.error(["7"]))

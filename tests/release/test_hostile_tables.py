@@ -13,9 +13,11 @@ from recbole_microlens.release.columns import pairs_columns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import natural_order
 from recbole_microlens.release.item_files import read_likes_and_views, read_texts
+from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.pairs import read_pairs
 from recbole_microlens.release.rows import BadRows, first_line
 from recbole_microlens.release.times import microseconds
+from recbole_microlens.sample_dataset import make_sample
 
 BODY = "user,item,timestamp\n1,7,50\n1,8,60\n2,7,70\n"
 MANY = "9" * 5000
@@ -268,3 +270,19 @@ def test_a_file_in_the_place_of_the_output_folder_is_named_before_anything_is_re
     with pytest.raises(MicroLensError, match="--out .*: .*file is a file. Name a folder"):
         convert(tmp_path / "no release", "mine", tmp_path / out)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_sample_is_not_made_where_a_file_stands(out, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(MicroLensError, match="--out .*file is a file. Name a folder"):
+        make_sample(tmp_path / out)
+    with pytest.raises(MicroLensError, match="--release .*file is a file. Name a folder"):
+        make_sample(tmp_path / "ok", tmp_path / "file" / "release")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_dataset_of_another_name_is_not_looked_for(tmp_path):
+    for name in ("x" * 300, "../x", "a\x1b[2J"):
+        with pytest.raises(MicroLensError, match="cannot be the name of a dataset"):
+            read_item_ids(tmp_path, name)
