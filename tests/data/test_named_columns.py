@@ -50,13 +50,8 @@ def test_a_column_that_is_not_there_is_named_before_anything_is_read(
     [
         ("BPR", {"metrics": ["ItemCoverage", "Hit"], "valid_metric": "ItemCoverage@10"}),
         ("SASRec", {"eval_args": {"split": {"LS": "test_only"}}}),
-        (
-            "BPR",
-            {
-                "val_interval": {"timestamp": "[2,inf)", "user_id": ["1", "2", "3"]},
-                "user_inter_num_interval": None,
-            },
-        ),
+        ("BPR", {"val_interval": {"timestamp": "[2,inf)"}, "user_inter_num_interval": None}),
+        ("BPR", {"val_interval": {"user_id": ["1", "2", "3"]}, "topk": 2, "valid_metric": "Hit@2"}),
         ("BPR", {"load_col": None, "normalize_field": ["likes"], "unload_col": {"item": ["title"]}}),
     ],
 )
