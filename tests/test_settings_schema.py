@@ -199,8 +199,6 @@ def test_so_does_the_configuration(key):
         ({"load_col": {"inter": "user_id"}}, "load_col: 'inter': 'user_id' is not one of *"),
         ({"unload_col": {"inter": ["timestamp"]}}, "unload_col: `load_col` says already"),
         ({"ITEM_ID_FIELD": "user_id"}, "ITEM_ID_FIELD: 'user_id' is `USER_ID_FIELD` already"),
-        ({"eval_args": {"split": {"LS": "valid_only"}}}, "LS: valid_only leaves nothing to test on"),
-        ({"eval_args": {"split": {"TS": [1, 0, 0]}}}, "TS: [1, 0, 0] leaves nothing to test on"),
         ({"train_neg_sample_args": {"alpha": 300}}, "train_neg_sample_args: alpha: 300 is not"),
         ({"worker": 10**6}, "worker: 1000000 is not a whole number of at least 0 and at most 1024"),
         ({"nproc": 2, "seed": 2**32 - 1}, "seed: 4294967295 leaves none for 2 processes"),

@@ -58,3 +58,10 @@ def test_a_column_that_is_not_there_is_named_before_anything_is_read(
 def test_what_fits_trains(model, given, settings):
     result = run(model, "tiny", None, settings | {"epochs": 1} | given)
     assert result["test_result"]
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
+def test_a_split_that_leaves_nothing_to_test_on_trains(model, settings):
+    split = {"eval_args": {"split": {"LS": "valid_only"}}}
+    result = run(model, "tiny", None, settings | {"epochs": 1} | split)
+    assert result["test_result"] == {} and result["best_valid_result"]
