@@ -161,6 +161,8 @@ class Config(RecBoleConfig):
         given = self.external_config_dict
         if given.get("show_progress") is None:  # Bars belong on a screen, not into a log.
             settings["show_progress"] = sys.stderr.isatty()
+        if settings.get("train_neg_sample_args") == "None":  # as RecBole's own files may say
+            settings["train_neg_sample_args"] = None
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
         if is_content_model(self.model_class):

@@ -8,6 +8,8 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.model_settings import is_pairwise
 from recbole_microlens.property_files import recbole_name
 
+from recbole.utils import ModelType  # isort: skip
+
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}
 _NEGATIVES = "train_neg_sample_args"
@@ -26,8 +28,15 @@ def check_loss(settings: dict, model_class: type) -> None:
     name = settings.get("model") or model_class.__name__
     _check_type(name, settings, model_class)
     negatives = settings.get(_NEGATIVES)
+    if _is_cross_entropy_of_sequences(settings, model_class) and negatives is not None:
+        raise MicroLensError(
+            f"{_NEGATIVES}: {name} is trained with a cross-entropy, which draws no negatives: it should be "
+            "null. Leave it out, or choose a model and `loss_type` of pairs."
+        )
     if _are_drawn(negatives):
         _check_dynamic(negatives)
+        if isinstance(negatives.get("alpha"), str):
+            raise MicroLensError(f"{_NEGATIVES}: alpha: {negatives['alpha']} is no number. Leave it out.")
     elif is_pairwise(settings, model_class) and _reads(model_class, "NEG_ITEM_ID"):
         raise MicroLensError(
             f"{_NEGATIVES}: {name} is trained on pairs of a positive and a negative item, but no negatives "
@@ -50,6 +59,11 @@ def _check_type(name: str, settings: dict, model_class: type) -> None:
         raise MicroLensError(f"loss_type: {name} has no loss '{loss}'. Set {' or '.join(known)}.")
 
 
+def _is_cross_entropy_of_sequences(settings: dict, model_class: type) -> bool:
+    is_sequential = settings.get("MODEL_TYPE") == ModelType.SEQUENTIAL
+    return is_sequential and settings.get("loss_type") == "CE" and not hasattr(model_class, "input_type")
+
+
 def _check_dynamic(negatives: dict) -> None:
     if negatives.get("dynamic") and not negatives.get("candidate_num"):
         raise MicroLensError(
@@ -59,9 +73,10 @@ def _check_dynamic(negatives: dict) -> None:
 
 
 def _are_drawn(negatives) -> bool:
-    if negatives in (None, "None"):
+    if negatives is None:
         return False
-    return "none" not in (negatives.get("distribution"), negatives.get("sample_num"))
+    kinds = negatives.get("distribution", "uniform"), negatives.get("sample_num", 1)
+    return not {None, "none", "None"} & set(kinds)
 
 
 def _has_labels(settings: dict) -> bool:

@@ -108,7 +108,8 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
         run_folder.write_config(folder, config.as_given)
     with _training(config):
         _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
-        test_result = trainer.evaluate(test_data, show_progress=config["show_progress"])
+        # RecBole gives none where the split leaves nothing to test on.
+        test_result = trainer.evaluate(test_data, show_progress=config["show_progress"]) or {}
 
     result = _result(config, trainer, best_valid_result, test_result)
     if distributed.is_first():

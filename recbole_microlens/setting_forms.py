@@ -121,7 +121,8 @@ def features() -> Kind:
 
     def fault(value):
         wrong = files.fault(value)
-        if wrong and not isinstance(value, str | dict):
+        paths = value.values() if isinstance(value, dict) else [value]
+        if wrong and not all(isinstance(path, str) for path in paths):
             return f"{shown(value)} is no path of a .npy file, nor {{'video': path}}."
         return wrong
 
@@ -201,11 +202,8 @@ def _split() -> Kind:
         if len(value) != 1:
             return f"{shown(value)} does not say one way to split. Set e.g. {_SPLIT}."
         (way, shares), *_ = value.items()
-        if shares == "valid_only":
-            return f"LS: {shares} leaves nothing to test on. Set valid_and_test or test_only."
-        for share, what in ((shares[0], "train"), (shares[-1], "test")) if way != "LS" else ():
-            if share <= 0:
-                return f"{way}: {shares} leaves nothing to {what} on. Set e.g. {{'{way}': [0.8, 0.1, 0.1]}}."
+        if way != "LS" and shares[0] <= 0:
+            return f"{way}: {shares} leaves nothing to train on. Set e.g. {{'{way}': [0.8, 0.1, 0.1]}}."
         return None
 
     return Kind(args.says, fault)

@@ -76,6 +76,11 @@ def _check_metrics(settings: dict) -> None:
     names = _metric_names(settings)
     of_values = [name for name in names if metric_types[name.lower()] == EvaluatorType.VALUE]
     if not of_values:
+        if "labeled" in _modes(settings):
+            raise MicroLensError(
+                f"metrics: {', '.join(names)} looks at ranks, which mode labeled of `eval_args` does not "
+                "give. Set metrics of scores such as AUC, or the mode to full."
+            )
         return
     if len(of_values) < len(names):
         others = ", ".join(name for name in names if name not in of_values)
@@ -202,6 +207,11 @@ def _require_loaded(settings: dict, loaded: dict, names: dict) -> None:
 
 def _check_sequences(settings: dict, model_class: type) -> None:
     if model_class.type != ModelType.SEQUENTIAL:
+        if settings.get("transform") is not None:
+            raise MicroLensError(
+                f"transform: {settings['transform']} is for sequences, {model_class.__name__} reads none. "
+                "Leave it out."
+            )
         return
     if settings["eval_args"].get("order") != "TO":
         raise MicroLensError(

@@ -14,6 +14,7 @@ from recbole_microlens.settings_schema import OURS, SCHEMA, SETTLED, check, kind
 from recbole_microlens.settings_text import read_yaml
 
 STOCK = sorted(compat.recbole_model_names())
+LABELED = {"metrics": "AUC", "valid_metric": "AUC", "eval_args": {"mode": "labeled"}}
 
 
 def config(model="SASRecV", dataset="any", files=None, **settings):
@@ -198,8 +199,6 @@ def test_so_does_the_configuration(key):
         ({"load_col": {"inter": "user_id"}}, "load_col: 'inter': 'user_id' is not one of *"),
         ({"unload_col": {"inter": ["timestamp"]}}, "unload_col: `load_col` says already"),
         ({"ITEM_ID_FIELD": "user_id"}, "ITEM_ID_FIELD: 'user_id' is `USER_ID_FIELD` already"),
-        ({"eval_args": {"split": {"LS": "valid_only"}}}, "LS: valid_only leaves nothing to test on"),
-        ({"eval_args": {"split": {"TS": [1, 0, 0]}}}, "TS: [1, 0, 0] leaves nothing to test on"),
         ({"train_neg_sample_args": {"alpha": 300}}, "train_neg_sample_args: alpha: 300 is not"),
         ({"worker": 10**6}, "worker: 1000000 is not a whole number of at least 0 and at most 1024"),
         ({"nproc": 2, "seed": 2**32 - 1}, "seed: 4294967295 leaves none for 2 processes"),
@@ -259,7 +258,20 @@ def test_wrong_values_are_named(settings, message):
         ("MultiVAE", {"latent_dimension": 7}, "latent_dimension: 7 is odd"),
         ("NNCF", {"neigh_num": 7}, "neigh_num: 7 neighbours are too few"),
         ("xDeepFM", {"cin_layer_size": [100, 7]}, "cin_layer_size: [100, 7] has an odd size"),
-        ("BPR", {"eval_args": {"mode": "labeled"}}, "eval_args: mode labeled compares items by their labels"),
+        ("BPR", {"eval_args": {"mode": "labeled"}}, "metrics: Hit, NDCG looks at ranks, which mode labeled"),
+        ("FM", LABELED, "eval_args: mode labeled compares items by their labels"),
+        ("BPR", {"transform": "mask_itemseq", "mask_ratio": 0.5}, "transform: mask_itemseq is for sequences"),
+        ("BPR", {"train_neg_sample_args": {"distribution": None}}, "but no negatives are drawn"),
+        (
+            "BPR",
+            {"train_neg_sample_args": {"alpha": "none"}},
+            "train_neg_sample_args: alpha: none is no number",
+        ),
+        (
+            "SASRecV",
+            {"train_neg_sample_args": {}},
+            "train_neg_sample_args: SASRecV is trained with a cross-entropy",
+        ),
         ("BPR", {"threshold": {"timestamp": 3}}, "threshold: 'timestamp' becomes labels and is gone"),
         ("BPR", {"alias_of_user_id": ["item_id"]}, "alias_of_user_id: 'item_id' is numbered like items too"),
         ("BPR", {"unused_col": {"inter": ["item_id"]}}, "unused_col: 'item_id' is `ITEM_ID_FIELD`"),

@@ -46,6 +46,8 @@ def require_named_columns(config) -> None:
                 _require(key, columns, files[suffix], folder / f"{name}.{suffix}")
             elif suffix not in suffixes and suffix != "inter":
                 _require_file(key, folder / f"{name}.{suffix}")
+    if "labeled" in config["eval_args"]["mode"].values() and config["threshold"] is None:
+        _require("LABEL_FIELD", [config["LABEL_FIELD"]], files["inter"], folder / f"{name}.inter")
     known = {column: kind for header in files.values() for column, kind in header.items()}
     for key, types in _TYPES.items():
         for column in config[key] or ():
@@ -60,8 +62,12 @@ def _read(config) -> set[str]:
 
 
 def _header(path: Path, config) -> dict[str, str]:
-    with path.open(encoding=config["encoding"] or "utf-8", errors="replace") as file:
-        line = file.readline().rstrip("\r\n")
+    try:
+        with path.open(encoding=config["encoding"] or "utf-8") as file:
+            line = file.readline().rstrip("\r\n")
+    except UnicodeError as error:
+        encoding = config["encoding"] or "utf-8"
+        raise MicroLensError(f"encoding: {path} is not in {encoding}. Save it in UTF-8.") from error
     fields = (field.partition(":") for field in line.split(config["field_separator"]))
     return {column: kind for column, _, kind in fields}
 

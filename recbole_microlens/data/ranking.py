@@ -36,7 +36,7 @@ class RankingDataLoader(FullSortEvalDataLoader):
         rows = users_within(SCORE_BYTES, self.config["device"], self._dataset.item_num)
         self.step = min(rows, self.config["eval_batch_size"])
         self.set_batch_size(self.step)
-        if self.sample_size < distributed.world_size():
+        if 1 < distributed.world_size() > self.sample_size:
             raise MicroLensError(
                 f"nproc: there are {self.sample_size} users to rank, fewer than processes. Start fewer."
             )
