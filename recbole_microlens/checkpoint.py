@@ -157,6 +157,23 @@ def load_last(path: Path, before: Path, device: torch.device | str = "cpu") -> d
         return state
 
 
+def weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """The weights in a run's checkpoint, for another model.
+
+    Raises
+    ------
+    MicroLensError
+        As :func:`load`; or one of them is NaN or infinite.
+    """
+    state = load(path, device)["state_dict"]
+    unusable = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    if unusable:
+        raise MicroLensError(
+            f"{path} cannot be used: {', '.join(unusable[:3])} in it is NaN or infinite. Take another run."
+        )
+    return state
+
+
 def _require_whole(path: Path) -> None:
     """Compare the file with its checksum; one written before there was any, part by part with those of the
     archive's directory, which torch does not look at.

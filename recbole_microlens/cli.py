@@ -34,6 +34,9 @@ def main(argv: list[str] | None = None) -> int:
 def _call(argv: list[str]) -> int:
     if argv[:1] == ["run"]:
         return _run(argv[1:])
+    for argument in argv:
+        if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
+            raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
     arguments = _parser().parse_args(argv)
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))

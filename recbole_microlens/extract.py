@@ -150,7 +150,7 @@ def _trained_encoder(config, modality: str, run: Path) -> Encoder:
     settings = replace(modality_settings(config, modality), weights="none")
     network = build_encoder(config, settings)
     prefix = f"item_embedding.towers.{modality}.encoder."
-    saved = checkpoint.load(run / BEST)["state_dict"]
+    saved = checkpoint.weights(run / BEST)
     state = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}
     with explained(f"{run / BEST} does not fit {settings.encoder.name}", "Is the run's folder unchanged?"):
         network.load_state_dict(state)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
+    fcntl = None
 
 _AGAIN = "give the command again, which goes on from what is there"
 # What is wrong, and what to do.
@@ -78,9 +83,47 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Make a folder and hold it for this process; a process that is killed lets go of it by itself.
+
+    Parameters
+    ----------
+    wait : called where another process holds it, before this one waits; ``None``: do not wait.
+
+    Yields
+    ------
+    False where another process holds it, or gave it another name while this one waited.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _is_locked(descriptor, wait) and _is_still(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int, wait: Callable[[], None] | None) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if wait is None:
+            return False
+        wait()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return True
+
+
+def _is_still(descriptor: int, folder: Path) -> bool:
+    return folder.is_dir() and os.path.samestat(os.fstat(descriptor), os.stat(folder))
 
 
 def in_words(error: OSError, again: str = _AGAIN) -> str:

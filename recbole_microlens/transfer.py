@@ -47,7 +47,7 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
     if not isinstance(model, ContentModel):
         raise MicroLensError(f"init_from: {config['model']} has no encoder to start from a run. Remove it.")
     settings = _settings(run)
-    saved = checkpoint.load(run / BEST, config["device"])["state_dict"]
+    saved = checkpoint.weights(run / BEST, config["device"])
     by_id = names_by_id(model, config, dataset)
     theirs = _parts({name: value for name, value in saved.items() if name not in by_id})
     ours = _parts({name: value for name, value in model.state_dict().items() if name not in by_id})

@@ -12,12 +12,8 @@ from pathlib import Path
 import torch
 
 from recbole_microlens.encoders.encoder import TrunkOutput
+from recbole_microlens.files import locked_folder
 from recbole_microlens.items.cache_store import META, CacheMeta, rows_path
-
-try:
-    import fcntl
-except ImportError:  # Windows: two builds of one cache at a time are then not noticed
-    fcntl = None
 
 _DONE = "done.txt"
 
@@ -111,29 +107,16 @@ def sole_builder(final: Path) -> Iterator[bool]:
     False where the other one has renamed what it built: look again.
     """
     partial = partial_path(final)
-    partial.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield True
-        return
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        _wait_for_lock(descriptor, partial)
-        still_there = partial.is_dir() and os.path.samestat(os.fstat(descriptor), os.stat(partial))
-        yield still_there
-    finally:
-        os.close(descriptor)
+
+    def wait() -> None:
+        getLogger().info(f"trunk cache: another process is building {partial}; waiting for it")
+
+    with locked_folder(partial, wait) as is_ours:
+        yield is_ours
 
 
 def partial_path(final: Path) -> Path:
     return final.with_name(final.name + ".partial")
-
-
-def _wait_for_lock(descriptor: int, partial: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        getLogger().info(f"trunk cache: another process is building {partial}; waiting for it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _recorded(path: Path) -> set[tuple[int, int]]:

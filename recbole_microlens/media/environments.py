@@ -3,6 +3,8 @@
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -34,6 +36,17 @@ def open_for_reading(path: Path, advice: str) -> lmdb.Environment:
             environment = _open_checked(path, status.st_size, advice)
             _open[status.st_dev, status.st_ino] = environment
         return environment
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within, an LMDB file that turns out to be damaged is a ``MicroLensError`` that names it."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise MicroLensError(
+            f"{path}: is damaged ({error}). Build the store again with --overwrite."
+        ) from error
 
 
 def _open_checked(path: Path, size: int, advice: str) -> lmdb.Environment:

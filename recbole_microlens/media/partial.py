@@ -13,7 +13,7 @@ import lmdb
 
 from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.media.environments import open_for_reading
+from recbole_microlens.media.environments import open_for_reading, reading
 from recbole_microlens.media.store import META_KEY, StoreMeta
 
 try:
@@ -91,7 +91,10 @@ class PartialStore:
             os.ftruncate(self._lock_fd, 0)
             if copy_from is not None:
                 shutil.copyfile(copy_from, self.path)
-        self._environment = lmdb.open(str(self.path), subdir=False, lock=False, map_size=FIRST_MAP_BYTES)
+        try:
+            self._environment = lmdb.open(str(self.path), subdir=False, lock=False, map_size=FIRST_MAP_BYTES)
+        except lmdb.Error as error:
+            raise self._unwritable(error) from error
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_failures = 0
         self._written_at = time.monotonic()
@@ -116,7 +119,7 @@ class PartialStore:
             self._parameters,
             count=len(self.item_ids),
             complete=True,
-            identity=content_identity(self._environment, self._parameters),
+            identity=self._identity(),
         )
         self._write([(FAILURES_KEY, None), (META_KEY, meta.to_json())])
         self._environment.sync(True)
@@ -125,6 +128,10 @@ class PartialStore:
         os.replace(self.path, self.final_path)
         _sync_folder(self.final_path.parent)
         return meta
+
+    def _identity(self) -> str:
+        with reading(self.path):
+            return content_identity(self._environment, self._parameters)
 
     def discard(self) -> None:
         self._environment.close()
@@ -161,16 +168,19 @@ class PartialStore:
             self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             self._write(pairs)
         except lmdb.Error as error:
-            # A full disk is an input/output error to LMDB.
-            is_full = isinstance(error, lmdb.DiskError) or files.is_disk_full(self.path.parent)
-            reason = "no space is left on the disk" if is_full else str(error)
-            raise MicroLensError(
-                f"{self.path}: cannot be written, {reason}. Free disk space and give the command again: it "
-                "goes on from what is there."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: lmdb.Error) -> MicroLensError:
+        # A full disk is an input/output error to LMDB.
+        is_full = isinstance(error, lmdb.DiskError) or files.is_disk_full(self.path.parent)
+        reason = "no space is left on the disk" if is_full else str(error)
+        return MicroLensError(
+            f"{self.path}: cannot be written, {reason}. Free disk space and give the command again: it goes "
+            "on from what is there."
+        )
 
     def _read_failures(self) -> dict[str, FailedItem]:
-        with self._environment.begin() as txn:
+        with reading(self.path), self._environment.begin() as txn:
             record = txn.get(FAILURES_KEY) or b"[]"
         try:
             return {item: FailedItem(item, reason, file) for item, reason, file in json.loads(record)}
@@ -178,7 +188,7 @@ class PartialStore:
             raise self._damaged(error) from error
 
     def _read_item_ids(self) -> set[str]:
-        with self._environment.begin() as txn:
+        with reading(self.path), self._environment.begin() as txn:
             keys = list(txn.cursor().iternext(values=False))
         try:
             return {key.decode() for key in keys if key not in RESERVED_KEYS}

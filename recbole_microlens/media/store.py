@@ -165,7 +165,7 @@ class MediaStore:
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all items in the store, in the order of their bytes."""
-        with self._environment().begin() as txn:
+        with environments.reading(self.path), self._environment().begin() as txn:
             keys = [bytes(key) for key in txn.cursor().iternext(values=False)]
         try:
             return iter([key.decode() for key in keys if key != META_KEY])
@@ -190,7 +190,7 @@ class MediaStore:
         key = item_id.encode()
         if key == META_KEY or not 0 < len(key) <= environments.MAX_KEY_BYTES:
             return None
-        with self._environment().begin(buffers=True) as txn:
+        with environments.reading(self.path), self._environment().begin(buffers=True) as txn:
             value = txn.get(key)
             return None if value is None else use(value)
 
@@ -201,7 +201,7 @@ class MediaStore:
         return self._opened
 
     def _read_meta(self) -> StoreMeta:
-        with self._environment().begin() as txn:
+        with environments.reading(self.path), self._environment().begin() as txn:
             record = txn.get(META_KEY)
         if record is None:
             raise MicroLensError(f"{self.path}: an LMDB, but not a media store. {self._build_command()}")

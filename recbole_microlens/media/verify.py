@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.media.environments import open_for_reading
+from recbole_microlens.media.environments import open_for_reading, reading
 from recbole_microlens.media.partial import content_identity
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
@@ -40,13 +40,18 @@ def verify(
     problems = _check_values(store, keys, workers or available_cores(), progress)
     if len(keys) != len(store):
         problems.append(Problem("", f"holds {len(keys)} items, its __meta__ record says {len(store)}"))
-    if not problems and content_identity(open_for_reading(store.path, ""), store.meta) != store.meta.identity:
+    if not problems and _identity(store) != store.meta.identity:
         problems.append(
             Problem("", "its content is not what was built: the hash in its __meta__ record differs")
         )
     present = set(keys)
     missing = [item for item in map(str, item_ids or ()) if item not in present]
     return problems + [Problem(item, "missing from the store") for item in missing]
+
+
+def _identity(store: MediaStore) -> str:
+    with reading(store.path):
+        return content_identity(open_for_reading(store.path, ""), store.meta)
 
 
 def _check_values(store: MediaStore, keys: list[str], workers: int, progress: bool) -> list[Problem]:

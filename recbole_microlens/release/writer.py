@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.files import writing
+from recbole_microlens.files import locked_folder, writing
 from recbole_microlens.release.ids import MISSING_WORDS
 
 _CHUNK_ROWS = 200_000
@@ -107,18 +106,25 @@ def require_folder(out: Path) -> None:
 
 @contextmanager
 def staging_folder(out: Path, name: str) -> Iterator[Path]:
-    """Give a temporary folder in ``out``, on the same file system as the final one; it is gone afterwards.
+    """Give an empty folder in ``out``, on the same file system as the final one; it is gone afterwards. What
+    a killed process left there goes first.
 
     Raises:
-        MicroLensError: ``out`` or a folder above it is a file.
+        MicroLensError: ``out`` or a folder above it is a file, or another process converts this dataset.
     """
     require_folder(out)
-    out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=out))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = out / f".{name}.partial"
+    with locked_folder(folder) as is_ours:
+        if not is_ours:
+            raise MicroLensError(
+                f"{out / name}: another process is converting this dataset. Wait for it to end, or stop it."
+            )
+        try:
+            for left in folder.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(staged: Mapping[str, Path | None], folder: Path, name: str, last: str) -> dict[str, Path]:
