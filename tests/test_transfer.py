@@ -215,5 +215,3 @@ def test_a_run_starts_from_another_and_a_resume_goes_before_it(chosen, finished)
     shutil.rmtree(folder)
     again = run(resume=result["folder"], config_dict={"epochs": 2})
     assert len(again["epoch_times_s"]) == 2
-
-
