@@ -88,7 +88,7 @@ class Server:
         folder : the working directory.
         seconds : after which it is killed.
         faults : see :mod:`robustness.faults`; none by default.
-        alone : kill the process and not its workers, which must then end by themselves in ten seconds.
+        alone : kill the process and not its workers, which must then end by themselves in twenty seconds.
         log : a name that tells the two files of what it printed from those of other commands.
         """
         out, err = folder / f".stdout{log}", folder / f".stderr{log}"
@@ -172,8 +172,8 @@ def _answer(request: dict) -> dict:
 
 
 def _outlive(group: int) -> bool:
-    """Whether processes of a group whose first has ended are still there after ten seconds."""
-    end = time.monotonic() + 10
+    """Whether processes of a group whose first has ended are still there after twenty seconds."""
+    end = time.monotonic() + 20
     while time.monotonic() < end:
         try:
             os.killpg(group, 0)

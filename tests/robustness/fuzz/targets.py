@@ -108,7 +108,7 @@ def _record_seeds() -> list[bytes]:
 def _image_seeds() -> list[bytes]:
     picture = Image.fromarray(np.arange(24 * 24 * 3, dtype=np.uint8).reshape(24, 24, 3))
     found = []
-    for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+    for form in ("JPEG", "PNG", "WEBP"):
         file = io.BytesIO()
         picture.save(file, form)
         found.append(file.getvalue())
