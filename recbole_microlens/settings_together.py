@@ -48,7 +48,6 @@ def check_together(settings: dict, model_class: type, is_content_model: bool) ->
     _refuse_pickles(settings)
     _check_metrics(settings)
     _check_valid_metric(settings)
-    _check_labels(settings)
     _check_columns(settings)
     _check_sequences(settings, model_class)
     check_model(settings, recbole_name(model_class))
@@ -98,16 +97,6 @@ def _check_metrics(settings: dict) -> None:
 def _modes(settings: dict) -> set[str]:
     mode = settings["eval_args"].get("mode", "full")
     return set(mode.values() if isinstance(mode, dict) else [mode])
-
-
-def _check_labels(settings: dict) -> None:
-    columns = (settings.get("load_col") or {}).get("inter", "*")
-    has_labels = settings.get("threshold") or columns == "*" or settings["LABEL_FIELD"] in columns
-    if "labeled" in _modes(settings) and not has_labels:
-        raise MicroLensError(
-            "eval_args: mode labeled compares items by their labels, and the data have none. Give labels by "
-            f"`threshold` or by a column `{settings['LABEL_FIELD']}` in `load_col`, or set the mode to full."
-        )
 
 
 def _check_valid_metric(settings: dict) -> None:

@@ -14,7 +14,6 @@ from recbole_microlens.settings_schema import OURS, SCHEMA, SETTLED, check, kind
 from recbole_microlens.settings_text import read_yaml
 
 STOCK = sorted(compat.recbole_model_names())
-LABELED = {"metrics": "AUC", "valid_metric": "AUC", "eval_args": {"mode": "labeled"}}
 
 
 def config(model="SASRecV", dataset="any", files=None, **settings):
@@ -259,7 +258,6 @@ def test_wrong_values_are_named(settings, message):
         ("NNCF", {"neigh_num": 7}, "neigh_num: 7 neighbours are too few"),
         ("xDeepFM", {"cin_layer_size": [100, 7]}, "cin_layer_size: [100, 7] has an odd size"),
         ("BPR", {"eval_args": {"mode": "labeled"}}, "metrics: Hit, NDCG looks at ranks, which mode labeled"),
-        ("FM", LABELED, "eval_args: mode labeled compares items by their labels"),
         ("BPR", {"transform": "mask_itemseq", "mask_ratio": 0.5}, "transform: mask_itemseq is for sequences"),
         ("BPR", {"train_neg_sample_args": {"distribution": None}}, "but no negatives are drawn"),
         (

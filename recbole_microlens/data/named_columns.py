@@ -46,14 +46,23 @@ def require_named_columns(config) -> None:
                 _require(key, columns, files[suffix], folder / f"{name}.{suffix}")
             elif suffix not in suffixes and suffix != "inter":
                 _require_file(key, folder / f"{name}.{suffix}")
-    if "labeled" in config["eval_args"]["mode"].values() and config["threshold"] is None:
-        _require("LABEL_FIELD", [config["LABEL_FIELD"]], files["inter"], folder / f"{name}.inter")
+    _require_labels(config, files["inter"], folder / f"{name}.inter")
     known = {column: kind for header in files.values() for column, kind in header.items()}
     for key, types in _TYPES.items():
         for column in config[key] or ():
             _require_type(key, column, known, types, folder)
     for column, kept in (config["val_interval"] or {}).items():
         _require_fitting(column, kept, known[column])
+
+
+def _require_labels(config, header: dict[str, str], path: Path) -> None:
+    label, loaded = config["LABEL_FIELD"], (config["load_col"] or {}).get("inter", "*")
+    is_there = label in header and (loaded == "*" or label in loaded)
+    if "labeled" in config["eval_args"]["mode"].values() and config["threshold"] is None and not is_there:
+        raise MicroLensError(
+            f"eval_args: mode labeled compares items by their labels, and no column {label!r} of {path} is "
+            "loaded. Give labels by `threshold`, or by such a column in `load_col`; or set the mode to full."
+        )
 
 
 def _read(config) -> set[str]:

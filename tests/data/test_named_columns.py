@@ -30,7 +30,7 @@ ALL = {"load_col": "~"}
         ({"encoding": "utf-16"}, "is not in utf-16"),
         (
             ALL | {"metrics": "AUC", "valid_metric": "AUC", "eval_args": {"mode": "labeled"}},
-            "LABEL_FIELD: ",
+            "eval_args: mode labeled compares items by their labels",
         ),
     ],
 )
