@@ -119,9 +119,11 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
 
 
 def _require_all(config) -> None:
-    """The dataset and the encoders' weights; no data is made or read before it is known that both are
-    there.
+    """The run to start from, the dataset and the encoders' weights; no data is made or read before it is
+    known that all are there.
     """
+    if config["init_from"] is not None:
+        run_folder.settings_of(Path(config["init_from"]))
     steps = (require_dataset, require_weights)
     for step in reversed(steps) if config["dataset"] == SAMPLE else steps:
         step(config)

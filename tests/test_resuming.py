@@ -200,3 +200,56 @@ def test_both_optimisers_of_recvae_are_restored(begun, settings):
     assert resumed["test_result"] == unbroken["test_result"]
     states = [state_of(each["folder"])["state_dict"] for each in (resumed, unbroken)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_damaged_last_checkpoint_is_made_up_for_by_the_one_before(begun, settings, caplog):
+    folder = Path(begun("BPR"))
+    run(config_dict={"epochs": 2}, resume=folder)
+    content = (folder / "last.pth").read_bytes()
+    (folder / "last.pth").write_bytes(content[: len(content) // 2])
+    resumed = run(config_dict={"epochs": 3}, resume=folder)
+    assert "last.pth is damaged" in caplog.text and "previous.pth" in caplog.text
+    unbroken = run("BPR", "tiny", config_dict=settings | CASES["BPR"] | {"epochs": 3})
+    assert resumed["test_result"] == unbroken["test_result"]
+
+
+def test_a_damaged_best_model_is_found_before_anything_is_trained(begun):
+    folder = Path(begun("BPR"))
+    content = bytearray((folder / "model.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.pth").write_bytes(content)
+    with pytest.raises(MicroLensError, match=r"model\.pth is damaged"):
+        run(config_dict={"epochs": 2}, resume=folder)
+
+
+WRONG = {
+    "of another model": ({"model": "SASRec"}, "holds a SASRec, not a BPR"),
+    "with another optimiser": ({"optimizers": {"optimizer": {"state": {}, "param_groups": []}}}, "cannot be"),
+    "with weights that are NaN": ({"state_dict": None}, "is NaN or infinite"),
+    "of another size": ({"state_dict": {"x": torch.zeros(2)}}, "does not fit this model"),
+}
+
+
+@pytest.mark.parametrize("change, said", WRONG.values(), ids=WRONG)
+def test_a_checkpoint_that_is_another_ones_is_refused(change, said, begun):
+    folder = Path(begun("BPR"))
+    state = state_of(folder)
+    if change.get("state_dict", 0) is None:
+        change = {"state_dict": {name: value * float("nan") for name, value in state["state_dict"].items()}}
+    checkpoint.save(state | change, folder / "last.pth")
+    with pytest.raises(MicroLensError, match=said):
+        run(config_dict={"epochs": 2}, resume=folder)
+
+
+def test_a_folder_without_settings_is_told_apart_from_one_that_is_no_run(tmp_path):
+    with pytest.raises(MicroLensError, match=r"is no run: it has no config\.yaml"):
+        run(resume=tmp_path)
+    (tmp_path / "log.txt").touch()
+    with pytest.raises(MicroLensError, match="ended before its settings were written.*without --resume"):
+        run(resume=tmp_path)
+    for content in ("model: [", "- 1\n", "model: BPR\n", "model: 3\ndataset: tiny\n"):
+        (tmp_path / "config.yaml").write_text(content)
+        with pytest.raises(MicroLensError, match=r"config\.yaml"):
+            run(resume=tmp_path)
+        with pytest.raises(MicroLensError, match=r"config\.yaml"):
+            run("SASRecID", "tiny", config_dict={"init_from": str(tmp_path)})

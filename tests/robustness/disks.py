@@ -1,7 +1,7 @@
 """Commands on disks that fail at any place: code 2, no half output, and again as if nothing had been.
 
 A small tmpfs is a real disk that fills up, by bytes or by files, and may be remounted larger, which is what a
-user does who frees space. Where nobody may mount, a limit on the size of a file stands for it.
+user does who frees space.
 """
 
 from __future__ import annotations
