@@ -234,7 +234,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _print_result(result: dict) -> None:
-    print("test: " + "    ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items()))
+    metrics = [f"{name} {value:.4f}" for name, value in result["test_result"].items()]
+    print("test: " + ("    ".join(metrics) or "no part of the data is for it"))
     print(f"run folder: {result['folder']}")
 
 

@@ -115,6 +115,7 @@ def _refuse(message: str) -> int:
 
 
 def _say_how_to_go_on(what: str, stop: BaseException, code: int) -> int:
+    interruption.heard()
     folder = interruption.folder_of(stop)
     if folder is None:
         advice = "Give the command again: a build continues where it was."

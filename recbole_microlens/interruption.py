@@ -34,7 +34,7 @@ def listening() -> Iterator[None]:
         yield
         return
     handlers = {"SIGTERM": _terminate, "SIGUSR1": _preempt}
-    before = {}
+    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
     for name, handler in handlers.items():
         number = getattr(signal, name, None)  # Windows has no SIGUSR1
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -45,6 +45,13 @@ def listening() -> Iterator[None]:
         _asked = False
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def heard() -> None:
+    """Hear no further signal while the command ends: a second one would end it in a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -66,6 +66,8 @@ def run(
     distributed.require_supported(config)
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
+    if resume is None and config["init_from"] is not None:
+        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume needs it no more.
     _in_turn(lambda: _require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -119,11 +121,9 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
 
 
 def _require_all(config) -> None:
-    """The run to start from, the dataset and the encoders' weights; no data is made or read before it is
-    known that all are there.
+    """The dataset and the encoders' weights; no data is made or read before it is known that both are
+    there.
     """
-    if config["init_from"] is not None:
-        run_folder.settings_of(Path(config["init_from"]))
     steps = (require_dataset, require_weights)
     for step in reversed(steps) if config["dataset"] == SAMPLE else steps:
         step(config)

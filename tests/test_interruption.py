@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_microlens import checkpoint, cli, interruption
+from recbole_microlens import checkpoint, cli, failures, interruption
 from recbole_microlens.quick_start import run
 from recbole_microlens.trainer import ContentTrainer
 
@@ -115,6 +115,23 @@ def test_a_library_call_leaves_signals_alone():
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
 
 
+def test_a_second_signal_while_the_command_ends_changes_nothing(capsys, monkeypatch):
+    def command():
+        raise KeyboardInterrupt
+
+    original = failures._print_error
+
+    def print_error(text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(text)
+
+    monkeypatch.setattr(failures, "_print_error", print_error)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert failures.ended(command) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_a_signal_that_the_caller_ignores_stays_ignored():
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -124,6 +141,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 def test_several_processes_stop_together_and_go_on(content_settings, tmp_path):
     chosen = content_settings | {"nproc": 2, "epochs": 400, "stopping_step": 400, "eval_step": 400}
     chosen |= {"encoder": None, "encoder_weights": None, "state": "INFO"}
