@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from recbole_microlens import files, interruption
-from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
+from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory, printable
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 _OUTPUT = "standard output"
@@ -24,7 +24,7 @@ _SHARED_MEMORY = (
 # What libraries say of the system without its reason: pattern, and what is said instead.
 _OF_LIBRARIES = (
     (
-        re.compile(r"shared memory|unable to (mmap|write to file|allocate shared).*torch_", re.S),
+        re.compile(r"DataLoader.* shared memory|unable to (mmap|write to|allocate).*torch_", re.S),
         _SHARED_MEMORY,
     ),
     (
@@ -110,7 +110,7 @@ def _refuse(message: str) -> int:
     if not _is_first():
         # What is wrong for all processes is said by the first, which ends the others.
         time.sleep(10)
-    _print_error(f"error: {message}")
+    _print_error(f"error: {printable(message, lines=True)}")
     return BAD_INPUT
 
 

@@ -44,7 +44,7 @@ def listening() -> Iterator[None]:
     finally:
         _asked = False
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def heard() -> None:
