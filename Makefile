@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(RUN) -m recbole_microlens compare runs/demo
 
 # A process per core with one thread each: twice as fast as one process whose tiny tensors use all cores.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test: lint
 	$(PYTEST)
@@ -49,7 +49,7 @@ $(VENV)/.installed: setup.cfg constraints.txt
 
 # The newest NumPy and pandas, and RecBole without ray, which needs an old NumPy.
 test-latest: $(LATEST)/.installed
-	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 $(LATEST)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(LATEST)

@@ -54,26 +54,21 @@ def most_of(steps):
             block = torch.ones(2**18 * (8 + 5 * size + number))
             small.append(torch.ones(2**14))
             del block
-        if sys.argv[1] == "watched":
-            optimizer.hook()
-        found.append(resident() - before)
-    return found
+        optimizer.hook()
+        found.append(resident())
+    return max(found), optimizer.hook._needed / 2**20
 
 before = resident()
-found = most_of(24)
-print(round(max(found)), round(resident() - before))
+most, needed = most_of(24)
+print(round(most), round(needed), round(resident() - before))
 """
-
-
-def megabytes_of(kind):
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "THP_"))}
-    command = [sys.executable, "-c", VARYING, kind]
-    found = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
-    return map(int, found.stdout.split())
+LARGEST_STEP = sum(8 + 5 * size + 23 for size in range(8))  # megabytes of all its blocks
 
 
 def test_a_heap_that_has_grown_is_given_back_and_afterwards_everything_is():
-    most, after = megabytes_of("watched")
-    most_unwatched, _ = megabytes_of("not watched")
-    assert most < 0.6 * most_unwatched
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "THP_"))}
+    run = subprocess.run([sys.executable, "-c", VARYING], env=own, check=True, capture_output=True, text=True)
+    most, needed, after = map(int, run.stdout.split())
+    # Twice the need and 64 MB may be kept, and the step that goes beyond is over when that is looked at.
+    assert most <= 2 * needed + 64 + LARGEST_STEP
     assert after < 64

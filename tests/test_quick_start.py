@@ -140,7 +140,8 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert folder.parent == Path(content_settings["checkpoint_dir"]) / "tiny"
     assert folder.name.startswith("SASRecV-")
     names = {path.name for path in folder.iterdir()}
-    assert names == {"result.json", "config.yaml", "model.pth", "last.pth", "log.txt", "tensorboard"}
+    checkpoints = {"model.pth", "last.pth", "previous.pth"}
+    assert names == {"result.json", "config.yaml", "log.txt", "tensorboard"} | checkpoints
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # and nothing elsewhere
 
     on_disk = json.loads((folder / "result.json").read_text())

@@ -146,4 +146,6 @@ def _keep(tokens: np.ndarray, path: Path) -> None:
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(tokens))
             file.write(tokens.data)
     except OSError as error:
-        getLogger().warning(f"Titles are tokenised in every run. {files.in_words(error)}")
+        getLogger().warning(
+            f"{path.parent} cannot be written to: titles are tokenised in every run. {files.in_words(error)}"
+        )
