@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -82,7 +83,21 @@ def _context(function: Callable):
     context = multiprocessing.get_context("forkserver")
     module = getattr(getattr(function, "func", function), "__module__", None)
     context.set_forkserver_preload([module] if module else [])
+    with _interrupts_held():
+        forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that starts within never sees Ctrl-C, which would end its imports in a traceback; this one
+    sees it afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(context, function: Callable) -> _Worker:

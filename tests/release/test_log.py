@@ -81,14 +81,14 @@ def test_names_of_columns_are_taken_in_any_case_and_win_over_common_names(log, t
 def test_separators_and_packed_files(tmp_path, rows_of, separator, pack):
     text = "user_id,video_id,ts\nu1,v1,1717178400\nu1,v2,1717178401\n".replace(",", separator).encode()
     path = tmp_path / ("log.csv.gz" if pack else "log.csv")
-    path.write_bytes(gzip.compress(text) if pack else text)
+    path.write_bytes(gzip.compress(text, mtime=0) if pack else text)
     convert(path, "mine", tmp_path)
     assert [row[1] for row in interactions(rows_of, tmp_path)] == ["v1", "v2"]
 
 
 def test_a_packed_file_that_is_cut_is_an_error(tmp_path):
     path = tmp_path / "log.csv.gz"
-    path.write_bytes(gzip.compress(b"user,item,ts\n" + b"u1,v1,1717178400\n" * 5000)[:-20])
+    path.write_bytes(gzip.compress(b"user,item,ts\n" + b"u1,v1,1717178400\n" * 5000, mtime=0)[:-20])
     with pytest.raises(MicroLensError, match=r"log.csv.gz: cannot be unpacked .*Copy the file again"):
         convert(path, "mine", tmp_path)
 

@@ -146,7 +146,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     log = folder / ("log.csv" if plan["form"] != "tsv" else "log.tsv")
     if plan["gz"]:
         log = log.with_name(log.name + ".gz")
-    log.write_bytes(gzip.compress(content) if plan["gz"] else content)
+    log.write_bytes(gzip.compress(content, mtime=0) if plan["gz"] else content)
     words = ["convert", log, "--dataset", "d", "--out", folder / "out", "--repeats", plan["repeats"]]
     with whole_outputs(folder):
         outcome = world.run(folder, *words, *["--skip-bad-rows"] * plan["skip"])
