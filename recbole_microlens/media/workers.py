@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -83,6 +83,7 @@ def _context(function: Callable):
     context = multiprocessing.get_context("forkserver")
     module = getattr(getattr(function, "func", function), "__module__", None)
     context.set_forkserver_preload([module] if module else [])
+    resource_tracker.ensure_running()  # which the server asks for, and which lets interrupts through again
     with _interrupts_held():
         forkserver.ensure_running()
     return context

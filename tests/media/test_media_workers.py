@@ -103,3 +103,24 @@ def test_busy_processes_end_with_a_caller_that_is_killed(tmp_path):
 
 def test_no_tasks_need_no_process():
     assert list(run_in_processes(misbehave, [], 2)) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked from a server on Linux")
+def test_ctrl_c_while_processes_start_is_seen_by_the_caller_alone():
+    """A process group gets it as a whole; the server is in the middle of its imports."""
+    program = (
+        "import os, signal\n"
+        "from multiprocessing import forkserver\n"
+        "from recbole_microlens.media import workers\n"
+        "from recbole_microlens.media.verify import check_items\n"
+        "start = forkserver.ensure_running\n"
+        "forkserver.ensure_running = lambda: (start(), os.killpg(0, signal.SIGINT))\n"
+        "try:\n"
+        "    list(workers.run_in_processes(check_items, [1], 1))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
