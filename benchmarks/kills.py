@@ -124,9 +124,9 @@ KINDS = {
 }
 
 
-def leftovers(folder: Path) -> int:
-    """Whether something under a passing name is still there when all is done."""
-    return int(any(".partial" in path.name for path in folder.rglob("*")))
+def leftovers(folder: Path) -> list[str]:
+    """What is still there under a passing name when all is done."""
+    return sorted(path.name for path in folder.rglob("*") if ".partial" in path.name)
 
 
 def make_inputs(world: World, rows: int, items: int, pixels: int) -> None:
@@ -176,7 +176,9 @@ def kill_often(kind: Kind, name: str, world: World, kills: int, minutes: float, 
         fault = again.code != 0 or kind.outcome(folder) != wanted
         counts["resumed" if words != kind.words(world, folder) else "begun again"] += 1
         counts["unequal"] += fault
-        counts["with leftovers"] += leftovers(folder)
+        left = leftovers(folder)
+        counts["with leftovers"] += bool(left)
+        counts.update(f"left: {name}" for name in left)
         if fault:
             print(f"{name}: exit code {again.code}, another outcome\n{again.said[-500:]}", flush=True)
         shutil.rmtree(folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recbole_microlens import failures
-from recbole_microlens.data import shared_memory
+from recbole_microlens.data import loader_workers
 from recbole_microlens.errors import MicroLensError
 
 COMMAND = [sys.executable, "-m", "recbole_microlens"]
@@ -77,7 +77,7 @@ class _Batches(torch.utils.data.Dataset):
 
     def __getitem__(self, number):
         batch = torch.full((3,), float(number))
-        shared_memory.hand_over([batch])
+        loader_workers.hand_over([batch])
         return batch.is_shared(), batch
 
 
@@ -85,8 +85,24 @@ def test_workers_share_their_tensors_themselves():
     loader = torch.utils.data.DataLoader(_Batches(), batch_size=None, num_workers=1)
     assert [(shared, batch.tolist()) for shared, batch in loader] == [(True, [0.0] * 3), (True, [1.0] * 3)]
     own = torch.zeros(3)
-    shared_memory.hand_over([own])
+    loader_workers.hand_over([own])
     assert not own.is_shared()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are not forked here")
+def test_a_worker_ends_with_its_parent_even_if_that_was_killed_as_it_began():
+    end = loader_workers.EndWithParent()
+    worker = os.fork()
+    if worker == 0:
+        end._parent += 1  # another process than the one that it finds
+        end(0)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 1
+    worker = os.fork()
+    if worker == 0:
+        end(0)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(

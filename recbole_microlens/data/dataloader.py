@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import compat, distributed
+from recbole_microlens.data.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.media import ItemReader, item_reader
 from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
 from recbole_microlens.data.sampling import PHASES, create_samplers
-from recbole_microlens.data.shared_memory import hand_over
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -104,6 +104,7 @@ class ContentTrainDataLoader(TrainDataLoader):
     def __iter__(self):
         # Without media there is nothing to read ahead.
         self.num_workers = self._workers if self.reader.readers else 0
+        self.worker_init_fn = EndWithParent()
         # Without drawing from the generator: shuffling goes on as it would.
         self._epoch_seed = crc32(self.generator.get_state().numpy().tobytes())
         return super().__iter__()

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from recbole_microlens import distributed
 from recbole_microlens.data.features import feature_reader
 from recbole_microlens.data.frames import image_reader, video_reader
+from recbole_microlens.data.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.missing import Lack, report_missing
-from recbole_microlens.data.shared_memory import hand_over
 from recbole_microlens.data.titles import title_reader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
@@ -70,6 +70,7 @@ class ItemReader:
             distributed.my_share(range(1, self.n_items)),
             batch_size=batch_size,
             num_workers=workers,
+            worker_init_fn=EndWithParent(),
             collate_fn=self._collate,
             pin_memory=torch.cuda.is_available(),
         )

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from recbole_microlens import distributed
-from recbole_microlens.data.shared_memory import hand_over
+from recbole_microlens.data.loader_workers import EndWithParent, hand_over
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.items.build_pace import Pace
 from recbole_microlens.items.cache_build import Overflow, PartialCache, sole_builder
@@ -210,6 +210,7 @@ class TrunkCaches:
             _Ranges(self._media_readers[modality], ranges),
             batch_size=None,
             num_workers=min(self.settings.workers, len(ranges)),
+            worker_init_fn=EndWithParent(),
             pin_memory=device.type == "cuda",
         )
         label = f"Cache {modality} trunk"
