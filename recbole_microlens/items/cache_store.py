@@ -88,7 +88,9 @@ class CacheMeta:
         try:
             record = json.loads((folder / META).read_text(encoding="utf-8"))
             formats = tuple(RowFormat(tuple(form["shape"]), form["dtype"]) for form in record["formats"])
-            if not all(isinstance(form.torch_dtype, torch.dtype) and form.row_bytes > 0 for form in formats):
+            if not formats or not all(
+                isinstance(form.torch_dtype, torch.dtype) and form.row_bytes > 0 for form in formats
+            ):
                 return None
             return cls(dict(record["parts"]), int(record["n_items"]), formats)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):

@@ -40,7 +40,7 @@ class FailedItem:
 def parameters_of(path: Path) -> StoreMeta | None:
     """What a store file, finished or not, was built with; None where there is none or it is unreadable."""
     try:
-        with open_for_reading(path, "").begin() as txn:
+        with reading(path), open_for_reading(path, "").begin() as txn:
             record = txn.get(META_KEY)
         return None if record is None else bare_parameters(StoreMeta.from_json(record, path))
     except MicroLensError:

@@ -77,7 +77,8 @@ class StoreMeta:
 
 
 def _out_of_range(meta: StoreMeta) -> list[str]:
-    return [name for name, (low, high) in LIMITS.items() if not low <= getattr(meta, name) <= high]
+    odd = [name for name, (low, high) in LIMITS.items() if not low <= getattr(meta, name) <= high]
+    return odd + ["modality"] * (meta.modality not in ("video", "image"))
 
 
 _REBUILD = "Build the store again with --overwrite."
