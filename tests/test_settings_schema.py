@@ -94,9 +94,9 @@ def test_defaults_pass(model, protocol):
 @pytest.mark.slow
 def test_the_defaults_of_every_model_pass():
     for model in sorted((compat.recbole_model_names() | grid_names()) - TREES):
-        config(model)
+        assert config(model)["model"] == model
         if model in grid_names():
-            config(model, preset="published")
+            assert config(model, preset="published")["preset"] == "published"
 
 
 @pytest.mark.parametrize("key", SCHEMA)
@@ -306,7 +306,8 @@ def test_what_a_model_cannot_take_is_named(model, settings, message):
     ],
 )
 def test_values_that_recbole_takes_pass(model, settings):
-    config(model, **settings)
+    taken = config(model, **settings)
+    assert taken["model"] == model and all(key in taken for key in settings)
 
 
 def test_a_key_means_to_one_model_what_it_means_to_no_other():
