@@ -107,6 +107,10 @@ class Config(RecBoleConfig):
         self.internal_config_dict.update(found)
 
     def _get_final_config_dict(self):
+        given = {
+            key: value for key, value in self.external_config_dict.items() if not isinstance(value, type)
+        }
+        check(given, recbole_name(self.model_class), self._files)  # under the names that the user wrote
         is_content = is_content_model(self.model_class)
         self._look_for_unread_encoders() if is_content else self._refuse_content_keys()
         settings = super()._get_final_config_dict()

@@ -333,3 +333,9 @@ def test_mixed_precision_of_recbole_in_a_file_is_told_from_ours(tmp_path):
     path.write_text("enable_amp: true\n")
     with pytest.raises(MicroLensError, match="enable_amp: SASRecV reads `precision`"):
         config(files=[str(path)])
+
+
+@pytest.mark.parametrize("key", ["embedding_size", "hidden_size"])
+def test_a_width_is_refused_under_the_name_that_was_written(key):
+    with pytest.raises(MicroLensError, match=f"^{key}: "):
+        config("SASRecID", **{key: [-1]})
