@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from recbole_microlens import acceleration, compat, distributed, interruption, random_states
 from recbole_microlens.data.media import ItemReader
-from recbole_microlens.encoders.statistics import takes_statistics
+from recbole_microlens.encoders.batchnorm import takes_statistics
 from recbole_microlens.items.cache_plan import Work
 from recbole_microlens.items.cache_settings import CacheSettings
 from recbole_microlens.items.media_batch import ItemMedia

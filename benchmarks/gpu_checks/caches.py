@@ -10,6 +10,7 @@ from gpu_checks.report import Report
 from steps.problem import Problem
 from train_step import model_of, settings_of
 
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.media_batch import ItemMedia
 
 # The trunk sees other items beside an item than in a batch, and so may sum in another order: 1e-6, and two
@@ -125,5 +126,5 @@ def pinned(place: Place, report: Report) -> None:
 
 
 def _tensors(media: ItemMedia) -> list[torch.Tensor]:
-    parts = [part if isinstance(part, tuple) else (part,) for part in media.content.values()]
+    parts = [part.tensors if isinstance(part, TrunkOutput) else (part,) for part in media.content.values()]
     return [media.item_ids, *(tensor for part in parts for tensor in part)]

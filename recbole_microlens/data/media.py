@@ -16,7 +16,8 @@ from recbole_microlens.data.frames import image_reader, video_reader
 from recbole_microlens.data.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.missing import Lack, report_missing
 from recbole_microlens.data.titles import title_reader
-from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.encoders.trunk_output import TrunkOutput
+from recbole_microlens.items.media_batch import Content, ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 
 _READERS = {"text": title_reader, "image": image_reader, "video": video_reader}
@@ -79,9 +80,9 @@ class ItemReader:
         return self.read(torch.tensor(item_ids, dtype=torch.int64))
 
 
-def _tensors(content: dict[str, Tensor | tuple[Tensor, ...]]) -> Iterator[Tensor]:
+def _tensors(content: dict[str, Content]) -> Iterator[Tensor]:
     for value in content.values():
-        yield from value if isinstance(value, tuple) else (value,)
+        yield from value.tensors if isinstance(value, TrunkOutput) else (value,)
 
 
 def item_reader(config, dataset) -> ItemReader:
