@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -16,8 +15,7 @@ from recbole_microlens.data.frames import image_reader, video_reader
 from recbole_microlens.data.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.missing import Lack, report_missing
 from recbole_microlens.data.titles import title_reader
-from recbole_microlens.encoders.trunk_output import TrunkOutput
-from recbole_microlens.items.media_batch import Content, ItemMedia
+from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 
 _READERS = {"text": title_reader, "image": image_reader, "video": video_reader}
@@ -59,9 +57,9 @@ class ItemReader:
 
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
-        content = {name: reader.read(item_ids) for name, reader in self.readers.items()}
-        hand_over([item_ids, *_tensors(content)])
-        return ItemMedia(item_ids, content)
+        media = ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})
+        hand_over(media.tensors())
+        return media
 
     def all_items(self, batch_size: int, workers: int) -> DataLoader:
         """A loader of every item once, in batches of :class:`ItemMedia`; of several processes, of its
@@ -78,11 +76,6 @@ class ItemReader:
 
     def _collate(self, item_ids: list[int]) -> ItemMedia:
         return self.read(torch.tensor(item_ids, dtype=torch.int64))
-
-
-def _tensors(content: dict[str, Content]) -> Iterator[Tensor]:
-    for value in content.values():
-        yield from value.tensors if isinstance(value, TrunkOutput) else (value,)
 
 
 def item_reader(config, dataset) -> ItemReader:

@@ -39,12 +39,11 @@ def encode_in_chunks(
         return nullcontext(), counted_before(towers.values())
 
     def encoded(chunk: ItemMedia) -> Tensor:
-        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose state of chance,
-        # for dropout, it has to keep.
+        # By the tensors among its arguments, checkpoint knows the GPUs whose random state, for dropout, it has
+        # to keep.
         return checkpoint(
-            lambda item_ids, content: encode(ItemMedia(item_ids, content)),
-            chunk.item_ids,
-            chunk.content,
+            lambda *_: encode(chunk),
+            *chunk.tensors(),
             use_reentrant=False,
             context_fn=contexts,
         )

@@ -30,6 +30,11 @@ class ItemMedia:
     item_ids: Tensor
     content: dict[str, Content]
 
+    def tensors(self) -> list[Tensor]:
+        """The ids and all tensors of the content."""
+        parts = (part.tensors if isinstance(part, TrunkOutput) else (part,) for part in self.content.values())
+        return [self.item_ids, *(tensor for part in parts for tensor in part)]
+
     def to(self, device: torch.device | str) -> ItemMedia:
         """Copy to a device; asynchronous from pinned memory."""
         return self._each(lambda part: part.to(device, non_blocking=True))

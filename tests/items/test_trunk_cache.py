@@ -93,7 +93,7 @@ def test_half_precision_rows_are_off_by_their_rounding_alone(folder, dtype, erro
     exact, half = Setting(folder), Setting(folder, dtype=dtype)
     for setting in (exact, half):
         setting.caches.ensure(may_build=True)
-    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS) for s in (exact, half))
+    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS).tensors for s in (exact, half))
     assert half_rows.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     torch.testing.assert_close(half_rows.float(), exact_rows, rtol=error, atol=1e-6)
     torch.testing.assert_close(half.gradients()[0], exact.gradients()[0], rtol=0.05, atol=0.01)
