@@ -39,8 +39,8 @@ def encode_in_chunks(
         return nullcontext(), counted_before(towers.values())
 
     def encoded(chunk: ItemMedia) -> Tensor:
-        # By the tensors among its arguments, checkpoint knows the GPUs whose random state, for dropout, it has
-        # to keep.
+        # By the tensors among its arguments, checkpoint knows the GPUs whose random state it keeps, for
+        # dropout.
         return checkpoint(
             lambda *_: encode(chunk),
             *chunk.tensors(),
