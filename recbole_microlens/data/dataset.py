@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data import dataset as recbole_datasets
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, ModelType
 from torch import Tensor
 
-from recbole_microlens import compat
+from recbole_microlens.compat.float32_time import order_lost
+from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.sequences import (
     UserItems,
     leave_one_out,
@@ -22,18 +26,13 @@ from recbole_microlens.data.sequences import (
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
 
-compat.fix_recbole()
-from recbole.data import dataset as recbole_datasets  # noqa: E402
-from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.utils import FeatureSource, ModelType  # noqa: E402
-
 HISTORY_LENGTH = "history_length"
 _SAMPLES_AT_ONCE = 1 << 18
 _INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
 
 
-class ProtocolDataset(compat.PandasThree):
+class ProtocolDataset(PandasThree):
     """Mixin for any RecBole dataset: each user's latest interactions, in an order that float32 can hold."""
 
     def __reduce__(self):
@@ -111,17 +110,15 @@ class ProtocolDataset(compat.PandasThree):
         """
         users = self.inter_feat[self.uid_field].to_numpy()[order]
         times = self.inter_feat[self.time_field].to_numpy()[order]
-        same_user = users[1:] == users[:-1]
-        lost = same_user & (np.diff(times) > 0) & (np.diff(times.astype(np.float32)) <= 0)
+        lost = order_lost(users, times)
         if not lost.any():
             return
         positions = np.empty(len(order))
-        positions[order] = position_in_group(same_user)
+        positions[order] = position_in_group(users[1:] == users[:-1])
         self.inter_feat[self.time_field] = positions
         self.logger.info(
             f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which "
-            "RecBole "
-            "sorts by; replaced by their position"
+            "RecBole sorts by; replaced by their position"
         )
 
     def _keep_latest(self, order: np.ndarray) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
+from recbole.model import sequential_recommender
+from recbole.model.abstract_recommender import SequentialRecommender
+
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel, NextItNetAtRealItems
 from recbole_microlens.models.last_position import LastPositionModel, MaskedItemModel
-
-compat.fix_recbole()
-from recbole.model import sequential_recommender  # noqa: E402
-from recbole.model.abstract_recommender import SequentialRecommender  # noqa: E402
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "V": ("video",),
@@ -40,6 +39,17 @@ ITEM_ROWS = {
     "GRU4RecCPR": ("out_item_embedding.weight",),
     "HGN": ("item_embedding_for_prediction.weight",),
     "TransRec": ("bias.weight",),
+}
+
+# Parameters with a row for each user, and one with a row for each item that NPE never reads.
+USER_ROWS = {
+    "Caser": ("user_embedding.weight",),
+    "FOSSIL": ("user_lambda.weight",),
+    "HGN": ("user_embedding.weight",),
+    "HRM": ("user_embedding.weight",),
+    "NPE": ("user_embedding.weight", "embedding_seq_item.weight"),
+    "SHAN": ("user_embedding.weight",),
+    "TransRec": ("user_embedding.weight",),
 }
 
 _FEATURES = "it looks up columns of item features by item id inside its forward pass, and needs these columns"
