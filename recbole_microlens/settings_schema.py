@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from recbole_microlens import schema_of_backbones, schema_of_recbole
 from recbole_microlens.encoders.finetune import MODES
-from recbole_microlens.encoders.frames import FRAME_POOLS
+from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import IMAGE_SOURCES

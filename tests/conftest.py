@@ -97,7 +97,7 @@ def tokenize_bytes(spec, titles, max_tokens):
 
 
 def tiny_spec(name, modality, modules, feature_dim):
-    """A row of the table of encoders: each module is a stage."""
+    """An entry of the table of encoders: each module is a stage."""
     return EncoderSpec(
         name=name,
         paper_name="",

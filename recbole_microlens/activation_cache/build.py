@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from recbole_microlens.activation_cache.store import META, CacheMeta, rows_path
-from recbole_microlens.encoders.encoder import TrunkOutput
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.files import locked_folder
 
 _DONE = "done.txt"
@@ -60,7 +60,7 @@ class PartialCache:
         Overflow
             A finite value became infinite in the type of the rows.
         """
-        for file, form, part in zip(self._files, self.meta.formats, rows, strict=True):
+        for file, form, part in zip(self._files, self.meta.formats, rows.tensors, strict=True):
             stored = form.to_stored(part)
             if not _same_where_finite(part, stored):
                 raise Overflow(form.dtype)

@@ -205,7 +205,7 @@ class ActivationCaches:
 
     @torch.inference_mode()
     def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
-        part, device = constant_part(encoder), next(self.layer.parameters()).device
+        device = next(self.layer.parameters()).device
         loader = DataLoader(
             _Ranges(self._media_readers[modality], ranges),
             batch_size=None,
@@ -217,7 +217,7 @@ class ActivationCaches:
         contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
         pace = Pace(len(ranges))
         for items, content in zip(ranges, contents, strict=True):
-            partial.write(items, part(content.to(device, non_blocking=True)))
+            partial.write(items, constant_part(encoder, content.to(device, non_blocking=True)))
             pace.one_more_range()
 
     def _use(self, modality: str, rows: CachedRows | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -58,9 +57,9 @@ class ItemReader:
 
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
-        content = {name: reader.read(item_ids) for name, reader in self.readers.items()}
-        hand_over([item_ids, *_tensors(content)])
-        return ItemMedia(item_ids, content)
+        media = ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})
+        hand_over(media.tensors())
+        return media
 
     def all_items(self, batch_size: int, workers: int) -> DataLoader:
         """A loader of every item once, in batches of :class:`ItemMedia`; of several processes, of its
@@ -77,11 +76,6 @@ class ItemReader:
 
     def _collate(self, item_ids: list[int]) -> ItemMedia:
         return self.read(torch.tensor(item_ids, dtype=torch.int64))
-
-
-def _tensors(content: dict[str, Tensor | tuple[Tensor, ...]]) -> Iterator[Tensor]:
-    for value in content.values():
-        yield from value if isinstance(value, tuple) else (value,)
 
 
 def item_reader(config, dataset) -> ItemReader:

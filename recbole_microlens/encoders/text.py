@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from recbole_microlens.encoders.spec import EncoderSpec
-from recbole_microlens.encoders.transformers_load import fetched
+from recbole_microlens.encoders.transformers.config import fetched
 from recbole_microlens.errors import MicroLensError
 
 BYTES = "bytes"
@@ -21,12 +21,16 @@ def tokenize(encoder: EncoderSpec | str, titles: list[str], max_tokens: int) -> 
 
     Parameters
     ----------
-    encoder : a row, or where its tokenizer is: a hub id, a folder, or ``bytes``.
-    max_tokens : longer titles are cut, special tokens included; shorter ones are padded on the right.
+    encoder : TransformersSpec or str
+        A text encoder's spec, or where its tokenizer is: a hub id, a folder, or ``bytes``.
+    titles : list of str
+    max_tokens : int
+        Longer titles are cut, special tokens included; shorter ones are padded on the right.
 
     Returns
     -------
-    int32 [n, 2, max_tokens]
+    int32 array [n, 2, max_tokens]
+        For each title its token ids, and 1 where there is a token.
 
     Raises
     ------

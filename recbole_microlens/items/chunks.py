@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_microlens.encoders.statistics import counted_before, takes_statistics
+from recbole_microlens.encoders.batchnorm import counted_before, takes_statistics
 from recbole_microlens.items.constant_part import constant_part, has_constant_part
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -39,12 +39,11 @@ def encode_in_chunks(
         return nullcontext(), counted_before(towers.values())
 
     def encoded(chunk: ItemMedia) -> Tensor:
-        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose rng state,
-        # for dropout, it has to keep.
+        # By the tensors among its arguments, checkpoint knows the GPUs whose random state it keeps, for
+        # dropout.
         return checkpoint(
-            lambda item_ids, content: encode(ItemMedia(item_ids, content)),
-            chunk.item_ids,
-            chunk.content,
+            lambda *_: encode(chunk),
+            *chunk.tensors(),
             use_reentrant=False,
             context_fn=contexts,
         )
@@ -58,7 +57,7 @@ def _through_frozen_parts(towers: nn.ModuleDict, media: ItemMedia) -> ItemMedia:
     for name, tower in towers.items():
         encoder = getattr(tower, "encoder", None)
         if isinstance(content.get(name), Tensor) and encoder is not None and has_constant_part(encoder):
-            content[name] = constant_part(encoder)(content[name])
+            content[name] = constant_part(encoder, content[name])
     return ItemMedia(media.item_ids, content)
 
 

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.encoder import Encoder
-from recbole_microlens.encoders.finetune import trainable_stages
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.items.constant_part import features_of
 from recbole_microlens.items.feature_file import open_features
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import (
-    ModalitySettings,
     ProjectionSettings,
     features_path,
     modalities,
@@ -107,27 +105,6 @@ def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
     return nn.ModuleDict(towers)
 
 
-def build_encoder(config, settings: ModalitySettings) -> Encoder:
-    """The encoder of one modality under the settings of a run, its weights loaded."""
-    spec = settings.encoder
-    stages = trainable_stages(settings.finetune, settings.finetune_stages, len(spec.stages))
-    return create_encoder(
-        spec.name,
-        config["num_frames"],
-        config["frame_size"],
-        settings.weights,
-        stages,
-        settings.output,
-        settings.pooling,
-        settings.freeze_bn_statistics,
-        settings.gradient_checkpointing,
-        settings.normalisation,
-        settings.finetune_embeddings,
-        settings.frame_pooling,
-        settings.name,
-    )
-
-
 def _tower(config, name: str, dim: int) -> nn.Module:
     path, projection = features_path(config, name), projection_settings(config, name)
     if path is not None:
@@ -135,7 +112,8 @@ def _tower(config, name: str, dim: int) -> nn.Module:
     # The draws of an encoder's random weights change nothing that is built after it: the rest of the model
     # starts the same whatever encodes the items.
     with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(config, modality_settings(config, name))
+        settings = modality_settings(config, name)
+        encoder = create_encoder(settings.encoder.name, settings.options, name)
     return EncoderTower(name, encoder, dim, projection)
 
 

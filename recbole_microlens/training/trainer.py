@@ -21,7 +21,7 @@ from recbole_microlens.activation_cache.cache import ActivationCaches
 from recbole_microlens.activation_cache.plan import Work
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.data.media import ItemReader
-from recbole_microlens.encoders.statistics import takes_statistics
+from recbole_microlens.encoders.batchnorm import takes_statistics
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.training import acceleration, interruption, rng
 from recbole_microlens.training.resumable_trainer import ResumableTrainer

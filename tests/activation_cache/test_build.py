@@ -21,6 +21,7 @@ from recbole_microlens.activation_cache.plan import Work
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, RowFormat, open_cache, rows_path
 from recbole_microlens.data.media import ItemReader
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.towers import EncoderTower
 
@@ -29,7 +30,7 @@ META = CacheMeta({"weights": "a"}, 7, (RowFormat((2, 3), "float32"), RowFormat((
 
 def rows_of(items):
     ids = torch.tensor(list(items))
-    return ids.float().view(-1, 1, 1).expand(-1, 2, 3), ids.view(-1, 1).expand(-1, 4)
+    return TrunkOutput((ids.float().view(-1, 1, 1).expand(-1, 2, 3), ids.view(-1, 1).expand(-1, 4)))
 
 
 def build(folder, stop_after=None):
@@ -64,7 +65,9 @@ def caches_of(folder, reader):
 def test_rows_come_back_as_they_were_written_and_padding_is_zero(tmp_path):
     assert build(tmp_path / "cache") == [range(1, 3), range(3, 5), range(5, 7)]
     rows = open_cache(tmp_path / "cache", META.parts)
-    for got, wanted in zip(rows.read(torch.tensor([6, 0, 2])), rows_of([6, 0, 2]), strict=True):
+    for got, wanted in zip(
+        rows.read(torch.tensor([6, 0, 2])).tensors, rows_of([6, 0, 2]).tensors, strict=True
+    ):
         assert got.dtype == wanted.dtype and torch.equal(got, wanted)
     assert open_cache(tmp_path / "cache", {"weights": "b"}) is None
     assert not partial_path(tmp_path / "cache").exists()
@@ -78,7 +81,7 @@ def test_a_cache_may_be_larger_than_the_memory(tmp_path):
         file.truncate(meta.size)  # sparse: it takes no space
         file.seek(-4, os.SEEK_END)
         file.write(np.float32(2.5).tobytes())
-    (rows,) = CachedRows(tmp_path, meta).read(torch.tensor([1, n_items - 1]))
+    (rows,) = CachedRows(tmp_path, meta).read(torch.tensor([1, n_items - 1])).tensors
     assert rows.sum(1).tolist() == [0, 2.5]
 
 

@@ -93,7 +93,7 @@ def test_half_precision_rows_are_off_by_their_rounding_alone(folder, dtype, erro
     exact, half = Setting(folder), Setting(folder, dtype=dtype)
     for setting in (exact, half):
         setting.caches.ensure(may_build=True)
-    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS) for s in (exact, half))
+    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS).tensors for s in (exact, half))
     assert half_rows.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     torch.testing.assert_close(half_rows.float(), exact_rows, rtol=error, atol=1e-6)
     torch.testing.assert_close(half.gradients()[0], exact.gradients()[0], rtol=0.05, atol=0.01)
@@ -272,16 +272,17 @@ def test_rows_survive_another_run_and_a_worker_process(folder):
     before = setting.reader.readers["video"].read(IDS)
     Setting(folder).caches.ensure(may_build=True)
     loader = setting.reader.all_items(batch_size=5, workers=2)
-    rows = torch.cat([media.content["video"][0] for media in loader])
-    torch.testing.assert_close(rows[IDS - 1], before[0], atol=0, rtol=0)
+    rows = torch.cat([media.content["video"].tensors[0] for media in loader])
+    torch.testing.assert_close(rows[IDS - 1], before.tensors[0], atol=0, rtol=0)
     assert isinstance(next(iter(loader)), ItemMedia)
 
 
 def test_both_pathways_of_slowfast_are_cached(folder):
+    from recbole_microlens.encoders.encoder import EncoderOptions
     from recbole_microlens.encoders.registry import create_encoder
 
     torch.manual_seed(0)
-    encoder = create_encoder("slowfast_r50", frames=5, size=32, trainable_stages=1)
+    encoder = create_encoder("slowfast_r50", EncoderOptions(frames=5, size=32, trainable_stages=1))
     reader = Pixels(num_frames=5, size=32)
     layer = ContentItemEmbedding(
         nn.ModuleDict({"video": EncoderTower("video", encoder, 5)}), n_items=N_ITEMS, embedding_dim=5

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder, encoder_spec
 from recbole_microlens.encoders.text import tokenize, tokenizer_fingerprint
 from recbole_microlens.errors import MicroLensError
@@ -47,7 +48,7 @@ def test_bytes_need_no_vocabulary():
     np.testing.assert_array_equal(tokens[0, 0], [ord("a") + 3, ord("b") + 3, 1, 0, 0, 0])
     np.testing.assert_array_equal(tokens[1, 0], [byte + 3 for byte in "猫".encode()] + [1, 0, 0])
     np.testing.assert_array_equal(tokens[1, 1], [1, 1, 1, 1, 0, 0])
-    features = create_encoder("bert_bytes")(torch.from_numpy(tokens))
+    features = create_encoder("bert_bytes", EncoderOptions())(torch.from_numpy(tokens))
     assert features.shape == (2, 256)
 
 
@@ -108,7 +109,7 @@ def test_related_titles_are_closer_than_unrelated_ones(stages, minilm):
         "stock market falls sharply",
         "shares drop again",
     ]
-    encoder = create_encoder("minilm", weights=minilm, trainable_stages=stages).eval()
+    encoder = create_encoder("minilm", EncoderOptions(weights=minilm, trainable_stages=stages)).eval()
     with torch.no_grad():
         features = encoder(torch.from_numpy(tokenize(minilm, titles, 12)))
     similar = torch.nn.functional.normalize(features, dim=1)
@@ -117,15 +118,15 @@ def test_related_titles_are_closer_than_unrelated_ones(stages, minilm):
 
 
 @needs_weights
-def test_folder_of_real_weights_is_the_row_of_the_table(minilm):
-    by_folder, by_row = encoder_spec(minilm), ENCODERS["minilm"]
-    for field in ("modality", "stages", "layers", "feature_dim", "pools", "layer_outputs"):
-        assert getattr(by_folder, field) == getattr(by_row, field)
+def test_folder_of_real_weights_is_the_entry_of_the_table(minilm):
+    by_folder, by_name = encoder_spec(minilm), ENCODERS["minilm"]
+    for field in ("modality", "stages", "family", "feature_dim", "pools"):
+        assert getattr(by_folder, field) == getattr(by_name, field)
 
 
 @needs_weights
 def test_real_weights_ignore_padding(minilm):
-    encoder = create_encoder("minilm", weights=minilm).eval()
+    encoder = create_encoder("minilm", EncoderOptions(weights=minilm)).eval()
     with torch.no_grad():
         short, long = (encoder(torch.from_numpy(tokenize(minilm, ["a cat", "two dogs"], n))) for n in (6, 30))
     torch.testing.assert_close(short, long, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""What the rows state: the cuts of the released runs, and weights that are the libraries' own."""
+"""What the table states: the cuts of the released runs, and weights that are the libraries' own."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from recbole_microlens.config import properties_folder
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
@@ -41,35 +42,40 @@ RELEASED_LAYERS = {
 HUB_NAMES = {"r3d_r50": "r2plus1d_r50", "slowfast_r101": "slowfast_16x8_r101_50_50"}
 
 
+def released_stages(name):
+    """How many top stages train where nothing else is set."""
+    path = properties_folder() / "encoder" / f"{name}.yaml"
+    settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return settings.get("finetune_stages", 1)
+
+
 @pytest.mark.parametrize("name", RELEASED_CUT)
-def test_released_stages_name_the_cut_of_the_published_code(name):
+def test_default_stages_name_the_cut_of_the_published_code(name):
     first, total = RELEASED_CUT[name]
-    released = ENCODERS[name].released_stages
-    encoder = on_meta(name, 5, 32, trainable_stages=released, output="head")
+    released = released_stages(name)
+    encoder = on_meta(name, EncoderOptions(5, 32, trainable_stages=released, output="head"))
     trains = [parameter.requires_grad for parameter in encoder.network.parameters()]
     assert trains == [False] * first + [True] * (total - first)
 
 
 @pytest.mark.parametrize("name", RELEASED_LAYERS)
-def test_released_stages_of_transformers_are_the_layers_above_the_published_cut(name):
+def test_default_stages_of_transformers_are_the_layers_above_the_published_cut(name):
     cut, first, below = RELEASED_LAYERS[name]
-    released = ENCODERS[name].released_stages
-    encoder = on_meta(name, 5, 224, trainable_stages=released, finetune_embeddings=bool(below))
+    released = released_stages(name)
+    encoder = on_meta(
+        name, EncoderOptions(5, 224, trainable_stages=released, finetune_embeddings=bool(below))
+    )
     named = list(encoder.network.named_parameters())
     assert named[cut][0].startswith(first) and not named[cut - 1][0].startswith(first)
     trained = [number for number, (_, parameter) in enumerate(named) if parameter.requires_grad]
     assert trained == [*below, *range(cut, len(named))]
 
 
-def test_properties_set_the_released_cut_where_it_is_not_one_stage():
-    for name, spec in ENCODERS.items():
-        path = properties_folder() / "encoder" / f"{name}.yaml"
-        settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
-        assert settings.get("finetune_stages", 1) == spec.released_stages
-
-
 def test_pooled_output_leaves_out_the_head_alone():
-    pooled, whole = create_encoder("x3d_xs", 2, 32), create_encoder("x3d_xs", 2, 32, output="head")
+    pooled, whole = (
+        create_encoder("x3d_xs", EncoderOptions(2, 32)),
+        create_encoder("x3d_xs", EncoderOptions(2, 32, output="head")),
+    )
     keys = [set(encoder.network.state_dict()) for encoder in (pooled, whole)]
     assert keys[1] - keys[0] == {"blocks.5.proj.weight", "blocks.5.proj.bias"}
 
@@ -80,18 +86,18 @@ def test_pytorchvideo_weights_are_those_of_its_hub():
     paths = {}
     for module in (csn, r2plus1d, resnet, slowfast, vision_transformers, x3d):
         paths |= module.checkpoint_paths
-    rows = [spec for spec in ENCODERS.values() if "pytorchvideo" in spec.published.url]
-    assert len(rows) == 13
-    for spec in rows:
+    specs = [spec for spec in ENCODERS.values() if "pytorchvideo" in spec.published.url]
+    assert len(specs) == 13
+    for spec in specs:
         assert spec.published.url == paths[HUB_NAMES.get(spec.name, spec.name)]
 
 
 def test_torchvision_weights_and_normalisation_are_those_of_its_enums():
     from torchvision.models import get_model_weights
 
-    rows = [spec for spec in ENCODERS.values() if "download.pytorch.org" in spec.published.url]
-    assert len(rows) == 12
-    for spec in rows:
+    specs = [spec for spec in ENCODERS.values() if "download.pytorch.org" in spec.published.url]
+    assert len(specs) == 12
+    for spec in specs:
         weights = next(iter(get_model_weights(spec.name)))
         transforms = weights.transforms()
         assert spec.published.url == weights.url
@@ -116,13 +122,19 @@ def test_video_swin_uses_a_part_of_its_position_bias_for_short_clips():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: create_encoder("slowfast_r5"), "Did you mean 'slowfast_r50'"),
-        (lambda: create_encoder("r3d_18", frames=0), "num_frames >= 1"),
-        (lambda: create_encoder("c2d_r50", frames=1), "num_frames >= 2"),
-        (lambda: create_encoder("x3d_xs", size=16), "frame_size >= 32"),
-        (lambda: create_encoder("x3d_xs", 2, 32, output="haed"), "Did you mean 'head'"),
-        (lambda: create_encoder("x3d_xs", 2, 32, pooling="cls"), "cannot pool by 'cls'.*one of: mean"),
-        (lambda: create_encoder("mvit_base_16x4", 2, 32, output="head", pooling="mean"), "trained on 'cls'"),
+        (lambda: create_encoder("slowfast_r5", EncoderOptions()), "Did you mean 'slowfast_r50'"),
+        (lambda: create_encoder("r3d_18", EncoderOptions(frames=0)), "num_frames >= 1"),
+        (lambda: create_encoder("c2d_r50", EncoderOptions(frames=1)), "num_frames >= 2"),
+        (lambda: create_encoder("x3d_xs", EncoderOptions(size=16)), "frame_size >= 32"),
+        (lambda: create_encoder("x3d_xs", EncoderOptions(2, 32, output="haed")), "Did you mean 'head'"),
+        (
+            lambda: create_encoder("x3d_xs", EncoderOptions(2, 32, pooling="cls")),
+            "cannot pool by 'cls'.*one of: mean",
+        ),
+        (
+            lambda: create_encoder("mvit_base_16x4", EncoderOptions(2, 32, output="head", pooling="mean")),
+            "trained on 'cls'",
+        ),
     ],
 )
 def test_bad_settings_say_what_to_do(call, message):
@@ -130,8 +142,8 @@ def test_bad_settings_say_what_to_do(call, message):
         call()
 
 
-def test_a_row_without_a_published_head_refuses_it(monkeypatch):
+def test_a_spec_without_a_published_head_refuses_it(monkeypatch):
     headless = dataclasses.replace(ENCODERS["x3d_xs"], head=())
     monkeypatch.setitem(ENCODERS, "x3d_xs", headless)
     with pytest.raises(MicroLensError, match="x3d_xs is published without a classification head"):
-        create_encoder("x3d_xs", 2, 32, output="head")
+        create_encoder("x3d_xs", EncoderOptions(2, 32, output="head"))

@@ -1,4 +1,4 @@
-"""What the tests of all encoders share: a row's network, built once, and content for it."""
+"""What the tests of all encoders share: the network of a spec, built once, and content for it."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,33 +7,34 @@ import torch
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS
-from recbole_microlens.encoders.transformers_spec import TransformersSpec, build_network, config_of
+from recbole_microlens.encoders.transformers.config import config_of
+from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network
 
 THIN = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def thin_row(name):
-    """A row of the table whose network has 3 layers of 16 channels; all else is the row's."""
-    row = ENCODERS[name]
-    settings = row.config.keywords | THIN
-    config = partial(config_of, *row.config.args, **settings)
-    top = (f"{row.layers}.2", *row.stages[-1][1:])
+def thin_spec(name):
+    """A spec of the table whose network has 3 layers of 16 channels; all else is the table's."""
+    spec = ENCODERS[name]
+    settings = spec.config.keywords | THIN
+    config = partial(config_of, *spec.config.args, **settings)
+    top = (f"{spec.family.blocks}.2", *spec.stages[-1][1:])
     return replace(
-        row,
+        spec,
         config=config,
-        build=partial(build_network, config, ()),
-        stages=(*row.stages[:3], top),
+        build=partial(build_network, config),
+        stages=(*spec.stages[:3], top),
         feature_dim=16,
     )
 
 
-def small_row(name):
-    """The row of an encoder; one of transformers with a thin network."""
-    return thin_row(name) if isinstance(ENCODERS[name], TransformersSpec) else ENCODERS[name]
+def small_spec(name):
+    """The spec of an encoder; one of transformers with a thin network."""
+    return thin_spec(name) if isinstance(ENCODERS[name], TransformersSpec) else ENCODERS[name]
 
 
-class Row:
-    """A row of the table with its network on the smallest clip, its head included.
+class Built:
+    """A spec with its network on the smallest clip, its head included.
 
     Attributes
     ----------
@@ -50,8 +51,8 @@ class Row:
     def encoder(self, trainable_stages=None, **options) -> Encoder:
         """An encoder around the shared network, without gradients of an earlier test."""
         self.network.requires_grad_(True).zero_grad()
-        options = EncoderOptions(self.frames, self.size, **options)
-        return Encoder(self.spec, self.network, trainable_stages, options)
+        options = EncoderOptions(self.frames, self.size, trainable_stages=trainable_stages, **options)
+        return Encoder(self.spec, self.network, options)
 
 
 def content_of(spec, frames, size, items=2):

@@ -1,4 +1,4 @@
-"""A row for any encoder that ``transformers.AutoModel`` loads, made from its config."""
+"""The spec of any encoder that ``transformers.AutoModel`` loads, made from the config in its folder."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.encoder import Encoder
-from recbole_microlens.encoders.tokens import pools_of
-from recbole_microlens.encoders.transformers_anatomy import Anatomy, dissect
-from recbole_microlens.encoders.transformers_load import config_at, fetched
-from recbole_microlens.encoders.transformers_rows import IMAGENET
-from recbole_microlens.encoders.transformers_spec import (
-    TransformersSpec,
-    build_network,
-    family_of,
-    model_class,
-    pathways_of,
-)
-from recbole_microlens.encoders.walk import Features
+from recbole_microlens.encoders.pooling import token_pools
+from recbole_microlens.encoders.transformers.calls import own_forward
+from recbole_microlens.encoders.transformers.config import config_at, family_of, fetched, model_class
+from recbole_microlens.encoders.transformers.entries import IMAGENET
+from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network, pathways_of
 from recbole_microlens.encoders.weights import PublishedWeights
-from recbole_microlens.errors import MicroLensError, explained, first_line
+from recbole_microlens.errors import MicroLensError, first_line
 
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _TOLERANCE = 1e-4
@@ -40,11 +33,12 @@ _ACCEPTED = (
 
 @lru_cache(maxsize=8)
 def folder_spec(source: str) -> TransformersSpec:
-    """The row of a model in a folder or on the hub; reads its config, not its weights.
+    """The spec of a model in a folder or on the hub; reads its config, not its weights.
 
     Parameters
     ----------
-    source : a folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Its code never runs.
+    source : str
+        A folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Its code never runs.
 
     Raises
     ------
@@ -53,15 +47,14 @@ def folder_spec(source: str) -> TransformersSpec:
         images nor videos.
     """
     config = config_at(source)
-    modality = _modality(source, config)
+    modality, family = _modality(source, config), family_of(config)
     get_config = partial(deepcopy, config)
     draft = TransformersSpec(
         name=source,
         paper_name="",
         modality=modality,
-        build=partial(build_network, get_config, ()),
-        stages=(),
-        head=(),
+        build=partial(build_network, get_config),
+        stages=(("",),),
         feature_dim=0,
         mean=(),
         std=(),
@@ -69,78 +62,90 @@ def folder_spec(source: str) -> TransformersSpec:
         source=source,
         config=get_config,
         tokenizer=source if modality == "text" else "",
-        family=family_of(config),
-        pathways=pathways_of(config, modality) if modality != "text" else None,
-        check=check_cut,
+        family=family,
+        pathways=pathways_of(config, modality),
+        check=check_folder,
     )
-    parts = _anatomy(draft)
-    if not parts.layers:
-        getLogger().warning("encoder: %s has no list of layers of its own weights: it cannot be cut.", source)
+    network, states = _run_on_meta(draft)
+    if not family.blocks:
+        getLogger().warning(
+            "encoder: %s ('%s') is run whole, it cannot be cut: set `finetune` to full or frozen.",
+            source, config.model_type,
+        )  # fmt: skip
     mean, std = _statistics(source) if modality != "text" else ((), ())
-    has_class, pooling = _pooling(source, config, modality, parts)
     return replace(
         draft,
-        build=partial(build_network, get_config, parts.unused),
-        stages=parts.stages,
-        layers=parts.layers,
-        layer_outputs=parts.layer_outputs,
-        unused=parts.unused,
-        feature_dim=parts.feature_dim,
+        stages=family.stages(network),
+        feature_dim=states.shape[1] if states.dim() == 4 else states.shape[-1],
         mean=mean,
         std=std,
-        pools=pools_of(pooling, has_class, parts.returns_tokens),
+        pools=_pools(source, config, draft),
     )
 
 
-def check_cut(encoder: Encoder) -> None:
-    """Run the network whole and in its two parts on noise; ``EncoderSpec.check`` of these rows.
+def check_folder(encoder: Encoder) -> None:
+    """Compare an encoder with the library's own forward on noise; ``EncoderSpec.check`` of these specs.
 
     Raises
     ------
     MicroLensError
-        The two differ: the layers share something that the walk does not see. Or two runs of the frozen part
-        differ: something in it is random.
+        Part of the network is to train that can only be run whole. Two runs of the frozen part differ:
+        something in it is random. The parts differ from the library's own forward: a setting of this config,
+        or this version of the library, does what the table of families does not say.
     """
-    name, n_top = f"'{encoder.spec.name}' ({type(encoder.network).__name__})", encoder.trainable_stages
-    advice = "Set `finetune` to full or frozen."
-    with explained(f"encoder: {name} cannot be cut below its top {n_top} stages", advice):
-        whole, parts, lower, lower_again = _runs(encoder, encoder.n_stages - n_top)
-    if not _equal(lower, lower_again) or (n_top == encoder.n_stages and not _equal(whole, parts)):
+    spec = encoder.spec
+    spec.require_cut(encoder.options.trainable_stages)
+    name, cut = (
+        f"'{spec.name}' ({type(encoder.network).__name__})",
+        encoder.n_stages - encoder.trainable_stages,
+    )
+    content = _noise(spec, encoder.network, next(encoder.network.parameters()).device, items=2)
+    run, training = spec.staged_forward(encoder.network), encoder.training
+    try:
+        with torch.no_grad():
+            encoder.train()
+            again = run(content, 0, cut)
+            encoder.eval()
+            lower = run(content, 0, cut)
+            parts = run(lower, cut, encoder.n_stages)
+            own = _own_states(spec, encoder.network, content)
+    finally:
+        encoder.train(training)
+    if not _equal(lower, again):
         raise MicroLensError(
             f"encoder: {name} gives another answer each time: it masks or drops something at random even "
             "where it does not train. Choose another encoder."
         )
-    if not _equal(whole, parts):
+    if not _equal(parts[0] if isinstance(parts, list) else parts, own):
         raise MicroLensError(
-            f"encoder: {name} cannot be cut below its top {n_top} stages: its layers share something that "
-            f"the upper part then lacks. {advice}"
+            f"encoder: {name} run in parts differs from its own forward in this version of transformers: the "
+            f"table of families does not know all that '{encoder.network.config.model_type}' does with this "
+            "config.json. Choose another encoder."
         )
 
 
-def _runs(encoder: Encoder, cut: int) -> tuple[Features, Features, Features, Features]:
-    """The whole; the upper part on the lower one; the lower part in eval and in train mode."""
-    training, device = encoder.training, next(encoder.network.parameters()).device
-    content = _noise(encoder.spec, encoder.network, device, items=2)
-    try:
-        with torch.no_grad():
-            encoder.train()
-            lower_again = encoder.walk(content, 0, cut)
-            encoder.eval()
-            whole = encoder.walk(content, 0, encoder.n_stages)
-            lower = encoder.walk(content, 0, cut)
-            return whole, encoder.walk(lower, cut, encoder.n_stages), lower, lower_again
-    finally:
-        encoder.train(training)
+def _own_states(spec: TransformersSpec, network: nn.Module, content: Tensor) -> Tensor:
+    if spec.modality == "text":
+        return own_forward(network, (), content[:, 0].long(), content[:, 1].long())
+    inputs = {network.main_input_name: content} | spec.family.own_inputs(network, content)
+    return spec.family.own_states(network, network(**inputs))
 
 
-def _anatomy(draft: TransformersSpec) -> Anatomy:
-    """On the meta device; where the network's code cannot run there, with real random weights."""
+def _run_on_meta(draft: TransformersSpec) -> tuple[nn.Module, Tensor]:
+    """The network and its states of one item, without memory; where its code needs memory, with random
+    weights.
+    """
     size, frames = _published_shape(draft.config())
     for device in ("meta", "cpu"):
         try:
             with torch.device(device):
                 network = draft.build(frames, size).eval()
-            return dissect(draft, network, _noise(draft, network, device, items=1))
+            # Outside: the library keeps tables that it makes while it runs, such as BEiT's of positions.
+            spec = replace(draft, stages=draft.family.stages(network))
+            with torch.no_grad():
+                content = _noise(draft, network, device, items=1)
+                states = spec.staged_forward(network)(content, 0, len(spec.stages))
+            return network, states[0] if isinstance(states, list) else states
         except MicroLensError:
             raise
         except Exception as error:
@@ -176,7 +181,7 @@ def _published_shape(config) -> tuple[int, int]:
 
 
 def _noise(spec: TransformersSpec, network: nn.Module, device: object, items: int) -> Tensor:
-    """Random input as the walk takes it."""
+    """Random input as the network takes it: tokens [N, 2, 8], pixels [N, 3, S, S] or [N, T, 3, S, S]."""
     generator = torch.Generator().manual_seed(0)
     config = network.config
     if spec.modality == "text":
@@ -189,14 +194,16 @@ def _noise(spec: TransformersSpec, network: nn.Module, device: object, items: in
     return torch.rand(items, *frames, 3, size, size, generator=generator).to(device)
 
 
-def _pooling(source: str, config, modality: str, parts: Anatomy) -> tuple[int, str]:
-    """How many class tokens there are, and the pooling the model was trained with."""
-    if modality != "text":
-        return parts.n_class, "cls" if parts.n_class and parts.returns_tokens else "mean"
+def _pools(source: str, config, spec: TransformersSpec) -> dict:
+    """The poolings, the one that the model was trained with first."""
+    if spec.modality != "text":
+        n_class = spec.family.n_class_tokens(config)
+        return token_pools("cls" if n_class else "mean", n_class)
+    n_class = int(_has_class_token(config))
     sentences = Path(source) / "1_Pooling" / "config.json"
     if sentences.is_file() and json.loads(sentences.read_text()).get("pooling_mode_mean_tokens"):
-        return int(_has_class_token(config)), "mean"
-    return (1, "cls") if _has_class_token(config) else (0, "mean")
+        return token_pools("mean", n_class)
+    return token_pools("cls" if n_class else "mean", n_class)
 
 
 def _has_class_token(config) -> bool:

@@ -1,22 +1,23 @@
-"""The encoders that Hugging Face ``transformers`` builds, a row each."""
+"""The entries of the table of encoders that Hugging Face ``transformers`` builds."""
 
 from collections.abc import Mapping
 from functools import partial
 
-from recbole_microlens.encoders.tokens import pools_of
-from recbole_microlens.encoders.transformers_families import FAMILIES, PLAIN
-from recbole_microlens.encoders.transformers_spec import (
+from recbole_microlens.encoders.image import IMAGENET_MEAN, IMAGENET_STD
+from recbole_microlens.encoders.pooling import token_pools
+from recbole_microlens.encoders.transformers.config import config_of
+from recbole_microlens.encoders.transformers.families import FAMILIES
+from recbole_microlens.encoders.transformers.spec import (
     EnlargeToPatches,
     TransformersSpec,
     build_network,
-    config_of,
     frames_first,
 )
 from recbole_microlens.encoders.weights import PublishedWeights
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET: Statistics = IMAGENET_MEAN, IMAGENET_STD
 _KINETICS = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _CENTRED = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -27,57 +28,59 @@ _BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 
 
-def transformer_row(
+def _transformer(
     name: str,
     modality: str,
     source: str,
     model_type: str,
     settings: Mapping[str, object],
     *,
-    layers: str,
     pooling: str,
     statistics: Statistics = _NONE,
     licence: str = "",
     trained_on: str = "",
-    before: tuple[str, ...] = ("embeddings",),
-    after: tuple[str, ...] = (),
+    after: tuple[str, ...] | None = None,
     n_class: int = 1,
     **fields,
 ) -> TransformersSpec:
-    """A row of a network with equal layers.
+    """The spec of a network with equal blocks.
 
     Parameters
     ----------
-    source : hub id of the weights.
-    model_type, settings : the published config, written out so that random weights need no download.
-    layers, before, after : names of the list of layers and of the modules around it.
-    pooling, n_class : see :class:`recbole_microlens.encoders.tokens.TokenPool`.
-    fields : further fields of the row.
+    source : str
+        Hub id of the weights.
+    model_type, settings : str, mapping
+        The published config, written out so that random weights need no download.
+    pooling, n_class : str, int
+        See :class:`recbole_microlens.encoders.pooling.TokenPool`.
+    statistics : tuple
+        Mean and deviation of the channels of pixels.
+    after : tuple of str, optional
+        Where these settings leave out what the family has above the blocks.
+    fields
+        Further fields of the spec.
     """
-    *lower, top = [(f"{layers}.{number}",) for number in range(settings["num_hidden_layers"])]
+    family = FAMILIES[model_type]
+    *lower, top = [(f"{family.blocks}.{number}",) for number in range(settings["num_hidden_layers"])]
     config = partial(config_of, model_type, **settings)
     return TransformersSpec(
         name=name,
         modality=modality,
-        build=partial(build_network, config, ()),
-        stages=(before, *lower, top + after),
-        head=(),
+        build=partial(build_network, config),
+        stages=(family.before, *lower, top + (family.after if after is None else after)),
         feature_dim=settings["hidden_size"],
         mean=statistics[0],
         std=statistics[1],
         published=PublishedWeights(f"https://huggingface.co/{source}" if source else "", licence, trained_on),
-        pools=pools_of(pooling, n_class),
+        pools=token_pools(pooling, n_class),
         source=source,
         config=config,
-        layers=layers,
-        family=FAMILIES.get(model_type, PLAIN),
+        family=family,
         **{"paper_name": ""} | fields,
     )
 
 
-_video = partial(
-    transformer_row, modality="video", layers="encoder.layer", after=("layernorm",), pathways=frames_first
-)
+_video = partial(_transformer, modality="video", pathways=frames_first)
 # Two frames make a token: of 5 frames the last one is not seen.
 _videomae = partial(
     _video,
@@ -88,12 +91,10 @@ _videomae = partial(
     licence="CC BY-NC 4.0",
     ignored=("decoder.", "encoder_to_decoder.", "mask_token", "fc_norm.", "classifier."),
 )
-_image = partial(transformer_row, modality="image", pooling="cls")
+_image = partial(_transformer, modality="image", pooling="cls")
 _dinov2 = partial(
     _image,
     model_type="dinov2",
-    layers="encoder.layer",
-    after=("layernorm",),
     statistics=IMAGENET,
     licence="Apache-2.0",
     trained_on="LVD-142M",
@@ -101,15 +102,14 @@ _dinov2 = partial(
     pathways=EnlargeToPatches(14),
 )
 _bert = partial(
-    transformer_row,
+    _transformer,
     modality="text",
     model_type="bert",
-    layers="encoder.layer",
     pooling="cls",
     ignored=("pooler.", "cls.", "embeddings.position_ids"),
 )
 
-TRANSFORMERS_ROWS = (
+TRANSFORMERS = (
     # The classification network normalises the mean of the tokens (`fc_norm`); the mean itself is taken here.
     _videomae(
         name="videomae_small",
@@ -124,7 +124,6 @@ TRANSFORMERS_ROWS = (
         settings=_BASE | {"use_mean_pooling": False},
         trained_on="Kinetics-400, without labels",
         paper_name="VideoMAE",
-        released_stages=2,
     ),
     _videomae(
         name="videomae_large",
@@ -141,7 +140,6 @@ TRANSFORMERS_ROWS = (
         statistics=_KINETICS,
         licence="CC BY-NC 4.0",
         trained_on="Kinetics-400",
-        layer_outputs=1,
         ignored=("classifier.",),
     ),
     _video(
@@ -149,7 +147,6 @@ TRANSFORMERS_ROWS = (
         source="google/vivit-b-16x2-kinetics400",
         model_type="vivit",
         settings=_BASE | {"num_frames": 32},
-        layers="layers",
         pooling="cls",
         statistics=_CENTRED,
         licence="MIT",
@@ -161,12 +158,9 @@ TRANSFORMERS_ROWS = (
         source="facebook/vit-mae-base",
         model_type="vit_mae",
         settings=_BASE | {"mask_ratio": 0.0},
-        layers="layers",
-        after=("layernorm",),
         statistics=IMAGENET,
         licence="Apache-2.0",
         trained_on="ImageNet-1K, without labels",
-        released_stages=2,
         ignored=("decoder.",),
     ),
     _image(
@@ -174,9 +168,6 @@ TRANSFORMERS_ROWS = (
         source="openai/clip-vit-base-patch16",
         model_type="clip_vision_model",
         settings=_BASE | {"patch_size": 16},
-        before=("embeddings", "pre_layrnorm"),
-        layers="encoder.layers",
-        after=("post_layernorm",),
         statistics=_CLIP,
         licence="MIT",
         trained_on="400 million pairs of pictures and texts",
@@ -219,7 +210,6 @@ TRANSFORMERS_ROWS = (
         licence="Apache-2.0",
         trained_on="Chinese Wikipedia",
         tokenizer="google-bert/bert-base-chinese",
-        released_stages=2,
     ),
     _bert(
         name="chinese_roberta",
@@ -228,7 +218,6 @@ TRANSFORMERS_ROWS = (
         licence="Apache-2.0",
         trained_on="Chinese Wikipedia, news, questions",
         tokenizer="hfl/chinese-roberta-wwm-ext",
-        released_stages=2,
     ),
     _bert(
         name="minilm",

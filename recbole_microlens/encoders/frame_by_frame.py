@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.spec import EncoderSpec
-from recbole_microlens.encoders.walk import Features, Walk
+from recbole_microlens.encoders.staged_forward import Features, StagedForward
 
 _CHANGES = 3
 
@@ -20,11 +20,13 @@ class MeanOfFrames(nn.Module):
 
     Parameters
     ----------
-    frame_dim : length of a frame's features.
+    frame_dim : int
+        Length of a frame's features.
 
     Attributes
     ----------
-    feature_dim : length of what :meth:`forward` returns.
+    feature_dim : int
+        Length of what :meth:`forward` returns.
     """
 
     def __init__(self, frame_dim: int):
@@ -79,7 +81,7 @@ FRAME_POOLS = {"mean": MeanOfFrames, "difference": Differences}
 
 
 def frames_of(image: EncoderSpec) -> EncoderSpec:
-    """The row of an image encoder as one for video; name, stages and weights stay.
+    """The spec of an image encoder as one for video; name, stages and weights stay.
 
     Between two stages the features of a clip are those of its frames, with the time behind the first of their
     dimensions, as in the maps of a video network: [N, C, T, H, W].
@@ -89,22 +91,21 @@ def frames_of(image: EncoderSpec) -> EncoderSpec:
         modality="video",
         build=lambda frames, size: image.build(1, size),
         pathways=partial(each_frame, image.pathways) if image.pathways else None,
-        walk=lambda spec, network: FrameWalk(image.walk(replace(image, stages=spec.stages), network)),
         pools={name: partial(each_frame, pool) for name, pool in image.pools.items()},
-        load=lambda spec, network, source: image.load(image, network, source),
         frame_pools=FRAME_POOLS,
     )
 
 
-class FrameWalk:
-    """The walk through an image network with all frames of the clips; see :class:`Walk`.
+class FrameByFrame:
+    """An image network run with all frames of the clips; see :class:`StagedForward`.
 
     Parameters
     ----------
-    of_images : the walk with images.
+    of_images : StagedForward
+        How it is run with images.
     """
 
-    def __init__(self, of_images: Walk):
+    def __init__(self, of_images: StagedForward):
         self.of_images, self.stages = of_images, of_images.stages
 
     def __call__(self, features: Features, first: int, last: int) -> Features:

@@ -1,18 +1,15 @@
-"""The image encoders of torchvision, a row each, with weights of the first ImageNet-1k recipe; and
-EfficientNet-Lite0.
-"""
+"""The image encoders of torchvision, with weights of the first ImageNet-1k recipe; and EfficientNet-Lite0."""
 
 from functools import partial
+
+from torch import nn
 
 from recbole_microlens.encoders.efficientnet_lite import EFFICIENTNET_LITE0
 from recbole_microlens.encoders.pooling import mean_of_channels_last
 from recbole_microlens.encoders.spec import EncoderSpec
-from recbole_microlens.encoders.torchvision_models import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    build_from_torchvision,
-    torchvision_weights,
-)
+from recbole_microlens.encoders.weights import torchvision_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _SWIN_STAGES = (
     ("features.0",),
@@ -21,6 +18,13 @@ _SWIN_STAGES = (
     ("features.4", "features.5"),
     ("features.6", "features.7", "norm"),
 )
+
+
+def build_from_torchvision(name: str, frames: int, size: int) -> nn.Module:
+    """A network of ``torchvision.models`` with random weights; all of these take any clip or image."""
+    from torchvision.models import get_model
+
+    return get_model(name)
 
 
 def _image(name: str, paper_name: str, file: str, feature_dim: int, **other) -> EncoderSpec:
@@ -44,7 +48,7 @@ _resnet = partial(
 )
 _swin = partial(_image, stages=_SWIN_STAGES, head=("head",), pools={"mean": mean_of_channels_last})
 
-IMAGE_ROWS = (
+IMAGE_ENCODERS = (
     _resnet("resnet18", "ResNet18", "resnet18-f37072fd.pth", 512),
     _resnet("resnet34", "", "resnet34-b627a593.pth", 512),
     _resnet("resnet50", "ResNet50", "resnet50-0676ba61.pth", 2048),

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from recbole_microlens.encoders.walk import Features
+from recbole_microlens.encoders.staged_forward import Features
 
 
 def freeze_statistics(modules: Iterable[nn.Module]) -> None:
@@ -24,12 +24,17 @@ def checkpointed(
 
     Parameters
     ----------
-    run : the part.
-    modules : its modules. In the second pass their BatchNorm layers do not count the batch again.
+    run : callable
+        The part.
+    features : Tensor [N, ...] or list of them
+        Its input.
+    modules : list of nn.Module
+        Its modules. In the second pass their BatchNorm layers do not count the batch again.
 
     Returns
     -------
-    What ``run(features)`` returns, with the same gradients.
+    Tensor [N, ...] or list of them
+        What ``run(features)`` returns, with the same gradients.
     """
     return checkpoint(
         run, features, use_reentrant=False, context_fn=lambda: (nullcontext(), counted_before(modules))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from recbole_microlens.encoders.positions import interpolate_positions
+from recbole_microlens.encoders.encoder import EncoderOptions
+from recbole_microlens.encoders.position_interpolation import interpolate_positions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 
@@ -70,11 +71,13 @@ def test_a_table_shorter_than_its_grid_is_an_error():
 
 def test_mvit_takes_weights_of_longer_and_larger_clips(tmp_path):
     torch.manual_seed(0)
-    state = create_encoder("mvit_base_16x4", 16, 64, output="head").network.state_dict()
+    state = create_encoder("mvit_base_16x4", EncoderOptions(16, 64, output="head")).network.state_dict()
     state[f"{PREFIX}.pos_embed_temporal"] = torch.arange(8.0).view(1, 8, 1).expand(1, 8, 96).contiguous()
     state[f"{PREFIX}.pos_embed_spatial"] = torch.randn(1, 256, 96)
     torch.save({"model_state": state}, tmp_path / "mvit.pyth")
-    own = create_encoder("mvit_base_16x4", 5, 32, weights=str(tmp_path / "mvit.pyth")).network.state_dict()
+    own = create_encoder(
+        "mvit_base_16x4", EncoderOptions(5, 32, weights=str(tmp_path / "mvit.pyth"))
+    ).network.state_dict()
     torch.testing.assert_close(
         own[f"{PREFIX}.pos_embed_temporal"][0, :, 0], (torch.arange(3) + 0.5) * 8 / 3 - 0.5
     )
@@ -84,11 +87,11 @@ def test_mvit_takes_weights_of_longer_and_larger_clips(tmp_path):
 
 
 def test_mvit_of_another_width_is_an_error(tmp_path):
-    state = create_encoder("mvit_base_16x4", 2, 32).network.state_dict()
+    state = create_encoder("mvit_base_16x4", EncoderOptions(2, 32)).network.state_dict()
     state[f"{PREFIX}.pos_embed_temporal"] = torch.zeros(1, 8, 64)
     del state[f"{PREFIX}.pos_embed_class"]
     torch.save(state, tmp_path / "mvit.pyth")
     with pytest.raises(MicroLensError) as error:
-        create_encoder("mvit_base_16x4", 2, 32, weights=str(tmp_path / "mvit.pyth"))
+        create_encoder("mvit_base_16x4", EncoderOptions(2, 32, weights=str(tmp_path / "mvit.pyth")))
     assert "pos_embed_temporal is [1, 8, 64], the network has [1, 1, 96]" in str(error.value)
     assert "missing cls_positional_encoding.pos_embed_class [1, 1, 96]" in str(error.value)
