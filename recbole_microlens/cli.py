@@ -204,9 +204,9 @@ def _run(argv: list[str]) -> int:
     given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed
     from recbole_microlens.config import wanted_processes
+    from recbole_microlens.config.text import config_files
     from recbole_microlens.launch import launch
     from recbole_microlens.run_folder import config_path
-    from recbole_microlens.settings_text import config_files
 
     files = config_files(given_files)
     resumed = [str(config_path(Path(settings["resume"])))] if "resume" in settings else []

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from recbole_microlens import random_states
+from recbole_microlens.config.schema_of_recbole import LEARNERS
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.memory_available import available_memory, in_words
-from recbole_microlens.schema_of_recbole import LEARNERS
 from recbole_microlens.step_memory import step_memory
 
 # Models that are computed, not trained: matrices [items, items] of fp32 that they hold at once, at least.

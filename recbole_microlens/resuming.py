@@ -6,8 +6,8 @@ from pathlib import Path
 
 from recbole_microlens import run_folder
 from recbole_microlens.config import Config
+from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.property_files import read_yaml
 
 # How the epochs to come are trained; each change is recorded with the epoch from which on it holds.
 TRAINING = (

@@ -16,8 +16,8 @@ import colorlog
 import yaml
 
 from recbole_microlens import compat, distributed, files
+from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError, PrintableFormatter, printable
-from recbole_microlens.property_files import read_yaml
 
 compat.fix_recbole()
 from recbole.utils.logger import log_colors_config  # noqa: E402

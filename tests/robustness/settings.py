@@ -58,7 +58,7 @@ _MODELS = ("SASRecID", "SASRecID", "BPR", "SASRecV")
 def _defaults() -> dict:
     """The value of each key that a property file which every run, or SASRec's, reads gives."""
     from recbole_microlens import compat
-    from recbole_microlens.property_files import properties_folder, read_yaml
+    from recbole_microlens.config import properties_folder, read_yaml
 
     recbole = compat.recbole_folder() / "properties"
     files = [recbole / "overall.yaml", recbole / "model/SASRec.yaml", recbole / "model/BPR.yaml"]

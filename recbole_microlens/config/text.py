@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.setting_kinds import shown
 
 _DEEPEST, _MOST_VALUES, _LARGEST_FILE = 30, 20_000, 1 << 18
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
