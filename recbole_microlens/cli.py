@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from recbole_microlens import __version__, convert_command, extract_command, media_command
+from recbole_microlens import __version__, config_command, convert_command, extract_command, media_command
 from recbole_microlens.errors import (
     MicroLensError,
     PrintableFormatter,
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
 def _call(argv: list[str]) -> int:
     if argv[:1] == ["run"]:
         return _run(argv[1:])
+    if argv[:1] == ["config"]:
+        return config_command.call(argv[1:])
     for argument in argv:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("run", help="train and evaluate a model", add_help=False)
+    commands.add_parser("config", help="every setting of a run and where it comes from", add_help=False)
 
     convert = _command(
         commands, "convert", convert_command.call, "release folder, or a log -> RecBole atomic files"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 
@@ -56,6 +58,8 @@ class Config(RecBoleConfig):
     ----------
     layers : list of Layer
         Where the settings come from, lowest first.
+    settled : dict
+        By key, why a value is none of those in the layers.
     as_given : dict
         The settings that repeat the run.
 
@@ -68,6 +72,7 @@ class Config(RecBoleConfig):
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
         self.layers: list[Layer] = []
+        self.settled: dict[str, str] = {}
         self._of_user: list[Layer] = []
         super().__init__(model, dataset, config_file_list, config_dict)
 
@@ -147,20 +152,29 @@ class Config(RecBoleConfig):
 
     def _complete(self, settings: dict) -> None:
         """Fill in what nobody asked for and RecBole would stop at."""
-        given = self.external_config_dict
-        if given.get("show_progress") is None:  # Bars belong on a screen, not into a log.
-            settings["show_progress"] = sys.stderr.isatty()
+        given, settle = self.external_config_dict, partial(self._settle, settings)
+        if given.get("show_progress") is None:
+            settle("bars are for terminals", dict.update, {"show_progress": sys.stderr.isatty()})
         if isinstance(given.get("eval_args"), dict):
-            settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
-        settle_negatives(settings, self.model_class, given)
+            whole = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
+            settle("the other parts are those of the layers below", dict.update, {"eval_args": whole})
+        settle("as the loss needs them", settle_negatives, self.model_class, given)
         if not self.is_content_model:
             settings.pop("item_modality", None)
-            settle_alpha(settings, self.model_class)
+            settle("an exponent is a float", settle_alpha, self.model_class)
             return
-        settings["item_modality"] = as_list(settings["item_modality"])
+        settle("a list", dict.update, {"item_modality": as_list(settings["item_modality"])})
         levels = [("command line",), ("file",), ("model", "encoder", "dataset", "preset")]
-        settle_width(settings, self.model_class, [fold(self.layers, *names) for names in levels])
-        settle_loss(settings, self.model_class, given)
+        widths = [fold(self.layers, *names) for names in levels]
+        settle("the width that the backbone reads", settle_width, self.model_class, widths)
+        settle("as the loss needs them", settle_loss, self.model_class, given)
+
+    def _settle(self, settings: dict, reason: str, step: Callable, *arguments) -> None:
+        """Take a step that changes settings, and keep which it did."""
+        before = dict(settings)
+        step(settings, *arguments)
+        changed = [key for key in settings if key not in before or settings[key] != before[key]]
+        self.settled |= dict.fromkeys(changed, reason)
 
     def _set_default_parameters(self):
         """As RecBole's; but its own copy of ``ml-100k`` is taken only where the user has none."""

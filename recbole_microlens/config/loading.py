@@ -15,6 +15,10 @@ from recbole_microlens.config.property_files import PROTOCOLS, model_files, prop
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.items.modality import ENCODED
 
+IN_WORDS = (
+    "A later layer wins: RecBole's defaults, the protocol, the model, its encoders, the dataset, the preset, "
+    "your files, the command line."
+)
 LAYERS = ("RecBole", "protocol", "model", "encoder", "dataset", "preset", "file", "command line")
 # Settings that an encoder's file gives for its modality alone.
 _BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages", "finetune_embeddings")

@@ -197,12 +197,15 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
     },
 }
 
-_TABLES = {**_OURS, EVERY_RUN: {**_OURS[EVERY_RUN], **schema_of_recbole.KEYS}}
-_TABLES[MODELS] = {"Models of RecBole": schema_of_backbones.KEYS}
-
+# In the order in which they are shown.
+_TABLES = (
+    *_OURS.items(),
+    (EVERY_RUN, schema_of_recbole.KEYS),
+    (MODELS, {"Models of RecBole": schema_of_backbones.KEYS}),
+)
 SCHEMA: dict[str, Setting] = {
     key: Setting(kind, meaning, group, readers)
-    for readers, groups in _TABLES.items()
+    for readers, groups in _TABLES
     for group, keys in groups.items()
     for key, (kind, meaning) in keys.items()
 }

@@ -109,6 +109,19 @@ def read_yaml(path: Path) -> dict:
     return settings or {}
 
 
+def line_of(path: Path, key: str, section: str | None = None) -> int | None:
+    """The line of a file that a setting, or one of a section, stands on; ``None`` if it has none there."""
+    keys = [key] if section is None else [section, key]
+    node, line = yaml.compose(_content(path), Loader=YamlLoader), None
+    for wanted in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next((pair for pair in pairs if pair[0].value == wanted), None)
+        if found is None:
+            return None
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
 def _content(path: Path) -> str:
     try:
         with path.open("rb") as file:
