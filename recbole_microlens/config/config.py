@@ -10,6 +10,7 @@ from logging import getLogger
 from pathlib import Path
 
 import torch
+from recbole.config import Config as RecBoleConfig
 
 from recbole_microlens import compat, distributed
 from recbole_microlens.config.loading import Layer, as_list, fold, origin, preset_layers, property_layers
@@ -30,9 +31,6 @@ from recbole_microlens.config.text import YamlLoader, as_plain, read_text, read_
 from recbole_microlens.config.together import check_together
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.names import check_dataset_name
-
-compat.fix_recbole()
-from recbole.config import Config as RecBoleConfig  # noqa: E402
 
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}
 
@@ -82,7 +80,7 @@ class Config(RecBoleConfig):
         return is_content_model(self.model_class)
 
     def compatibility_settings(self):
-        compat.fix_recbole()
+        """Nothing: RecBole is mended when it is first imported."""
 
     def _build_yaml_loader(self):
         return YamlLoader

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 
+from recbole.utils import ModelType
+
 from recbole_microlens.config.model_class import recbole_name
 from recbole_microlens.config.model_settings import are_drawn, is_pairwise
 from recbole_microlens.errors import MicroLensError
-
-from recbole.utils import ModelType  # isort: skip
 
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}

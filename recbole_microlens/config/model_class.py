@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from recbole.utils import get_model
+
 from recbole_microlens import compat
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.grid import SUFFIXES, content_class, grid_names
-
-compat.fix_recbole()
-from recbole.utils import get_model  # noqa: E402
 
 
 def model_class(name: str) -> type:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from logging import getLogger
 
+from recbole.utils import InputType, ModelType
+
 from recbole_microlens.config.loading import as_list
 from recbole_microlens.config.model_class import is_content_model, recbole_name
 from recbole_microlens.config.property_files import read_yaml, recbole_file
@@ -12,8 +14,6 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.models.every_position import EveryPositionModel
 from recbole_microlens.models.grid import CHOOSING, SUFFIXES, backbones
-
-from recbole.utils import InputType, ModelType  # isort: skip
 
 _WIDTHS = ("hidden_size", "embedding_size")
 # torch raises whole numbers to a negative power for a float alone.

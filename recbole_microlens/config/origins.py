@@ -14,7 +14,7 @@ from recbole_microlens.config.text import as_plain, line_of
 
 SETTLED = "settled"
 # What the machine settles where nobody else does; `as_given` leaves it out.
-_OF_THE_MACHINE = ("gpu_id", "show_progress")
+OF_THE_MACHINE = ("gpu_id", "show_progress")
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Origin:
 
 def origins(config: Config) -> list[Origin]:
     """All settings of a run in the order of the alphabet, each with its origin."""
-    used = config.as_given | {key: config[key] for key in _OF_THE_MACHINE if key in config}
+    used = config.as_given | {key: config[key] for key in OF_THE_MACHINE if key in config}
     return [_origin(config, key, value) for key, value in sorted(used.items())]
 
 
 def _origin(config: Config, key: str, value) -> Origin:
     layer = origin(config.layers, key)
-    reason = config.settled.get(key, "as this machine is" if key in _OF_THE_MACHINE else "by RecBole")
+    reason = config.settled.get(key, "as this machine is" if key in OF_THE_MACHINE else "by RecBole")
     if layer is None:
         return Origin(key, value, SETTLED, "", reason=reason)
     said = layer.settings[key]

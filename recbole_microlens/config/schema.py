@@ -13,6 +13,7 @@ from functools import cache
 from logging import getLogger
 
 from recbole_microlens import compat
+from recbole_microlens.activation_cache.store import DTYPES
 from recbole_microlens.config import schema_of_backbones, schema_of_recbole
 from recbole_microlens.config.forms import (
     activation_cache,
@@ -39,7 +40,6 @@ from recbole_microlens.encoders.finetune import MODES
 from recbole_microlens.encoders.frames import FRAME_POOLS
 from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
 from recbole_microlens.errors import MicroLensError, did_you_mean
-from recbole_microlens.items.cache_store import DTYPES
 from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import IMAGE_SOURCES
 
