@@ -13,7 +13,7 @@ import torch
 from recbole.config import Config as RecBoleConfig
 
 from recbole_microlens import compat, distributed
-from recbole_microlens.config.loading import Layer, as_list, fold, origin, preset_layers, property_layers
+from recbole_microlens.config.loading import Layer, fold, origin, preset_layers, property_layers
 from recbole_microlens.config.loss_settings import check_loss
 from recbole_microlens.config.model_class import is_content_model, model_class, recbole_name
 from recbole_microlens.config.model_settings import (
@@ -30,6 +30,7 @@ from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import YamlLoader, as_plain, read_text, read_value, read_yaml
 from recbole_microlens.config.together import check_together
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.modality import as_list
 from recbole_microlens.release.names import check_dataset_name
 
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from recbole_microlens.config.model_class import is_content_model, recbole_name
 from recbole_microlens.config.property_files import PROTOCOLS, model_files, properties_folder, sections_of
 from recbole_microlens.config.text import read_yaml
-from recbole_microlens.items.modality import ENCODED
+from recbole_microlens.items.modality import ENCODED, as_list
 
 IN_WORDS = (
     "A later layer wins: RecBole's defaults, the protocol, the model, its encoders, the dataset, the preset, "
@@ -107,11 +107,6 @@ def preset_layers(model_class: type, user: dict) -> list[Layer]:
     kind = looked_at[0] if len(looked_at) == 1 else "id_and_content" if "id" in looked_at else "several"
     folder = properties_folder() / preset
     return _of_files("preset", [folder / "content.yaml", folder / f"{kind}.yaml"])
-
-
-def as_list(named: str | Iterable[str] | None) -> list[str]:
-    """What items are made of, as a user may write it (one word, or several), as a list."""
-    return [named] if isinstance(named, str) else list(named or ())
 
 
 def _of_files(name: str, files: Iterable[Path], sections: tuple[str, ...] = ()) -> list[Layer]:

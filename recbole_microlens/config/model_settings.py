@@ -6,12 +6,11 @@ from logging import getLogger
 
 from recbole.utils import InputType, ModelType
 
-from recbole_microlens.config.loading import as_list
 from recbole_microlens.config.model_class import is_content_model, recbole_name
 from recbole_microlens.config.property_files import read_yaml, recbole_file
 from recbole_microlens.config.schema import content_keys
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.items.modality import ENCODED
+from recbole_microlens.items.modality import ENCODED, as_list
 from recbole_microlens.models.every_position import EveryPositionModel
 from recbole_microlens.models.grid import CHOOSING, SUFFIXES, backbones
 

@@ -121,7 +121,7 @@ def _states(config) -> int:
 
 def _copies(config) -> int:
     """How often each parameter is there while it trains; of a content model it is not known which will."""
-    return 1 if config["item_modality"] is not None else 2 + _states(config)
+    return 1 if config.is_content_model else 2 + _states(config)
 
 
 def _room(config) -> int:
