@@ -20,6 +20,7 @@ IN_WORDS = (
     "your files, the command line."
 )
 LAYERS = ("RecBole", "protocol", "model", "encoder", "dataset", "preset", "file", "command line")
+OF_THE_USER = ("file", "command line")
 # Settings that an encoder's file gives for its modality alone.
 _BY_MODALITY = ("encoder_weights", "encoder_output", "finetune", "finetune_stages", "finetune_embeddings")
 

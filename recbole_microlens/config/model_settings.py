@@ -45,8 +45,9 @@ def look_for_unread_encoders(given: dict, command_line: dict, model_class: type)
             f"{', '.join(unread)}: not read, {model_class.__name__} looks at "
             f"{', '.join(sorted(looked_at))} alone"
         )
-    if given.get("enable_amp") or given.get("enable_scaler"):
-        raise MicroLensError(f"enable_amp: {model_class.__name__} reads `precision` (bf16 or fp16) instead.")
+    for key in ("enable_amp", "enable_scaler"):
+        if given.get(key):
+            raise MicroLensError(f"{key}: {model_class.__name__} reads `precision` (bf16 or fp16) instead.")
 
 
 def refuse_content_keys(given: dict, command_line: dict, model_class: type) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens import compat
 from recbole_microlens.config.config import Config
 from recbole_microlens.config.kinds import shown
-from recbole_microlens.config.loading import Layer, origin
+from recbole_microlens.config.loading import OF_THE_USER, Layer, origin
 from recbole_microlens.config.property_files import properties_folder
 from recbole_microlens.config.text import as_plain, line_of
 
@@ -54,7 +54,7 @@ def origins(config: Config) -> list[Origin]:
 def _origin(config: Config, key: str, value) -> Origin:
     layer = origin(config.layers, key)
     reason = config.settled.get(key, "as this machine is" if key in OF_THE_MACHINE else "by RecBole")
-    if layer is None:
+    if layer is None or (key in OF_THE_MACHINE and layer.name not in OF_THE_USER):
         return Origin(key, value, SETTLED, "", reason=reason)
     said = layer.settings[key]
     said = said.__name__ if isinstance(said, type) else as_plain(key, said)

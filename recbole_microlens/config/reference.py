@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 
 from tabulate import tabulate
 
@@ -81,7 +82,9 @@ def main_settings() -> str:
     """The settings that most runs are given, for ``run --help``."""
     found = {each.key: each for each in all_settings()}
     rows = [(f"--{key}", found[key].default, found[key].meaning) for key in MAIN]
-    return tabulate(rows, tablefmt="plain", maxcolwidths=[None, 24, 60], disable_numparse=True)
+    heads = ("setting", "default", "meaning")
+    table = tabulate(rows, heads, tablefmt="plain", maxcolwidths=[None, 24, 56], disable_numparse=True)
+    return indent(table, "  ")
 
 
 def as_markdown(settings: tuple[Described, ...]) -> str:
@@ -135,7 +138,7 @@ def _readers(key: str) -> str:
     if SCHEMA[key].readers != MODELS:
         return SCHEMA[key].readers
     models = sorted(model for model in compat.recbole_model_names() if key in hyperparameters(model))
-    shown = ", ".join(models[:_SHOWN_MODELS])
+    shown = ", ".join(models[:_SHOWN_MODELS]) or "models whose file does not name it"
     return shown + f" and {len(models) - _SHOWN_MODELS} more" * (len(models) > _SHOWN_MODELS)
 
 
