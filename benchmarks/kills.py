@@ -70,10 +70,10 @@ def cache_words(world: World, folder: Path) -> list:
     settings = {
         "encoder": "x3d_xs",
         "encode_batch_size": 2,
-        "trunk_cache": folder / "cache",
+        "activation_cache": folder / "cache",
         "frame_size": 64,
     }
-    return quick("SASRecV", world.data, folder, **settings, trunk_cache_dtype="fp32")
+    return quick("SASRecV", world.data, folder, **settings, activation_cache_dtype="fp32")
 
 
 def training_words(world: World, folder: Path) -> list:

@@ -251,7 +251,7 @@ def require_supported(config) -> None:
             )
         return
     modes = set(config["eval_args"]["mode"].values())
-    if config["item_modality"] is None or modes != {"full"}:
+    if not config.is_content_model or modes != {"full"}:
         raise MicroLensError(
             f"nproc: several processes train content models (such as SASRecV) under full ranking; "
             f"{config['model']} with mode {', '.join(sorted(modes))} runs in one. Leave out nproc or "

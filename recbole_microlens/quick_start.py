@@ -217,16 +217,18 @@ def _building(config):
     return explained(
         f"{config['model']} cannot be built on {config['dataset']} with these settings",
         "See RecBole's page on this model for the data, settings and libraries that it needs.",
+        by="recbole",
     )
 
 
 def _training(config):
     """RecBole's own models stop at some settings and data with an error of their own."""
-    if config["item_modality"] is not None:
+    if config.is_content_model:
         return nullcontext()
     return explained(
         f"{config['model']} cannot be trained on {config['dataset']} with these settings",
         "See RecBole's page on this model for the data and settings that it needs.",
+        by="recbole",
     )
 
 

@@ -31,7 +31,7 @@ EXACT = {
     "dropout_probs": [0.0, 0.0],
     "freeze_bn_statistics": True,
     "finetune": "top",
-    "trunk_cache": "off",
+    "activation_cache": "off",
     "encoder": None,
 }
 # ResNet's convolutions are 3 x 3, whose gradients have a memory format of their own; NARM is trained on the
@@ -91,7 +91,7 @@ def test_local_negatives_are_those_of_a_process_alone(model, content_settings):
 def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, tmp_path):
     (tmp_path / "file").touch()
     settings = content_settings | {
-        "trunk_cache": str(tmp_path / "file" / "cache"),
+        "activation_cache": str(tmp_path / "file" / "cache"),
         "finetune": "top",
         "epochs": 1,
     }

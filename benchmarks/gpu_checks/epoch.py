@@ -118,7 +118,7 @@ def _prepared(place: Place):
         "encoder_weights": "none",
         "frame_size": size,
         "precision": "bf16",
-        "trunk_cache": "off",
+        "activation_cache": "off",
         "hidden_size": 32 if place.short else 512,
         "inner_size": 64 if place.short else 2048,
         "worker": 0 if place.short else 4,

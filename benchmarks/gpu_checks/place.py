@@ -46,7 +46,7 @@ _SMALL = {
     "hidden_size": 32,
     "inner_size": 64,
     "train_batch_size": 12,
-    "trunk_cache": "off",
+    "activation_cache": "off",
     "worker": 0,
     "show_progress": False,
     "state": "ERROR",
@@ -60,7 +60,7 @@ _OF_CONTENT = {
     "num_frames",
     "frame_size",
     "max_title_tokens",
-    "trunk_cache",
+    "activation_cache",
 }
 _CHANCE = ("dropout", "attention_dropout", "dropout_p", "dropout_prob")
 

@@ -105,7 +105,7 @@ class ActivationCaches:
                 overflowed.touch()
                 getLogger().warning(
                     f"activation cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
-                    "building it in fp32. `trunk_cache_dtype: bf16` would take half the disk."
+                    "building it in fp32. `activation_cache_dtype: bf16` would take half the disk."
                 )
         return None
 
@@ -131,7 +131,7 @@ class ActivationCaches:
             except OSError as error:
                 getLogger().warning(
                     f"activation cache: {folder} cannot be written ({error}); going on without it. What was "
-                    "built is kept for the next run. Free disk space, or set `trunk_cache` to another "
+                    "built is kept for the next run. Free disk space, or set `activation_cache` to another "
                     "folder, or off."
                 )
                 return None
@@ -165,8 +165,8 @@ class ActivationCaches:
             partial.close() if items < meta.n_items - 1 else partial.discard()
             getLogger().warning(
                 f"activation cache: {lacking}; going on without it, so every step passes its items "
-                "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
-                "or use `trunk_cache_dtype: fp16`."
+                "through the trunk. Free disk space, set `activation_cache` to a folder on another disk, "
+                "or use `activation_cache_dtype: fp16`."
             )
             return None
         partial.close()

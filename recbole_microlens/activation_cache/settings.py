@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = "trunk_cache"
+FOLDER = "activation_cache"
 # YAML reads a bare off as false.
 _OFF, _AUTO = ("off", False), ("auto", True)
 
@@ -34,13 +34,13 @@ class CacheSettings:
 
     @classmethod
     def of(cls, config) -> CacheSettings:
-        chosen = config["trunk_cache"]
+        chosen = config["activation_cache"]
         folder = Path(config["data_path"]) / FOLDER if chosen in _AUTO else Path(str(chosen))
         return cls(
             None if chosen in _OFF else folder,
             chosen not in _AUTO,
-            config["trunk_cache_dtype"],
-            config["trunk_cache_device_fraction"],
+            config["activation_cache_dtype"],
+            config["activation_cache_device_fraction"],
             config["encode_batch_size"],
             config["worker"],
             config["show_progress"],

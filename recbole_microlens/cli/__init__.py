@@ -9,6 +9,7 @@ import sys
 from recbole_microlens import __version__
 from recbole_microlens.cli import (
     compare,
+    config,
     convert,
     covers,
     doctor,
@@ -38,9 +39,12 @@ _COMMANDS = {
     "extract": extract,
     "encoders": encoders,
     "models": models,
+    "config": config,
     "compare": compare,
     "doctor": doctor,
 }
+# These take any setting of RecBole or of this package, which argparse does not know.
+_OF_SETTINGS = ("run", "config")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _call(argv: list[str]) -> int:
-    if argv[:1] == ["run"]:
-        return run.call_with(argv[1:])
+    if argv and argv[0] in _OF_SETTINGS:
+        return _COMMANDS[argv[0]].call_with(argv[1:])
     for argument in argv:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
@@ -85,14 +89,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all sub-commands but ``run``, which takes any setting."""
+    """The parser of all sub-commands but those that take any setting."""
     whole = _Parser("recbole-microlens", description=_DESCRIPTION, epilog=_EPILOG)
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     for name, command in _COMMANDS.items():
         text = command.HELP
         own = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=command is not run
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=name not in _OF_SETTINGS
         )
         command.add_arguments(own)
         own.set_defaults(call=getattr(command, "call", None))

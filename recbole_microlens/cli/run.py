@@ -16,16 +16,18 @@ _RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [
 Train a model, choose its best epoch on validation, test it, and leave everything in
 runs/<dataset>/<model>-<time>/.
 
-  --model, -m       any stock RecBole model, or one of ours: {models};
+  --model, -m       any stock RecBole model, or one of ours:
+                    {models};
                     `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
   --config_files    a file with settings; give it again, or a list [a.yaml, b c.yaml], for several: a later
                     one wins, the command line wins over all
-  --preset          published: what the released runs of the paper did where our defaults differ; yours win
   --resume          continue a run that was broken off
-  --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
-                    --frame_size=112 --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false
-                    --protocol=recbole --nproc=4; the README lists ours
+  --key=value       any setting of RecBole or of this package, such as the ones below; of a key given twice
+                    the last counts. `recbole-microlens config --list` lists all, and
+                    `recbole-microlens config --model=M --dataset=D` says what a run would use, and why
+
+{settings}
 """
 
 
@@ -53,16 +55,17 @@ def call_with(argv: list[str]) -> int:
         The exit code.
     """
     if not argv or "--help" in argv or "-h" in argv:
-        from recbole_microlens.model_table import tuned_models
+        from recbole_microlens.config.model_table import tuned_models
+        from recbole_microlens.config.reference import main_settings
 
-        print(_RUN_HELP.format(models=", ".join(tuned_models())))
+        print(_RUN_HELP.format(models=", ".join(tuned_models()), settings=main_settings()))
         return 0 if argv else 2
     settings = parse_settings(argv)
     given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed
     from recbole_microlens.cli.launch import launch
     from recbole_microlens.config import wanted_processes
-    from recbole_microlens.settings_text import config_files
+    from recbole_microlens.config.text import config_files
     from recbole_microlens.training.run_folder import config_path
 
     files = config_files(given_files)

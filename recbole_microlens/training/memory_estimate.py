@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from recbole_microlens.activation_cache.memory import available_memory, in_words
+from recbole_microlens.config.schema_of_recbole import LEARNERS
 from recbole_microlens.errors import MicroLensError, first_line
-from recbole_microlens.schema_of_recbole import LEARNERS
 from recbole_microlens.training import rng
 from recbole_microlens.training.step_memory import step_memory
 
@@ -121,7 +121,7 @@ def _states(config) -> int:
 
 def _copies(config) -> int:
     """How often each parameter is there while it trains; of a content model it is not known which will."""
-    return 1 if config["item_modality"] is not None else 2 + _states(config)
+    return 1 if config.is_content_model else 2 + _states(config)
 
 
 def _room(config) -> int:

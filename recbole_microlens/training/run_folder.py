@@ -18,9 +18,9 @@ import yaml
 from recbole.utils.logger import log_colors_config
 
 from recbole_microlens import distributed, files
+from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError, PrintableFormatter, printable
 from recbole_microlens.evaluation.results import RESULT
-from recbole_microlens.property_files import read_yaml
 
 _FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 _SCREEN_FORMAT, _SCREEN_TIME = "%(log_color)s" + _FORMAT, "%d %b %H:%M"

@@ -202,7 +202,7 @@ class ContentTrainer(Trainer):
 
 def create_trainer(config, model, folder: Path, train_data):
     """The trainer of a model: ours for content models, RecBole's for the others, both resumable."""
-    if config["item_modality"] is not None:
+    if config.is_content_model:
         return _resumable(ContentTrainer)(config, model, folder, train_data.reader, train_data._dataset)
     return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
 

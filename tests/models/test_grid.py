@@ -7,8 +7,8 @@ from recbole.model.sequential_recommender import CORE, SASRec
 
 import recbole_microlens.models
 from recbole_microlens.config import model_class
+from recbole_microlens.config.model_table import format_models, tuned_models
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.model_table import format_models, tuned_models
 from recbole_microlens.models.grid import (
     NOT_CONVERTIBLE,
     SUFFIXES,

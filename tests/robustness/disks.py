@@ -105,7 +105,7 @@ COMMANDS: dict[str, Command] = {
     "stock": Command(lambda world, disk: quick("BPR", world.data, disk), _result, codes=(2,)),
     "cache": Command(
         lambda world, disk: quick(
-            "SASRecV", world.data, disk, trunk_cache=disk / "cache", trunk_cache_dtype="fp32"
+            "SASRecV", world.data, disk, activation_cache=disk / "cache", activation_cache_dtype="fp32"
         ),
         _result,
     ),

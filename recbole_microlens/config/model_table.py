@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from recbole_microlens.config.property_files import properties_folder
 from recbole_microlens.models.grid import (
     CHOOSING,
     NOT_CONVERTIBLE,
@@ -12,7 +13,6 @@ from recbole_microlens.models.grid import (
     is_at_every_position,
     is_grid_name,
 )
-from recbole_microlens.property_files import properties_folder
 
 # Output tables of more than one number an item: they stay by id whatever the suffix.
 _NOTES = {

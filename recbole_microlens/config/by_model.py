@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from recbole_microlens.config.kinds import shown
+from recbole_microlens.config.property_files import hyperparameters
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.property_files import hyperparameters
-from recbole_microlens.setting_kinds import shown
 
 # Models whose code needs a number of items of the short term that a sequence can hold, and its setting.
 _SHORT_TERMS = {"FOSSIL": "order_len", "HRM": "high_order", "SHAN": "short_item_length"}

@@ -242,9 +242,8 @@ def record(fields: Mapping[str, Kind], example: str, needed: tuple[str, ...] = (
 
 def or_null(kind: Kind) -> Kind:
     """A value of a kind, or none at all."""
-    return Kind(
-        f"{kind.says}, or null", lambda value: None if value is None else kind.fault(value), kind.is_text
-    )
+    says = kind.says if kind.says.endswith("or null") else f"{kind.says}, or null"
+    return Kind(says, lambda value: None if value is None else kind.fault(value), kind.is_text)
 
 
 def either(*kinds: Kind) -> Kind:

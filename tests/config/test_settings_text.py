@@ -7,8 +7,8 @@ import pytest
 
 from recbole_microlens import cli
 from recbole_microlens.config import Config
+from recbole_microlens.config.text import config_files, read_value, read_yaml
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.settings_text import config_files, read_value, read_yaml
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"

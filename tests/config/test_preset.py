@@ -11,7 +11,7 @@ from recbole_microlens.encoders.registry import ENCODERS
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Users of a process, as the released scripts name them.
 USERS = {
     "mvit_base_16x4": 30, "mvit_base_32x3": 30, "r3d_18": 32, "c2d_r50": 45, "i3d_r50": 45, "csn_r101": 45,

@@ -6,12 +6,21 @@ import pytest
 
 from recbole_microlens import compat
 from recbole_microlens.config import Config
+from recbole_microlens.config.property_files import hyperparameters, properties_folder
+from recbole_microlens.config.schema import (
+    CONTENT,
+    OURS,
+    SCHEMA,
+    SETTLED,
+    check,
+    content_keys,
+    kind_of,
+    known_keys,
+)
+from recbole_microlens.config.schema_of_backbones import BY_MODEL
+from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.grid import grid_names
-from recbole_microlens.property_files import hyperparameters, known_keys, properties_folder
-from recbole_microlens.schema_of_backbones import BY_MODEL
-from recbole_microlens.settings_schema import OURS, SCHEMA, SETTLED, check, kind_of
-from recbole_microlens.settings_text import read_yaml
 
 STOCK = sorted(compat.recbole_model_names())
 TREES = {"lightgbm", "xgboost"}  # Their libraries are no requirement.
@@ -60,10 +69,16 @@ WRONG = {
 
 def test_every_key_that_a_run_may_be_given_is_in_the_schema_with_its_meaning():
     assert known_keys() == SCHEMA.keys() | SETTLED.keys()
-    assert all(kind.says and meaning for kind, meaning in SCHEMA.values())
+    assert all(setting.kind.says and setting.meaning for setting in SCHEMA.values())
     assert not SCHEMA.keys() & SETTLED.keys()
     unread = {key for model, kinds in BY_MODEL.items() for key in kinds if key not in hyperparameters(model)}
     assert not unread
+
+
+def test_content_models_alone_read_what_stands_in_their_file_and_recbole_does_not_know():
+    in_file = read_yaml(properties_folder() / "content.yaml").keys() | {"item_modality"}
+    assert content_keys() == in_file - compat.recbole_config_keys()
+    assert all(SCHEMA[key].readers == CONTENT for key in content_keys())
 
 
 def settings_of(path, names):
@@ -294,7 +309,10 @@ def test_what_a_model_cannot_take_is_named(model, settings, message):
         ("SASRecV", {"user_inter_num_interval": "(-inf, inf)", "item_inter_num_interval": [2, 9]}),
         ("SASRecV", {"val_interval": {"timestamp": "[1,5];(7,inf)", "user_id": ["u1"]}}),
         ("SASRecV", {"clip_grad_norm": {"max_norm": 1, "norm_type": "inf", "error_if_nonfinite": False}}),
-        ("SASRecV", {"finetune": {"video": "frozen"}, "finetune_stages": "blocks.4", "trunk_cache": "off"}),
+        (
+            "SASRecV",
+            {"finetune": {"video": "frozen"}, "finetune_stages": "blocks.4", "activation_cache": "off"},
+        ),
         ("SASRecV", {"gpu_id": "0,1"}),
         ("SASRecV", {"gpu_id": (0, 1)}),
         ("SASRec", {"eval_args": {"mode": {"valid": "uni10", "test": "full"}}, "topk": (10,)}),

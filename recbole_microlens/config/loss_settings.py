@@ -6,9 +6,9 @@ import inspect
 
 from recbole.utils import ModelType
 
+from recbole_microlens.config.model_class import recbole_name
+from recbole_microlens.config.model_settings import are_drawn, is_pairwise
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.model_settings import is_pairwise
-from recbole_microlens.property_files import recbole_name
 
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}
@@ -33,7 +33,7 @@ def check_loss(settings: dict, model_class: type) -> None:
             f"{_NEGATIVES}: {name} is trained with a cross-entropy, which draws no negatives: it should be "
             "null. Leave it out, or choose a model and `loss_type` of pairs."
         )
-    if _are_drawn(negatives):
+    if are_drawn(negatives):
         _check_dynamic(negatives)
         if isinstance(negatives.get("alpha"), str):
             raise MicroLensError(f"{_NEGATIVES}: alpha: {negatives['alpha']} is no number. Leave it out.")
@@ -70,13 +70,6 @@ def _check_dynamic(negatives: dict) -> None:
             f"{_NEGATIVES}: `dynamic` chooses among candidates, but there are none. Set `candidate_num` to 1 "
             "or more."
         )
-
-
-def _are_drawn(negatives) -> bool:
-    if negatives is None:
-        return False
-    kinds = negatives.get("distribution", "uniform"), negatives.get("sample_num", 1)
-    return not {None, "none", "None"} & set(kinds)
 
 
 def _has_labels(settings: dict) -> bool:

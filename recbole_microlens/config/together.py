@@ -7,11 +7,11 @@ import importlib.util
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
 
+from recbole_microlens.config.by_model import check_model
+from recbole_microlens.config.kinds import shown
+from recbole_microlens.config.model_class import is_content_model, recbole_name
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
-from recbole_microlens.property_files import recbole_name
-from recbole_microlens.setting_kinds import shown
-from recbole_microlens.settings_by_model import check_model
 
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 _NAMING_COLUMNS = (
@@ -35,7 +35,7 @@ _COLUMNS = (
 )
 
 
-def check_together(settings: dict, model_class: type, is_content_model: bool) -> None:
+def check_together(settings: dict, model_class: type) -> None:
     """Look at settings that depend on each other; each by itself is right.
 
     Raises
@@ -53,7 +53,7 @@ def check_together(settings: dict, model_class: type, is_content_model: bool) ->
     _check_seed(settings)
     if settings.get("log_wandb") and importlib.util.find_spec("wandb") is None:
         raise MicroLensError("log_wandb: wandb is not installed. Run `pip install wandb`, or leave it out.")
-    if is_content_model:
+    if is_content_model(model_class):
         _check_features(settings["features"], settings["item_modality"])
 
 
@@ -94,7 +94,7 @@ def _check_metrics(settings: dict) -> None:
 
 def _modes(settings: dict) -> set[str]:
     mode = settings["eval_args"].get("mode", "full")
-    return set(mode.values() if isinstance(mode, dict) else [mode])
+    return set(mode.values() or ["full"]) if isinstance(mode, dict) else {mode}
 
 
 def _check_valid_metric(settings: dict) -> None:
@@ -227,8 +227,8 @@ def _check_seed(settings: dict) -> None:
         raise MicroLensError(f"seed: {settings['seed']} leaves none for {processes} processes. Lower it.")
 
 
-def _check_features(features, named) -> None:
-    looked_at = [name for name in ([named] if isinstance(named, str) else named) if name in ENCODED]
+def _check_features(features: str | dict | None, made_of: list[str]) -> None:
+    looked_at = [name for name in made_of if name in ENCODED]
     for name in features if isinstance(features, dict) else ():
         if name not in looked_at:
             raise MicroLensError(

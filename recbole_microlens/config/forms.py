@@ -6,10 +6,7 @@ import codecs
 import math
 import re
 
-from recbole_microlens.errors import MicroLensError, did_you_mean
-from recbole_microlens.items.modality import ENCODED, MODALITIES
-from recbole_microlens.release.names import check_dataset_name
-from recbole_microlens.setting_kinds import (
+from recbole_microlens.config.kinds import (
     Kind,
     either,
     flag,
@@ -24,6 +21,9 @@ from recbole_microlens.setting_kinds import (
     whole,
     word,
 )
+from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.items.modality import ENCODED, MODALITIES
+from recbole_microlens.release.names import check_dataset_name
 
 _INTERVAL = re.compile(r"([\[(])([^\[\](),]+),([^\[\](),]+)([\])])")
 _DEVICES = re.compile(r"(?:(?:-?\d{1,4}|(?:GPU|MIG)-[\w/-]{1,80})(?:,(?=.)|$))*")
@@ -138,7 +138,7 @@ def stages() -> Kind:
     )
 
 
-def trunk_cache() -> Kind:
+def activation_cache() -> Kind:
     """``auto``, ``off`` (which YAML reads as false) or a folder."""
     folder = path("a folder")
 

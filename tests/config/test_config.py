@@ -8,8 +8,8 @@ import yaml
 
 from recbole_microlens import compat
 from recbole_microlens.config import Config, properties_folder
+from recbole_microlens.config.text import read_value
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.settings_text import read_value
 
 
 def config(model="SASRecV", dataset="any", files=None, **settings):

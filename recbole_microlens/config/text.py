@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.setting_kinds import shown
 
 _DEEPEST, _MOST_VALUES, _LARGEST_FILE = 30, 20_000, 1 << 18
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "~": None}
@@ -107,6 +107,19 @@ def read_yaml(path: Path) -> dict:
                 "that YAML reads as something else is written in quotes."
             )
     return settings or {}
+
+
+def line_of(path: Path, key: str, section: str | None = None) -> int | None:
+    """The line of a file that a setting, or one of a section, stands on; ``None`` if it has none there."""
+    keys = [key] if section is None else [section, key]
+    node, line = yaml.compose(_content(path), Loader=YamlLoader), None
+    for wanted in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next((pair for pair in pairs if pair[0].value == wanted), None)
+        if found is None:
+            return None
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def _content(path: Path) -> str:

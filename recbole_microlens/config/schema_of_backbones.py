@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recbole_microlens.setting_forms import candidate_counts
-from recbole_microlens.setting_kinds import (
+from recbole_microlens.config.forms import candidate_counts
+from recbole_microlens.config.kinds import (
     Kind,
     anything,
     dropout,

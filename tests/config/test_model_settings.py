@@ -18,7 +18,7 @@ def write(path, text):
     return str(path)
 
 
-PAPER = yaml.safe_load((Path(__file__).parent / "golden" / "table_5.yaml").read_text())
+PAPER = yaml.safe_load((Path(__file__).parents[1] / "golden" / "table_5.yaml").read_text())
 
 
 @pytest.mark.parametrize("model", PAPER)
@@ -100,7 +100,7 @@ def test_item_modality_follows_from_the_name():
     assert config("CORE")["item_modality"] is None
     assert config("SASRecM")["item_modality"] == ["text", "image", "video"]
     assert config("SASRecM", item_modality="[text, image]")["item_modality"] == ["text", "image"]
-    assert config("SASRecV", item_modality="video")["item_modality"] == "video"
+    assert config("SASRecV", item_modality="video")["item_modality"] == ["video"]
 
 
 @pytest.mark.parametrize(
