@@ -131,7 +131,7 @@ def about(device, arguments: argparse.Namespace) -> dict:
     from steps.measure import machine
 
     from recbole_microlens import compat
-    from recbole_microlens.run_folder import git_commit
+    from recbole_microlens.training.run_folder import git_commit
 
     packages = ("recbole", "torchvision", "transformers", "pytorchvideo", "numpy", "pandas")
     versions = {name: compat.installed_version(name) for name in packages}
