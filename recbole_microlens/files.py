@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what the system says against a file in words."""
+"""Files that are whole or not there, and the system's errors about files in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
     fcntl = None
 
-_AGAIN = "give the command again, which goes on from what is there"
+_AGAIN = "run the command again, which continues from what is there"
 # What is wrong, and what to do.
 _WORDS = {
     errno.ENOSPC: ("no space is left on the disk", "Free some, then {again}."),
@@ -24,18 +24,18 @@ _WORDS = {
         "Choose another folder, or raise the limit.",
     ),
     errno.EROFS: ("the file system is read-only", "Choose a folder that can be written to."),
-    errno.EACCES: ("permission is denied", "Check whose it is, or choose another folder."),
-    errno.EPERM: ("this is not permitted", "Check whose it is, or choose another folder."),
+    errno.EACCES: ("permission is denied", "Check who owns it, or choose another folder."),
+    errno.EPERM: ("this is not permitted", "Check who owns it, or choose another folder."),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "Choose a shorter one."),
     errno.EMFILE: ("too many files are open", "Lower `worker`, or raise the limit with `ulimit -n`."),
     errno.ENFILE: ("the system has too many open files", "Close other programs, or lower `worker`."),
     errno.EIO: ("the disk reports an input/output error", "Check the disk (`dmesg`), then {again}."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another path."),
-    errno.EISDIR: ("it is a folder, and a file is wanted", "Move it away, or choose another path."),
+    errno.EISDIR: ("it is a folder, not a file", "Move it away, or choose another path."),
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
     errno.EEXIST: ("it exists already", "Move it away, or choose another path."),
     errno.ENOTEMPTY: ("the folder is not empty", "Move it away, or choose another path."),
-    errno.EXDEV: ("it lies on another file system", "Choose a folder on the same one."),
+    errno.EXDEV: ("it is on another file system", "Choose a folder on the same one."),
     errno.ESTALE: ("the network file system has lost it", "Check its server, then {again}."),
     errno.ETIMEDOUT: ("the file system does not answer", "Check its server, then {again}."),
 }

@@ -126,7 +126,7 @@ def _columns_of_own_items(is_slot: Tensor, slot_ids: Tensor) -> tuple[Tensor, Te
 def _leave_out_own_items(
     logits: Tensor, target_mask: Tensor, target_column: Tensor, user: Tensor, column: Tensor
 ) -> None:
-    """Write -inf into every row of a user at his own items' columns, but for the row's own target."""
+    """Write -inf into each row of a user at the columns of their items, except for the row's own target."""
     rows = torch.arange(len(logits), device=logits.device)
     of_targets = logits[rows, target_column]
     row_number = target_mask.flatten().cumsum(0).view_as(target_mask) - 1

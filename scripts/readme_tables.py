@@ -1,7 +1,7 @@
 """Write the tables of the documentation anew: each block after a comment that names a command is its output.
 
-``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it, in README.md and in
-the pages of docs/. With ``--check`` nothing is written; the exit code says whether all are up to date.
+``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it, in README.md
+and in the pages of docs/. With ``--check`` nothing is written; the exit code says whether all are up to date.
 """
 
 import re

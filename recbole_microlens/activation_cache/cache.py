@@ -115,7 +115,8 @@ class ActivationCaches:
             probed = probe(encoder, reader, len(self.tokens), DTYPES[parts["dtype"]], device)
             if probed.formats is None:
                 getLogger().warning(
-                    f"activation cache: {encoder.spec.name} gives no row for each item; going on without it."
+                    f"activation cache: {encoder.spec.name} does not give one output for each item; "
+                    "continuing without a cache."
                 )
                 return None
             meta = CacheMeta(parts, len(self.tokens), probed.formats)
@@ -130,8 +131,8 @@ class ActivationCaches:
                 return self._build_rows(modality, encoder, meta, folder)
             except OSError as error:
                 getLogger().warning(
-                    f"activation cache: {folder} cannot be written ({error}); going on without it. What was "
-                    "built is kept for the next run. Free disk space, or set `trunk_cache` to another "
+                    f"activation cache: {folder} cannot be written ({error}); continuing without it. What "
+                    "was built is kept for the next run. Free disk space, or set `trunk_cache` to another "
                     "folder, or off."
                 )
                 return None
@@ -164,9 +165,9 @@ class ActivationCaches:
         if lacking:
             partial.close() if items < meta.n_items - 1 else partial.discard()
             getLogger().warning(
-                f"activation cache: {lacking}; going on without it, so every step passes its items "
-                "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
-                "or use `trunk_cache_dtype: fp16`."
+                f"activation cache: {lacking}; continuing without it, so every step passes its items "
+                "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, or use "
+                "`trunk_cache_dtype: fp16`."
             )
             return None
         partial.close()

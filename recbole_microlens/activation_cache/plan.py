@@ -89,9 +89,7 @@ def lacking_space(folder: Path, needed: int) -> str | None:
     free = shutil.disk_usage(there).free
     if free - needed >= _SPARE_BYTES:
         return None
-    return (
-        f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is left alone)"
-    )
+    return f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is kept free)"
 
 
 def fits(size: int, device: torch.device, fraction: float) -> bool:

@@ -78,7 +78,7 @@ class ContentTrainDataLoader(TrainDataLoader):
 
     Attributes
     ----------
-    skipped : batches to leave out, unread, at the start of an epoch that was broken off in its middle.
+    skipped : batches to leave out, unread, at the start of an epoch that was interrupted in its middle.
     """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
@@ -133,7 +133,7 @@ class _Rest:
 
 @contextmanager
 def _rng_seeded(*numbers: int) -> Iterator[None]:
-    """Draw, within, what depends on these numbers alone; what comes after draws as if nothing had been."""
+    """Draw, within, what depends on these numbers alone; draws after the block are not affected."""
     seed = crc32(repr(numbers).encode())
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     torch.default_generator.manual_seed(seed)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from recbole_microlens import distributed
 from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
-from recbole_microlens.data.missing import Lack, report_missing
+from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
@@ -29,12 +29,12 @@ class Reader(Protocol):
     ----------
     tokens : original item id of each internal id, [n_items]; index 0 is padding.
     missing : ``zeros`` or ``error``, for an item that it has nothing for.
-    lack : how it speaks of such items.
+    missing_content : how it speaks of such items.
     """
 
     tokens: np.ndarray
     missing: str
-    lack: Lack
+    missing_content: MissingContent
 
     def absent(self) -> np.ndarray:
         """Internal ids of the items that it has nothing for."""

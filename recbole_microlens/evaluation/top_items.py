@@ -32,7 +32,7 @@ def top_items(scores: Tensor, k: int) -> Tensor:
 
 
 def hit_rows(top: Tensor, positive_u: Tensor, positive_i: Tensor) -> Tensor:
-    """Which of each user's top items are positives, and how many positives he has.
+    """Which of each user's top items are positives, and how many positives the user has.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def extract(
     encoder : a name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
         ``seed``); or
     run : the folder of a run, whose trained encoder and settings are taken.
-    modality : which encoder of a run that has several; ``video`` for an image encoder that looks at each
+    modality : which encoder, if the run has several; ``video`` for an image encoder that looks at each
         frame.
     out : the ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
     settings : further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.

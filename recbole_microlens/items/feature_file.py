@@ -58,8 +58,8 @@ class FeatureFile:
         if None in numbers:
             raise MicroLensError(
                 f"features: {self.path} has no {_twin(self.path).name} that names the item of each row, so "
-                f"row r is item r + 1; but item {str(tokens[numbers.index(None)])!r} is no number from 1 on. "
-                "Make the file with `recbole-microlens extract`, which writes both."
+                f"row r is item r + 1; but item {str(tokens[numbers.index(None)])!r} is not a whole number "
+                "from 1 on. Make the file with `recbole-microlens extract`, which writes both."
             )
         if max(numbers, default=0) > len(self.rows):
             item = str(tokens[numbers.index(max(numbers))])
@@ -102,14 +102,14 @@ def open_features(path: str | Path) -> FeatureFile:
             f"ENCODER --out {path}"
         )
     with explained(
-        f"features: {path} is no .npy file of plain numbers",
+        f"features: {path} is not a .npy file of plain numbers",
         "Save a float32 array [items, dim] with numpy.save.",
     ):
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise MicroLensError(
             f"features: {path} holds {getattr(rows, 'dtype', 'several arrays')} of shape "
-            f"{list(getattr(rows, 'shape', []))}; wanted are floats [items, dim], a row an item."
+            f"{list(getattr(rows, 'shape', []))}; expected floats [items, dim], one row for each item."
         )
     return FeatureFile(path, rows, _item_ids(_twin(path), rows))
 

@@ -1,4 +1,6 @@
-"""Run a function over many tasks in processes that may die: what crashes the decoder costs only itself."""
+"""Run a function over many tasks in processes that may die: a file that crashes the decoder costs only
+itself.
+"""
 
 import collections
 import contextlib

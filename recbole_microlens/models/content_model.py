@@ -24,7 +24,7 @@ class ContentModel:
 
     Class attributes
     ----------------
-    whole_sequences : a training sample is a user's sequence or a window of it, not one of his prefixes.
+    whole_sequences : a training sample is a user's sequence or a window of it, not one of its prefixes.
     suffix : what the model's name adds to its backbone's; empty for a class of your own.
     item_modality : what an item's embedding is computed from.
     """

@@ -1,4 +1,4 @@
-"""Models that are trained as RecBole trains them, with the items of a batch as the only ones there are."""
+"""Models that are trained as RecBole trains them, as if the items of a batch were the only ones."""
 
 from __future__ import annotations
 

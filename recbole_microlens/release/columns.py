@@ -103,8 +103,8 @@ def _header_cells(path: Path, line: str, separator: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
         raise MicroLensError(
-            f"{path}: its first line is no row of a table ({error}): {quoted(line, 100)}. Give a text file "
-            "with an interaction a line."
+            f"{path}: its first line is not a row of a table ({error}): {quoted(line, 100)}. Give a text "
+            "file with one interaction on each line."
         ) from error
 
 

@@ -82,7 +82,7 @@ class Reading:
             return "user, items from old to new" if columns.time is None else "user, item, time (no header)"
         named = ", ".join(f"{role} = {name}" for role, name in columns.names.items())
         guessed = ", ".join(columns.guessed)
-        return f"{named}" + (f" (by name: {guessed}; --columns says otherwise)" if guessed else "")
+        return f"{named}" + (f" (by name: {guessed}; --columns changes it)" if guessed else "")
 
     def _times(self) -> list[str]:
         if self.unit is None:

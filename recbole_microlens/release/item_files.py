@@ -77,7 +77,7 @@ def _require_two_columns(path: Path, header: str, separator: str) -> None:
     if '"' not in header and header.count(separator) > 1:
         raise MicroLensError(
             f"{path}, line 1: the header {quoted(header, 200)} names {header.count(separator) + 1} columns; "
-            f"wanted are two, the item and its text. Write a file with these two, or remove this one."
+            "expected two, the item and its text. Write a file with these two, or remove this one."
         )
 
 
@@ -177,7 +177,7 @@ def _require_likes_first(path: Path, header: list[str]) -> None:
     names = [header_cell(cell) for cell in header[1:]]
     if len(names) == 2 and "view" in names[0] and "like" in names[1]:
         raise MicroLensError(
-            f"{path}, line 1: the header names views before likes; wanted are item, likes, views. Swap them."
+            f"{path}, line 1: the header names views before likes; expected item, likes, views. Swap them."
         )
 
 

@@ -79,9 +79,8 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
     if pairs is None and require_pairs:
         raise MicroLensError(
             f"{folder} has no interactions: looked there and one level below for "
-            f"{' or '.join(PAIRS_PATTERNS)} (upper or lower case), found {_listing(entries)}. "
-            "Put the pairs file of the release there, or give a log of any name in the folder's place: "
-            "convert LOG.csv."
+            f"{' or '.join(PAIRS_PATTERNS)} (upper or lower case), found {_listing(entries)}. Put the pairs "
+            "file of the release there, or give a log of any name in the folder's place: convert LOG.csv."
         )
     release = _release_name(pairs) if pairs else None
     release = release or _dataset_release(entries, dataset)

@@ -43,7 +43,7 @@ NUMBERS = (
     TimeUnit("epoch microseconds", 10**14, (1, 1)),
     TimeUnit("epoch nanoseconds", 10**17, (1, 1000)),
 )
-ISO = TimeUnit("ISO 8601 (UTC where no zone is said)", 0, (1, 1))
+ISO = TimeUnit("ISO 8601 (UTC unless a zone is given)", 0, (1, 1))
 UNITS = (*NUMBERS, ISO)
 _TOO_LARGE = 2**63
 _MOST_DIGITS = len(str(_TOO_LARGE))
@@ -68,7 +68,7 @@ def microseconds(text: str) -> tuple[TimeUnit, int]:
     if match := _ISO.fullmatch(text):
         return ISO, _of_date(match, text)
     if not NUMBER.fullmatch(text):
-        raise RowError(f"timestamp {quoted(text)} is not a number, nor a date of ISO 8601")
+        raise RowError(f"timestamp {quoted(text)} is not a number, nor an ISO 8601 date")
     parse_number(text, "timestamp")
     try:
         return _of_number(Decimal(text), text)
@@ -103,9 +103,9 @@ def _of_date(match: re.Match, text: str) -> int:
         moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
         moment = moment.replace(tzinfo=_zone(zone)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise RowError(f"timestamp {text!r} is no date ({error})") from error
+        raise RowError(f"timestamp {text!r} is not a date ({error})") from error
     if moment.year < _FIRST_YEAR:
-        raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: it stands for no time at all")
+        raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: that is not a plausible time")
     return (moment - _EPOCH) // _MICROSECOND + int(f"{fraction or ''}000000"[:6])
 
 

@@ -92,7 +92,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     if found.optimiser > found.available:
         _refuse(
             config,
-            "the gradients of its parameters and what the optimiser keeps",
+            "the gradients of its parameters and the optimiser's state",
             found.optimiser,
             found.available,
         )
@@ -103,7 +103,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     )
     if found.optimiser + (found.step or 0) > _CLOSE * found.available:
         getLogger().warning(
-            f"{said}: this may not fit, and the system then ends the run. Lower `train_batch_size`, "
+            f"{said}: this may not fit; the system would then kill the run. Lower `train_batch_size`, "
             "`MAX_ITEM_LIST_LENGTH` or the sizes of the model."
         )
     else:
@@ -181,7 +181,7 @@ def _require_room(config, limit: int, make: Callable[[], nn.Module]) -> None:
         return
     if total > limit:
         copies = _copies(config)
-        rest = ", with their gradients and what the optimiser keeps," if copies > 1 else ""
+        rest = ", with their gradients and the optimiser's state," if copies > 1 else ""
         _refuse(config, f"its {total // 4:,} parameters{rest}", total * copies, limit * copies)
 
 
@@ -195,5 +195,5 @@ def _require_item_matrices(config, n_items: int) -> None:
 def _refuse(config, what: str, needed: int, available: int) -> None:
     raise MicroLensError(
         f"Not enough memory for {config['model']}: {what} take {in_words(needed)}, {in_words(available)} are "
-        "available. Lower `hidden_size`, `embedding_size` or what else makes the model large."
+        "available. Lower `hidden_size`, `embedding_size` or another size of the model."
     )

@@ -38,7 +38,7 @@ class ContentTrainer(Trainer):
 
     The loop is RecBole's but for five things: gradients are clipped after they are unscaled, ``precision``
     names the type of the mixed precision, the loss is looked at every few steps only, the time spent waiting
-    for data is measured, and an epoch can be broken off and continued in its middle.
+    for data is measured, and an epoch can be interrupted and continued in its middle.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class ContentTrainer(Trainer):
         return total_loss.item()
 
     def _begin_epoch(self, train_data) -> BegunEpoch:
-        """The epoch from its start, or from where the run was broken off in its middle."""
+        """The epoch from its start, or from where the run was interrupted in its middle."""
         (generator,) = rng.generators_of(train_data)
         begun, self.begun_epoch = self.begun_epoch, None
         if begun is None:

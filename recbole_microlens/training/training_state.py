@@ -32,7 +32,7 @@ _RATES = ("lr", "weight_decay")
 
 
 def state_of(trainer, generators: list[torch.Generator]) -> dict:
-    """Everything but the model that a trainer goes on from, after an epoch.
+    """Everything but the model that a trainer needs to continue after an epoch.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
 
 
 def restore(trainer, state: dict) -> None:
-    """Go on from what :func:`state_of` gave, under the trainer's own settings.
+    """Continue from what :func:`state_of` gave, under the trainer's own settings.
 
-    Chance is left alone: it is restored when training begins.
+    Random states are left alone: they are restored when training begins.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Start from another run, on this dataset or on another: encoders and user model, never what is per id."""
+"""Start from another run, on this dataset or on another: encoders and user model, but nothing that belongs to
+ids.
+"""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_fewer_frames_are_the_middle_ones_and_more_are_an_error(content_settings
     media = train.reader.read(torch.tensor([3]))
     stored = train.reader.readers["video"].store.read(str(train.reader.readers["video"].tokens[3]))
     np.testing.assert_array_equal(media.content["video"][0].numpy(), stored[:1])
-    with pytest.raises(MicroLensError, match="num_frames: 3 are wanted, .*video.lmdb holds 2"):
+    with pytest.raises(MicroLensError, match="num_frames: 3 are asked for, .*video.lmdb holds 2"):
         loaders(content_settings, num_frames=3)
 
 

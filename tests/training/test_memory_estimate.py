@@ -155,7 +155,7 @@ def test_gradients_and_optimiser_that_do_not_fit_are_refused(content_settings, m
     needed = 3 * sum(parameter.nbytes for parameter in model.parameters())
     free(monkeypatch, needed - 1)
     with pytest.raises(
-        MicroLensError, match="the gradients of its parameters and what the optimiser keeps take"
+        MicroLensError, match="the gradients of its parameters and the optimiser's state take"
     ):
         memory_estimate.check(config, model, train)
     free(monkeypatch, needed)

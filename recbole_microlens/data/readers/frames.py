@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.report import report_path
 from recbole_microlens.media.store import MediaStore
@@ -30,8 +30,8 @@ class VideoReader:
         stored = store.meta.num_frames
         if num_frames > stored:
             raise MicroLensError(
-                f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` "
-                f"to at most {stored}, or build the store again with --num-frames {num_frames}."
+                f"num_frames: {num_frames} are asked for, {store.path} holds {stored} for each item. Set "
+                f"`num_frames` to at most {stored}, or build the store again with --num-frames {num_frames}."
             )
         self.store = store
         self.tokens = tokens
@@ -42,9 +42,9 @@ class VideoReader:
         self._middle = slice(first, first + num_frames)
 
     @property
-    def lack(self) -> Lack:
+    def missing_content(self) -> MissingContent:
         is_cover = self.store.meta.modality == "image"
-        return Lack(
+        return MissingContent(
             nothing="no cover" if is_cover else "no frames",
             source=self.store.path,
             instead="a black image" if is_cover else "black frames",
@@ -74,7 +74,7 @@ class VideoReader:
             if frames is not None:
                 pixels[row] = frames
             elif self.missing == "error":
-                raise self.lack.error([str(self.tokens[item])])
+                raise self.missing_content.error([str(self.tokens[item])])
         return torch.from_numpy(pixels)
 
 

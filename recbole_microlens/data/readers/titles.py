@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import files
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.items.modality import modality_settings
@@ -38,7 +38,9 @@ class TitleReader:
     ):
         self.tokens = tokens
         self.missing = missing
-        self.lack = Lack("no title", path, "an empty title", "Convert the release again with its titles file")
+        self.missing_content = MissingContent(
+            "no title", path, "an empty title", "Convert the release again with its titles file"
+        )
         self.title_tokens = title_tokens
         row_of = {item: row for row, item in enumerate(titles)}
         self._row = np.array([row_of.get(str(token), len(titles)) for token in tokens])
