@@ -54,7 +54,8 @@ def compile_modules(model: nn.Module, layer: ContentItemEmbedding, device: torch
 
     Parameters
     ----------
-    layer : the model's item embedding.
+    layer : ContentItemEmbedding
+        The model's item embedding.
     """
     try:
         torch.compile(_tried)(torch.zeros(2, device=device))

@@ -82,7 +82,8 @@ class _Signed:
 
     Attributes
     ----------
-    error : what its writing failed of.
+    error : OSError | None
+        What its writing failed of.
     """
 
     def __init__(self, file):

@@ -33,10 +33,14 @@ class Estimate:
 
     Attributes
     ----------
-    parameters : of all parameters; they are taken already.
-    optimiser : of the gradients and of what the optimiser keeps, for those that train.
-    step : of one training step beside these; ``None`` where it could not be estimated.
-    available : that are free.
+    parameters : int
+        Of all parameters; they are taken already.
+    optimiser : int
+        Of the gradients and of what the optimiser keeps, for those that train.
+    step : int | None
+        Of one training step beside these; ``None`` where it could not be estimated.
+    available : int
+        That are free.
     """
 
     parameters: int
@@ -53,7 +57,8 @@ def build(config, n_items: int, make: Callable[[], nn.Module]) -> nn.Module:
 
     Parameters
     ----------
-    make : builds the model on the CPU; may be called again.
+    make : Callable[[], nn.Module]
+        Builds the model on the CPU; may be called again.
 
     Raises
     ------

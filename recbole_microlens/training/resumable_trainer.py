@@ -30,7 +30,8 @@ class ResumableTrainer(FirstBest):
 
     Parameters
     ----------
-    folder : the run's folder.
+    folder : Path
+        The run's folder.
     """
 
     def __init__(self, config, model, folder: Path, *args):

@@ -9,7 +9,8 @@ class Outlook:
 
     Parameters
     ----------
-    epochs, step, patience : RecBole's ``epochs``, ``eval_step`` and ``stopping_step``.
+    epochs, step, patience : int
+        RecBole's ``epochs``, ``eval_step`` and ``stopping_step``.
     """
 
     def __init__(self, epochs: int, step: int, patience: int):

@@ -20,7 +20,8 @@ class Tensorboard:
 
     Parameters
     ----------
-    folder : for the events.
+    folder : Path
+        For the events.
     """
 
     def __init__(self, folder: Path):

@@ -42,9 +42,12 @@ class ContentTrainer(Trainer):
 
     Parameters
     ----------
-    model : a :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
-    reader : reads the media of all items for the rankings.
-    dataset : the training dataset.
+    model : nn.Module
+        A :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
+    reader : ItemReader
+        Reads the media of all items for the rankings.
+    dataset : Dataset
+        The training dataset.
     """
 
     def __init__(self, config, model, reader: ItemReader, dataset):

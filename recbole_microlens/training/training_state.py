@@ -17,9 +17,12 @@ class BegunEpoch:
 
     Attributes
     ----------
-    shuffling : state of the loader's generator before the epoch.
-    steps : done.
-    loss : their sum.
+    shuffling : torch.Tensor
+        State of the loader's generator before the epoch.
+    steps : int
+        Done.
+    loss : float
+        Their sum.
     """
 
     shuffling: torch.Tensor
@@ -36,8 +39,10 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
 
     Parameters
     ----------
-    trainer : a :class:`~recbole_microlens.training.trainer.ResumableTrainer`.
-    generators : what shuffles the training data.
+    trainer
+        A :class:`~recbole_microlens.training.trainer.ResumableTrainer`.
+    generators : list[torch.Generator]
+        What shuffles the training data.
     """
     scaler = getattr(trainer, "scaler", None)
     return {

@@ -35,9 +35,12 @@ def start_from(model: nn.Module, config, run: Path) -> None:
 
     Parameters
     ----------
-    model : a content model, changed in place.
-    config : what it was built from.
-    run : the folder of the other run.
+    model : nn.Module
+        A content model, changed in place.
+    config : Config
+        What it was built from.
+    run : Path
+        The folder of the other run.
 
     Raises
     ------
