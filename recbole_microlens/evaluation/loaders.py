@@ -70,8 +70,10 @@ class UserRankingDataLoader(FullSortEvalDataLoader):
 
     Parameters
     ----------
-    config, dataset : as RecBole's loaders take them; the positives are the interactions of the dataset.
-    seen : datasets whose interactions are left out of the ranking, but for the positives.
+    config, dataset : Config, Dataset
+        As RecBole's loaders take them; the positives are the interactions of the dataset.
+    seen : list
+        Datasets whose interactions are left out of the ranking, but for the positives.
     """
 
     def __init__(self, config, dataset, seen: list):
