@@ -25,12 +25,16 @@ class ContentBatch(Interaction):
 
     Attributes
     ----------
-    media : :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending
-        order, padding left out.
-    item_fields : names of the fields that hold item ids.
-    n_samples : samples in the batch of all processes together.
-    is_idle : there was nothing left for this process in a batch shared by several; the sample is another's
-        and must not count.
+    media : ItemMedia
+        :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending order,
+        padding left out.
+    item_fields : tuple[str, ...]
+        Names of the fields that hold item ids.
+    n_samples : int
+        Samples in the batch of all processes together.
+    is_idle : bool
+        There was nothing left for this process in a batch shared by several; the sample is another's and must
+        not count.
     """
 
     def __init__(
@@ -78,7 +82,8 @@ class ContentTrainDataLoader(TrainDataLoader):
 
     Attributes
     ----------
-    skipped : batches to leave out, unread, at the start of an epoch that was interrupted in its middle.
+    skipped : int
+        Batches to leave out, unread, at the start of an epoch that was interrupted in its middle.
     """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):

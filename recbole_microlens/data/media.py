@@ -27,9 +27,12 @@ class Reader(Protocol):
 
     Attributes
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    missing : ``zeros`` or ``error``, for an item that it has nothing for.
-    missing_content : how it speaks of such items.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    missing : str
+        ``zeros`` or ``error``, for an item that it has nothing for.
+    missing_content : MissingContent
+        How it speaks of such items.
     """
 
     tokens: np.ndarray
@@ -48,8 +51,10 @@ class ItemReader:
 
     Parameters
     ----------
-    n_items : number of items, padding (id 0) included.
-    readers : by modality. Empty for a model that looks at ids alone.
+    n_items : int
+        Number of items, padding (id 0) included.
+    readers : dict[str, Reader]
+        By modality. Empty for a model that looks at ids alone.
     """
 
     def __init__(self, n_items: int, readers: dict[str, Reader]):
@@ -105,7 +110,8 @@ def create_reader(config, modality: str, tokens: np.ndarray) -> Reader:
 
     Parameters
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
     """
     path = features_path(config, modality)
     if path is not None:

@@ -20,11 +20,16 @@ class MissingContent:
 
     Attributes
     ----------
-    nothing : what such an item has: ``no frames``.
-    source : the file where it was looked for.
-    instead : what the model gets in its place: ``black frames``.
-    remedy : how to add what is missing.
-    report : a table ``item_id, reason, file`` of a build, where there is one.
+    nothing : str
+        What such an item has: ``no frames``.
+    source : Path
+        The file where it was looked for.
+    instead : str
+        What the model gets in its place: ``black frames``.
+    remedy : str
+        How to add what is missing.
+    report : Path | None
+        A table ``item_id, reason, file`` of a build, where there is one.
     """
 
     nothing: str
@@ -49,9 +54,11 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
 
     Parameters
     ----------
-    reader : has ``tokens``, ``missing``, ``missing_content`` and ``absent()``; see
+    reader : Reader
+        Has ``tokens``, ``missing``, ``missing_content`` and ``absent()``; see
         :class:`recbole_microlens.data.media.Reader`.
-    interactions : [n] int64, the internal item id of each interaction, where there are any.
+    interactions : np.ndarray [n], int64, optional
+        The internal item id of each interaction, where there are any.
 
     Raises
     ------

@@ -20,9 +20,12 @@ class FeatureReader:
 
     Parameters
     ----------
-    file : the open file.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    missing : what an item without a row gives: ``zeros`` or ``error``.
+    file : FeatureFile
+        The open file.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    missing : str
+        What an item without a row gives: ``zeros`` or ``error``.
 
     Raises
     ------

@@ -19,11 +19,14 @@ class VideoReader:
 
     Parameters
     ----------
-    store : an open store.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    num_frames, size : frames of a clip and their height and width; the store must hold at least
-        ``num_frames``.
-    missing : what an item without media gives: ``zeros`` (black frames) or ``error``.
+    store : MediaStore
+        An open store.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    num_frames, size : int
+        Frames of a clip and their height and width; the store must hold at least ``num_frames``.
+    missing : str
+        What an item without media gives: ``zeros`` (black frames) or ``error``.
     """
 
     def __init__(self, store: MediaStore, tokens: np.ndarray, num_frames: int, size: int, missing: str):
@@ -61,11 +64,13 @@ class VideoReader:
 
         Parameters
         ----------
-        item_ids : [U] int64 internal ids, without padding.
+        item_ids : Tensor
+            [U] int64 internal ids, without padding.
 
         Returns
         -------
-        uint8 [U, num_frames, size, size, 3]: the middle ``num_frames`` of the stored frames.
+        Tensor [U, num_frames, size, size, 3], uint8
+            The middle ``num_frames`` of the stored frames.
         """
         shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
         pixels = np.zeros(shape, dtype=np.uint8)

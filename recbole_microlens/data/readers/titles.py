@@ -25,12 +25,16 @@ class TitleReader:
 
     Parameters
     ----------
-    path : the ``.item`` file that the titles are from.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    titles : by original item id, the titles of the file in its order; some may be empty.
-    title_tokens : int32 [titles + 1, 2, max_tokens], token ids and attention mask of each of ``titles``, and
-        of the empty title in the last row.
-    missing : what an item without a title gives: ``zeros`` (the empty title) or ``error``.
+    path : Path
+        The ``.item`` file that the titles are from.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    titles : dict[str, str]
+        By original item id, the titles of the file in its order; some may be empty.
+    title_tokens : np.ndarray [titles + 1, 2, max_tokens], int32
+        Token ids and attention mask of each of ``titles``, and of the empty title in the last row.
+    missing : str
+        What an item without a title gives: ``zeros`` (the empty title) or ``error``.
     """
 
     def __init__(
