@@ -143,7 +143,7 @@ class MediaStore:
 
     Parameters
     ----------
-    path
+    path : str | Path
         ``video.lmdb`` or ``cover.lmdb`` of a dataset folder. Raises ``MicroLensError`` where it is missing,
         unfinished, damaged or something else, and says which command builds it.
     """
