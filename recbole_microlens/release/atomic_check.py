@@ -58,14 +58,22 @@ def check_atomic(
 ) -> None:
     """Raise a :class:`MicroLensError` with file, line and column if a row would be read as something else.
 
-    Args:
-        path: ``.inter``, ``.item`` or the like; its first line names the columns, ``item_id:token``.
-        ids: columns that are never empty, nor a word that pandas reads as missing, where the file has them.
-        times: columns of finite numbers, none missing. Other numbers may be missing.
-        distinct: the column no two rows of which are the same.
-        loaded: the columns that are read; in others any number will do. All by default.
-        separator: between two fields.
-        encoding: of the file.
+    Parameters
+    ----------
+    path : Path
+        ``.inter``, ``.item`` or the like; its first line names the columns, ``item_id:token``.
+    ids : Sequence[str]
+        Columns that are never empty, nor a word that pandas reads as missing, where the file has them.
+    times : Sequence[str], default ()
+        Columns of finite numbers, none missing. Other numbers may be missing.
+    distinct : str, optional
+        The column no two rows of which are the same.
+    loaded : Collection[str], optional
+        The columns that are read; in others any number will do. All by default.
+    separator : str
+        Between two fields.
+    encoding : str, default 'utf-8'
+        Of the file.
     """
     blocks = _blocks(path, encoding)
     table = _table(path, next(blocks, (1, b""))[1], separator, ids, times, loaded)

@@ -45,16 +45,24 @@ def read_texts(path: Path, known_items: Collection[str], bad: BadRows) -> ItemTa
     everything after the first separator is the text, quotes and commas included. A line that begins with an
     item is never taken into an open quote of the line before, so a stray quote costs nothing but itself.
 
-    Args:
-        path: the file.
-        known_items: the item ids of the pairs file, to tell a new row from the next line of a quoted text.
-        bad: takes rows without a separator or without an item.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    known_items : Collection[str]
+        The item ids of the pairs file, to tell a new row from the next line of a quoted text.
+    bad : BadRows
+        Takes rows without a separator or without an item.
 
-    Returns:
-        item id -> text, line breaks within the text kept.
+    Returns
+    -------
+    ItemTable
+        Item id -> text, line breaks within the text kept.
 
-    Raises:
-        MicroLensError: the header names more than an item and a text.
+    Raises
+    ------
+    MicroLensError
+        The header names more than an item and a text.
     """
     lines = list(read_lines(path, bad))
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -150,11 +158,15 @@ def read_likes_and_views(path: Path, bad: BadRows) -> ItemTable:
 
     A line without a tab is split at commas or spaces.
 
-    Returns:
-        item id -> (likes, views), floats, None where the cell is empty.
+    Returns
+    -------
+    ItemTable
+        Item id -> (likes, views), floats, None where the cell is empty.
 
-    Raises:
-        MicroLensError: the header names the columns in another order.
+    Raises
+    ------
+    MicroLensError
+        The header names the columns in another order.
     """
     table = ItemTable()
     for place, (number, text) in enumerate(read_lines(path, bad)):

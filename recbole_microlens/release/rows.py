@@ -68,9 +68,10 @@ def read_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
 
     A line that is not UTF-8 goes to ``bad``.
 
-    Raises:
-        MicroLensError: the file cannot be unpacked, is UTF-16, or has a line of more than
-            :data:`LONGEST_LINE` bytes.
+    Raises
+    ------
+    MicroLensError
+        The file cannot be unpacked, is UTF-16, or has a line of more than :data:`LONGEST_LINE` bytes.
     """
     for number, raw in enumerate(_raw_lines(path), start=1):
         try:

@@ -22,11 +22,16 @@ _MICROSECOND = timedelta(microseconds=1)
 class TimeUnit:
     """A way to write a time.
 
-    Attributes:
-        name: as the report says it.
-        least: the smallest number that is taken for this unit; the next unit's is the first that is not.
-        microseconds: of one, as a fraction (numerator, denominator).
-        is_date: whether such a time says which day it was.
+    Attributes
+    ----------
+    name : str
+        As the report says it.
+    least : int
+        The smallest number that is taken for this unit; the next unit's is the first that is not.
+    microseconds : tuple[int, int]
+        Of one, as a fraction (numerator, denominator).
+    is_date : bool
+        Whether such a time says which day it was.
     """
 
     name: str
@@ -58,8 +63,10 @@ def unit_of(number: float | Decimal) -> TimeUnit:
 def microseconds(text: str) -> tuple[TimeUnit, int]:
     """Read one time: its unit, and the microseconds since 1970 (of plain numbers: thousandths).
 
-    Raises:
-        RowError: it is neither a number nor a date of ISO 8601, or out of range.
+    Raises
+    ------
+    RowError
+        It is neither a number nor a date of ISO 8601, or out of range.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
