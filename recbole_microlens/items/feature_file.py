@@ -29,9 +29,12 @@ class FeatureFile:
 
     Attributes
     ----------
-    path : the ``.npy`` file.
-    rows : [rows, dim] of a float type, memory-mapped.
-    item_ids : original item id of each row; ``None``: row r belongs to item r + 1.
+    path : Path
+        The ``.npy`` file.
+    rows : np.ndarray
+        [rows, dim] of a float type, memory-mapped.
+    item_ids : list[str], or None
+        Original item id of each row; ``None``: row r belongs to item r + 1.
     """
 
     path: Path
@@ -122,7 +125,8 @@ def written_features(
 
     Parameters
     ----------
-    about : what the ``.json`` says beside the ids; may still be added to inside the block.
+    about : dict
+        What the ``.json`` says beside the ids; may still be added to inside the block.
 
     Raises
     ------

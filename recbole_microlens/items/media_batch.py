@@ -17,8 +17,10 @@ class ItemMedia:
 
     Attributes
     ----------
-    item_ids : [U] int64, distinct, without padding.
-    content : by modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
+    item_ids : Tensor [U], int64
+        Distinct, without padding.
+    content : dict[str, Content]
+        By modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
         [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask. A tuple of tensors
         [U, ...] is the output of the encoder's trunk, from a cache. A modality that its tower looks up by id
         is left out.

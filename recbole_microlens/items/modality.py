@@ -19,14 +19,20 @@ class ModalitySettings:
 
     Attributes
     ----------
-    name : ``text``, ``image`` or ``video``.
-    encoder : the encoder's row in the registry.
-    weights : ``pretrained``, a path, a hub id, or ``none``.
-    finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
-    pooling : ``cls``, ``mean``, or None for the encoder's own.
-    frame_pooling : how an image encoder's features of frames become those of a video; None for its own.
-    output, freeze_bn_statistics, gradient_checkpointing, normalisation, finetune_embeddings : see
-        :func:`recbole_microlens.encoders.registry.create_encoder`.
+    name : str
+        ``text``, ``image`` or ``video``.
+    encoder : EncoderSpec
+        The encoder's row in the registry.
+    weights : str
+        ``pretrained``, a path, a hub id, or ``none``.
+    finetune, finetune_stages : str, int | str
+        See :mod:`recbole_microlens.encoders.finetune`.
+    pooling : str | None
+        ``cls``, ``mean``, or None for the encoder's own.
+    frame_pooling : str | None
+        How an image encoder's features of frames become those of a video; None for its own.
+    output, freeze_bn_statistics, gradient_checkpointing, normalisation, finetune_embeddings
+        See :func:`recbole_microlens.encoders.registry.create_encoder`.
     """
 
     name: str
@@ -49,9 +55,12 @@ class ProjectionSettings:
 
     Attributes
     ----------
-    layers, dropout : hidden layers, and the dropout after each.
-    activation : ``gelu`` or ``linear``, of the last layer.
-    group : ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
+    layers, dropout : int, float
+        Hidden layers, and the dropout after each.
+    activation : str
+        ``gelu`` or ``linear``, of the last layer.
+    group : str
+        ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
     """
 
     layers: int
