@@ -29,7 +29,8 @@ class EveryPositionModel(ContentModel):
 
         Parameters
         ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
+        batch : ContentBatch
+            :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
             [B, L] padded on the right, its length [B], the last target [B].
         """
         item_seq, length, target = batch[self.ITEM_SEQ], batch[self.ITEM_SEQ_LEN], batch[self.ITEM_ID]
@@ -98,7 +99,8 @@ class NextItNetAtRealItems(EveryPositionModel):
 
         Parameters
         ----------
-        item_seq_len : [B]; counted where RecBole's prediction does not give it.
+        item_seq_len : Tensor [B], optional
+            Counted where RecBole's prediction does not give it.
         """
         length = (item_seq != 0).sum(1) if item_seq_len is None else item_seq_len
         states = self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))  # [B, L, d]

@@ -26,11 +26,13 @@ class LastPositionModel(ContentModel):
 
     Class attributes
     ----------------
-    item_rows : names of other parameters with a row for each item.
+    item_rows : tuple[str, ...]
+        Names of other parameters with a row for each item.
 
     Attributes
     ----------
-    log_absence : [n_items], log(1 - p) of each item.
+    log_absence : Tensor [n_items]
+        log(1 - p) of each item.
     """
 
     item_rows: tuple[str, ...] = ()
@@ -40,7 +42,8 @@ class LastPositionModel(ContentModel):
 
         Parameters
         ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
+        batch : ContentBatch
+            :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
         """
         item_ids, embeddings = self._candidates(batch)
         kept = torch.cat([item_ids.new_zeros(1), item_ids])  # [U + 1]
