@@ -37,11 +37,16 @@ class ActivationCaches:
 
     Parameters
     ----------
-    settings : see :class:`CacheSettings`.
-    layer : its towers' encoders are what is cached.
-    reader : its ``readers``, by modality, read the items' content; those of cached modalities are replaced.
-    tokens : original item id of each internal id, [n_items].
-    work : what the run would do without a cache.
+    settings : CacheSettings
+        See :class:`CacheSettings`.
+    layer : ContentItemEmbedding
+        Its towers' encoders are what is cached.
+    reader : Reader
+        Its ``readers``, by modality, read the items' content; those of cached modalities are replaced.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items].
+    work : Work
+        What the run would do without a cache.
     """
 
     def __init__(
@@ -63,7 +68,8 @@ class ActivationCaches:
 
         Parameters
         ----------
-        may_build : without it, caches that are there are used, and none is made.
+        may_build : bool
+            Without it, caches that are there are used, and none is made.
         """
         for modality in sorted(self._unchecked):
             encoder = self.layer.encoders()[modality]

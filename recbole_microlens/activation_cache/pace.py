@@ -17,7 +17,8 @@ class Pace:
 
     Parameters
     ----------
-    ranges : ranges of items that this process builds, all of about one size.
+    ranges : int
+        Ranges of items that this process builds, all of about one size.
     """
 
     def __init__(self, ranges: int):

@@ -27,8 +27,10 @@ class Work:
 
     Attributes
     ----------
-    epochs, rankings : at most; a ranking encodes every item once.
-    items_an_epoch : items encoded in all batches of an epoch.
+    epochs, rankings : int
+        At most; a ranking encodes every item once.
+    items_an_epoch : int
+        Items encoded in all batches of an epoch.
     """
 
     epochs: int
@@ -45,8 +47,10 @@ class Probe:
 
     Attributes
     ----------
-    formats : of the rows; ``None`` where its output has no row for each item.
-    seconds : for one item.
+    formats : tuple[RowFormat, ...], or None
+        Of the rows; ``None`` where its output has no row for each item.
+    seconds : float
+        For one item.
     """
 
     formats: tuple[RowFormat, ...] | None
