@@ -71,7 +71,7 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 
 @contextmanager
 def writing(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Open a file for writing; what fails within, or as it is closed, is told with the file's name."""
+    """Open a file for writing; an error inside the block, or on closing, names the file."""
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with naming(path), path.open(mode, **text) as file:
         yield file
@@ -131,7 +131,7 @@ def in_words(error: OSError, again: str = _AGAIN) -> str:
 
     Parameters
     ----------
-    again : how the user goes on when the disk is in order.
+    again : how the user continues once the disk is in order.
     """
     wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]

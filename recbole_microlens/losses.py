@@ -76,7 +76,7 @@ def in_batch_softmax(
 
     The candidates are all real slots of all sequences, a column for each occurrence. From a logit the
     candidate's ``log_popularity`` is subtracted. Candidates whose item is anywhere in the row's own sequence
-    are left out, but for the row's own target.
+    are left out, except for the row's own target.
 
     Parameters
     ----------

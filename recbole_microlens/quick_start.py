@@ -65,7 +65,7 @@ def run(
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
     if resume is None and config["init_from"] is not None:
-        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume needs it no more.
+        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
     _main_process_first(lambda: require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -221,7 +221,7 @@ def _building(config):
 
 
 def _training(config):
-    """RecBole's own models stop at some settings and data with an error of their own."""
+    """RecBole's own models raise errors of their own for some settings and data."""
     if config["item_modality"] is not None:
         return nullcontext()
     return explained(

@@ -87,7 +87,7 @@ class ActivationCaches:
         ]
 
     def _watch(self, modality: str) -> None:
-        """Look again once the encoder's weights were loaded from somewhere."""
+        """Look again after the encoder's weights were loaded."""
 
         def loaded(*_) -> None:
             self._unchecked.add(modality)
@@ -191,7 +191,7 @@ class ActivationCaches:
         Raises
         ------
         Overflow, OSError
-            What any of the processes came upon, in all of them.
+            Raised in all processes if it occurs in one of them.
         """
         error, partial = None, None
         try:
@@ -253,7 +253,7 @@ class ActivationCaches:
 
 @contextmanager
 def _in_eval_mode(encoder: Encoder) -> Iterator[None]:
-    """An encoder whose ``train()`` was never called has its frozen part in training mode, too."""
+    """An encoder whose ``train()`` was never called has its frozen part in training mode too."""
     training = encoder.training
     encoder.eval()
     try:
@@ -281,7 +281,7 @@ class _Ranges:
 
 
 def _log_why(folder: Path, parts: dict) -> None:
-    """Say in which part of their fingerprint the caches of this encoder differ that are there already."""
+    """Log in which part of their fingerprint the existing caches of this encoder differ."""
     prefix = folder.name.rsplit("-", 1)[0]
     metas = [CacheMeta.read(path) for path in folder.parent.glob(f"{prefix}-*") if path.suffix == ""]
     reasons = [differences(parts, meta.parts) for meta in metas if meta is not None]
@@ -291,5 +291,5 @@ def _log_why(folder: Path, parts: dict) -> None:
     what = f"the nearest has other {', '.join(nearest)}" if nearest else "its files are damaged"
     getLogger().info(
         f"activation cache: none of the {len(reasons)} of {prefix} in {folder.parent} fits: {what}. Delete "
-        "those that no run needs any more."
+        "those that no run needs any longer."
     )

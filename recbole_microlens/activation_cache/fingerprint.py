@@ -15,7 +15,7 @@ from recbole_microlens.encoders.encoder import Encoder
 # Raise it when the same inputs give other rows, or the files another layout.
 CACHE_VERSION = 1
 _READ_AT_ONCE = 1024
-# What transformers writes into a config, or reads from it, beside the architecture.
+# What transformers writes into a config, or reads from it, besides the architecture.
 _NOT_OF_THE_NETWORK = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
 
@@ -68,7 +68,7 @@ def _content_parts(reader, n_items: int) -> dict[str, str | int]:
 
 
 def _hash_frozen(encoder: Encoder) -> str:
-    """SHA-256 of the parameters and buffers that are no part of what trains."""
+    """SHA-256 of the parameters and buffers that do not train."""
     first_top = encoder.n_stages - encoder.trainable_stages
     trains = {
         id(tensor)

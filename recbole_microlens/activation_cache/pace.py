@@ -10,7 +10,7 @@ _SECONDS, _SHARE = 20, 0.1
 
 
 class Pace:
-    """Says once in the log how long the rest of a build will take.
+    """Logs once how long the rest of a build will take.
 
     A trial on a few items tells too little: what a pass costs besides its items, the time to read and to
     write them, and workers that read ahead all count. The first range is left out, it also warms up.

@@ -94,7 +94,8 @@ def _judge(report, n_items: int, allow_missing: bool) -> int:
     item = printable(report.failed[0][0])
     print(
         f"That is more than a tenth. A file is named after its item, e.g. {item}.mp4 or {item}.jpg. Add or "
-        "mend the files and run the same command, which continues from here; or accept it: --allow-missing.",
+        "repair the files and run the same command, which continues from here; or accept it with "
+        "--allow-missing.",
         file=sys.stderr,
     )
     return 1

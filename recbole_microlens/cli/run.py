@@ -106,7 +106,7 @@ def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
     Raises
     ------
     MicroLensError
-        An argument that is no setting, or a key without a value.
+        An argument is not a setting, or a key has no value.
     """
     settings: dict[str, str | list[str]] = {}
     rest = list(argv)

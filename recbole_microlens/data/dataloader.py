@@ -77,8 +77,8 @@ class ContentBatch(Interaction):
 class ContentTrainDataLoader(TrainDataLoader):
     """RecBole's training loader whose workers also read and decode the media of each batch.
 
-    Of several processes each gets its share of every batch: all shuffle alike. What is drawn for a batch,
-    negatives and masks, does not depend on the number of workers.
+    With several processes each gets its share of every batch: all shuffle in the same way. What is drawn for
+    a batch, negatives and masks, does not depend on the number of workers.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class ContentTrainDataLoader(TrainDataLoader):
         # Without media there is nothing to read ahead.
         self.num_workers = self._workers if self.reader.readers else 0
         self.worker_init_fn = EndWithParent()
-        # Without drawing from the generator: shuffling goes on as it would.
+        # Without drawing from the generator, so that shuffling is not affected.
         self._epoch_seed = crc32(self.generator.get_state().numpy().tobytes())
         return super().__iter__()
 

@@ -30,9 +30,9 @@ class Reader(Protocol):
     tokens : np.ndarray
         Original item id of each internal id, [n_items]; index 0 is padding.
     missing : str
-        ``zeros`` or ``error``, for an item that it has nothing for.
+        ``zeros`` or ``error``, for an item that it has no content for.
     missing_content : MissingContent
-        How it speaks of such items.
+        How it describes such items.
     """
 
     tokens: np.ndarray
@@ -40,7 +40,7 @@ class Reader(Protocol):
     missing_content: MissingContent
 
     def absent(self) -> np.ndarray:
-        """Internal ids of the items that it has nothing for."""
+        """Internal ids of the items that it has no content for."""
 
     def read(self, item_ids: Tensor) -> Tensor:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
@@ -95,7 +95,7 @@ def item_reader(config, dataset) -> ItemReader:
     Raises
     ------
     MicroLensError
-        A store, the titles or the features are not there or do not fit; or items lack something and
+        A store, the titles or the features are not there or do not fit; or items lack content and
         ``missing_media`` is ``error``.
     """
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field])

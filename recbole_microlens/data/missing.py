@@ -16,7 +16,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class MissingContent:
-    """How a reader speaks of items that it has nothing for.
+    """How a reader describes items that it has no content for.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class MissingContent:
 
 
 def report_missing(reader, interactions: np.ndarray | None = None) -> None:
-    """Say once how many items have nothing, and how many interactions that concerns.
+    """Log once how many items have no content, and how many interactions that concerns.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
     Raises
     ------
     MicroLensError
-        No item at all has something; or some lack it and ``missing_media`` is ``error``.
+        No item at all has content; or some have none and ``missing_media`` is ``error``.
     """
     absent, content, n_items = reader.absent(), reader.missing_content, len(reader.tokens) - 1
     if len(absent) == 0:

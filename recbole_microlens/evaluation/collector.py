@@ -26,7 +26,7 @@ class HitsCollector(Collector):
     Attributes
     ----------
     groups : TargetGroups | None
-        The hits on unseen, rare and frequent targets, beside; once the training data were looked at.
+        The hits on unseen, rare and frequent targets; set once the training data were counted.
     """
 
     def __init__(self, config):

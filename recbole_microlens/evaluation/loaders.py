@@ -73,7 +73,7 @@ class UserRankingDataLoader(FullSortEvalDataLoader):
     config, dataset : Config, Dataset
         As RecBole's loaders take them; the positives are the interactions of the dataset.
     seen : list
-        Datasets whose interactions are left out of the ranking, but for the positives.
+        Datasets whose interactions are left out of the ranking, except for the positives.
     """
 
     def __init__(self, config, dataset, seen: list):

@@ -21,7 +21,7 @@ def read_result(path: Path) -> dict:
     Raises
     ------
     MicroLensError
-        The file is no JSON, or a value is missing or of another type; a metric is no finite number.
+        The file is not JSON, a value is missing or of another type, or a metric is not a finite number.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:

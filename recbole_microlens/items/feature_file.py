@@ -51,8 +51,8 @@ class FeatureFile:
         Raises
         ------
         MicroLensError
-            The file has no ``.json`` of ours, and an id is no whole number from 1 on or is above the number
-            of rows.
+            The file has no ``.json`` of ours, and an id is not a whole number from 1 on, or is above the
+            number of rows.
         """
         if self.item_ids is not None:
             row_of = {item: row for row, item in enumerate(self.item_ids)}
@@ -96,7 +96,8 @@ def open_features(path: str | Path) -> FeatureFile:
     Raises
     ------
     MicroLensError
-        There is no such file; it is no array [items, dim] of floats; or its ``.json`` does not belong to it.
+        There is no such file; it is not an array [items, dim] of floats; or its ``.json`` does not belong to
+        it.
     """
     path = Path(path)
     if not path.is_file():
@@ -126,7 +127,7 @@ def written_features(
     Parameters
     ----------
     about : dict
-        What the ``.json`` says beside the ids; may still be added to inside the block.
+        What the ``.json`` says besides the ids; may still be added to inside the block.
 
     Raises
     ------
@@ -181,7 +182,7 @@ def _item_ids(twin: Path, rows: np.ndarray) -> list[str] | None:
     is_list = isinstance(item_ids, list) and all(isinstance(item, str) for item in item_ids)
     if about["format"] != FORMAT or not is_list or len(item_ids) != len(rows):
         raise MicroLensError(
-            f"features: {twin} is of another format, or does not belong to the {len(rows)} rows beside it. "
+            f"features: {twin} is of another format, or does not belong to its {len(rows)} rows. "
             "Extract the features again."
         )
     if len(set(item_ids)) < len(item_ids):

@@ -38,7 +38,7 @@ class ItemMedia:
         return self._each(Tensor.pin_memory)
 
     def chunks(self, size: int) -> list[ItemMedia]:
-        """The items in their order, in as few parts of at most ``size`` as there can be, all equal but for
+        """The items in their order, in as few parts of at most ``size`` as there can be, all equal except for
         one item. With a ``size`` of 2 no part is a single item, which BatchNorm cannot take statistics of:
         one may be of 3.
         """

@@ -125,7 +125,7 @@ def features_path(config, name: str) -> str | None:
     Raises
     ------
     MicroLensError
-        ``features`` is one path, and the model looks at several modalities beside ids.
+        ``features`` is one path, and the model looks at several modalities besides ids.
     """
     features = config["features"]
     if features is None or name not in ENCODED:

@@ -153,7 +153,7 @@ def _new_items(source: Source, item_ids: list[str]) -> list[str]:
 def _bring_up_to_date(
     source: Source, item_ids: _Wanted, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
 ) -> tuple[set[str], int, list[FailedItem]]:
-    """Returns the items that the store holds, how many of them are new to it, and the failed ones."""
+    """Return the items that the store holds, how many of them are new to it, and the failed ones."""
     resumable = not overwrite and parameters_of(partial_path(out_path)) == parameters
     finished = None if overwrite else _finished_store(out_path, parameters)
     if finished is not None and not resumable:
@@ -247,7 +247,7 @@ def _finished_store(out_path: Path, parameters: StoreMeta) -> MediaStore | None:
 
 
 def _warn_of_restart(out_path: Path, parameters: StoreMeta, resumable, finished, overwrite) -> None:
-    """Say why work that is there already is not used, once."""
+    """Log once why existing work is not used."""
     if overwrite or resumable or finished is not None:
         return
     for path in (partial_path(out_path), out_path):

@@ -126,7 +126,7 @@ class CandidateSoftmax(TorchFunctionMode):
         return corrected.masked_fill(self._is_left_out[:width].view(shape), _LEFT_OUT)
 
     def _looks_up(self, name: str, args: tuple) -> bool:
-        """Does a function pick rows of a table, so that its result is no more over the candidates?"""
+        """Does a function pick rows of a table, so that its result is no longer over the candidates?"""
         if name != "__getitem__":
             return name in _LOOKUP
         table, index = args

@@ -73,7 +73,7 @@ class LastPositionModel(ContentModel):
         return batch.media.item_ids, embeddings
 
     def _of_batch(self, embeddings: Tensor, kept: Tensor) -> dict[str, object]:
-        """What stands in for the model's attributes on the items of a batch, by name."""
+        """The replacements of the model's attributes for the items of a batch, by name."""
         rows = [embeddings.new_zeros(1, embeddings.size(1)), embeddings]
         if hasattr(self.item_embedding, "extra"):
             rows.append(self.item_embedding.extra)

@@ -127,7 +127,7 @@ def _records(
 
 
 def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, row_starts: _RowStarts) -> int:
-    """Return how many lines the record has that begins at ``place``: 1 unless a quoted text goes on."""
+    """Return how many lines the record has that begins at ``place``: 1 unless a quoted text continues."""
     text = _parted(lines[place][1], separator)[2].strip()
     if not text.startswith('"') or _QUOTED.match(text):
         return 1

@@ -35,7 +35,7 @@ class Pairs:
         Places in ``users`` and ``items``.
     time_us : np.ndarray [rows], int64, or None
         Microseconds since 1970; None for a sequence TSV, whose order is that of the file. Plain numbers,
-        which are no times of our age, are taken for milliseconds.
+        which are not plausible times, are taken for milliseconds.
     columns : PairsColumns
         Which column was taken for what.
     unit : TimeUnit | None
@@ -175,7 +175,7 @@ def _may_be_other_numbers(times: np.ndarray) -> bool:
 
 
 def _has_open_quote(chunk: pd.DataFrame) -> bool:
-    """Whether a quote may go on in the next line, so that a line is no row."""
+    """Whether a quote may continue in the next line, so that a line is not a row."""
     texts = (chunk[name] for name, kind in chunk.dtypes.items() if not pd.api.types.is_integer_dtype(kind))
     return any((column.str.count('"') % 2 == 1).any() for column in texts)
 
@@ -243,7 +243,7 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
     for number, text in _data_lines(path, columns, bad):
         try:
             cells = _split(text, columns)
-            # At spaces alone: a control character, which is white space too, is no end of an id.
+            # At spaces alone: a control character, which is white space too, does not end an id.
             watched = [items.code(name) for name in cells[columns.item].split(" ") if name]
             if not watched:
                 raise RowError("no items after the user")

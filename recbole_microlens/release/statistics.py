@@ -89,7 +89,7 @@ def describe(user: np.ndarray, item: np.ndarray, repeats: int = 0) -> Statistics
         n >= 1.
     item : np.ndarray [n], int
     repeats : int, default 0
-        How many of them are no first interaction of their user with their item.
+        How many of them are not the first interaction of their user with their item.
     """
     lengths, popularity = _counts(user), _counts(item)
     return Statistics(

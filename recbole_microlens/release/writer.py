@@ -138,7 +138,7 @@ def publish(staged: Mapping[str, Path | None], folder: Path, name: str, last: st
     """Move complete files to ``folder/<name><suffix>``; return suffix -> path of what is there now.
 
     The file of suffix ``last`` marks a complete dataset: its old version goes first and its new one comes
-    last, so that old and new files never stand together beside it, wherever the process is killed.
+    last, so that old and new files are never mixed under it, wherever the process is killed.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from recbole_microlens.errors import first_line
 from recbole_microlens.items.content import ContentItemEmbedding
 
 _CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
-# What the optimisers of RecBole take, beside the fused form.
+# What the optimisers of RecBole take, apart from ``fused``.
 _OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
 
 

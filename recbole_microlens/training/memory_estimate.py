@@ -38,7 +38,7 @@ class Estimate:
     optimiser : int
         Of the gradients and of what the optimiser keeps, for those that train.
     step : int | None
-        Of one training step beside these; ``None`` where it could not be estimated.
+        Of one training step, in addition; ``None`` if it could not be estimated.
     available : int
         That are free.
     """
@@ -85,7 +85,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     Raises
     ------
     MicroLensError
-        The gradients and what the optimiser keeps do not fit beside the parameters.
+        The gradients and what the optimiser keeps do not fit in addition to the parameters.
     """
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     found = Estimate(

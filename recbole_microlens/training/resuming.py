@@ -50,8 +50,8 @@ def config_of(folder: Path, model, dataset: str | None, files: list[str], given:
     Raises
     ------
     MicroLensError
-        The folder is no run or one of another model or dataset, or a setting that a resume cannot change
-        would become another.
+        The folder is not a run folder, or one of another model or dataset, or a setting that a resume cannot
+        change would become another.
     """
     run_folder.require_same_experiment(folder, model, dataset)
     own = str(run_folder.config_path(folder))

@@ -1,11 +1,11 @@
-"""How long a training may still take, said once in the log after its first validation."""
+"""How long a training may still take, logged once after its first validation."""
 
 from logging import getLogger
 from time import perf_counter
 
 
 class Outlook:
-    """Adds up what epochs take until the first validation, and says how long the rest may take.
+    """Adds up the time of epochs until the first validation, and estimates how long the rest may take.
 
     Parameters
     ----------

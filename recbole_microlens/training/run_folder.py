@@ -99,7 +99,7 @@ def _write_traceback(files_of_log: list[logging.Handler], error: Exception) -> N
 
 
 class _LogFile(logging.FileHandler):
-    """A log that says once, on the screen, that it cannot be written; the run goes on."""
+    """A log that reports once, on the screen, that it cannot be written; the run continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

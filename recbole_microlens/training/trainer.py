@@ -1,4 +1,4 @@
-"""RecBole's trainers: plain checkpoints and resume for all, and the training loop of content models."""
+"""The trainers: plain checkpoints and resume for all, and the training loop of content models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from recbole_microlens.training import acceleration, interruption, rng
 from recbole_microlens.training.resumable_trainer import ResumableTrainer
 from recbole_microlens.training.training_state import BegunEpoch
 
-# Steps between two looks at the loss: each look makes a GPU finish what it has queued.
+# Steps between two checks of the loss: each makes a GPU finish what it has queued.
 _STEPS_UNCHECKED = 50
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,8 +36,8 @@ class ContentTrainer(Trainer):
     """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking,
     trunk outputs from a cache.
 
-    The loop is RecBole's but for five things: gradients are clipped after they are unscaled, ``precision``
-    names the type of the mixed precision, the loss is looked at every few steps only, the time spent waiting
+    The loop is RecBole's except for five things: gradients are clipped after they are unscaled, ``precision``
+    names the type of the mixed precision, the loss is checked every few steps only, the time spent waiting
     for data is measured, and an epoch can be interrupted and continued in its middle.
 
     Parameters

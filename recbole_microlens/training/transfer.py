@@ -45,8 +45,8 @@ def start_from(model: nn.Module, config, run: Path) -> None:
     Raises
     ------
     MicroLensError
-        The folder is no finished run; a part that both have is of another encoder, size or length; or nothing
-        can be taken.
+        The folder is not a finished run; a part that both have is of another encoder, size or length; or
+        nothing can be taken.
     """
     if not isinstance(model, ContentModel):
         raise MicroLensError(f"init_from: {config['model']} has no encoder to start from a run. Remove it.")

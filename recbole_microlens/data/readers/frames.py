@@ -102,7 +102,7 @@ def video_reader(config, tokens: np.ndarray) -> VideoReader:
     Raises
     ------
     MicroLensError
-        There is no such store, or it holds too few frames an item.
+        There is no such store, or it holds too few frames for each item.
     """
     store = MediaStore(Path(config["data_path"]) / "video.lmdb")
     return VideoReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])

@@ -87,7 +87,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
         f"RELEASE_FOLDER --dataset {path.stem} --data-path {path.parent.parent}"
     )
     if not path.is_file():
-        raise MicroLensError(f"{path} is not there, and titles are read from it. {remedy}")
+        raise MicroLensError(f"{path} does not exist, and titles are read from it. {remedy}")
     check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
     # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
     try:
