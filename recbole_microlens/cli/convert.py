@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_path(parser)
     parser.add_argument(
         "--columns",
-        help="which columns of a log are which, if their names do not tell: "
-        "user=user_id,item=video_id,time=event_time,event=event_type",
+        help="which columns of a log are which, if their names do not tell, e.g. "
+        "user=who,item=clip,time=at,event=kind",
     )
     parser.add_argument("--events", help="the kinds of events that count, e.g. play,like (default: all)")
     parser.add_argument(

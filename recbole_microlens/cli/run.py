@@ -16,8 +16,9 @@ _RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [
 Train a model, choose its best epoch on validation, test it, and leave everything in
 runs/<dataset>/<model>-<time>/.
 
-  --model, -m       any stock RecBole model, or one of ours: {models};
-                    `recbole-microlens models` lists all
+  --model, -m       any stock RecBole model, or one with a suffix such as SASRecV, GRU4RecT or NARMIDM;
+                    `recbole-microlens models` lists all. With the paper's settings:
+                    {models}
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
   --config_files    a file with settings; repeat the option, or give a list [a.yaml, b c.yaml]; a later
                     file wins over an earlier one, the command line over all
