@@ -105,7 +105,7 @@ def test_rows_of_a_wholly_frozen_encoder_are_its_features(folder):
     assert [form.shape for form in setting.layer.rows["video"].meta.formats] == [(6,)]
 
 
-def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_chance_alone(folder):
+def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_rng_alone(folder):
     setting = Setting(folder)
     before = {key: value.clone() for key, value in setting.layer.state_dict().items()}
     state = torch.get_rng_state()

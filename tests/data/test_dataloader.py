@@ -38,7 +38,7 @@ def test_batch_carries_the_media_of_each_distinct_item_once(content_settings, wo
 
 
 def drawn(settings, model, field, workers, rank=0) -> list[Tensor]:
-    """What two epochs of a loader draw; chance outside of it stays as it was."""
+    """What two epochs of a loader draw; random states outside of it stay as they were."""
     _, (train, _, _) = loaders(settings, model, worker=workers, loss_type="BPR")
     train._rank = rank
     train.generator.manual_seed(5)

@@ -108,7 +108,7 @@ def test_an_estimate_grows_with_the_batch_and_is_left_out_where_a_model_needs_it
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "NARMI", "MultiVAE", "LightGCN", "BERT4Rec", "NeuMF"])
-def test_the_look_changes_neither_model_nor_chance_nor_loader(model, content_settings, settings):
+def test_the_look_changes_neither_model_nor_rng_nor_loader(model, content_settings, settings):
     chosen = content_settings if model in ("SASRecV", "NARMI") else settings
     if model == "NARMI":
         chosen = chosen | {"encoder": "resnet18", "finetune": "top"}
