@@ -2,12 +2,11 @@
 
 ``benchmarks/memory.py`` has the ratio of time and of memory.
 
-
-glibc requests every large tensor from the system and gives it back at each ``free``; the system clears it
+glibc takes every large tensor anew from the system and gives it back at each ``free``; the system clears it
 page by page, which in a virtual machine can take longer than the computation. Kept instead, it is one heap,
 and where batches differ in size that grows without end: a freed block is split for a smaller one, and
 glibc before 2.38 cannot give a block of aligned memory to a request of its own size, which needs the room to
-align it. Unused memory is therefore given back (``malloc_trim``) whenever the process has grown too far.
+align it. What no block uses is therefore given back (``malloc_trim``) whenever the process has grown too far.
 """
 
 from __future__ import annotations
