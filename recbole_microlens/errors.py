@@ -38,8 +38,10 @@ def printable(text: object, lines: bool = False) -> str:
 
     Parameters
     ----------
-    text : a title, an id, a file's name, a message; of another type, its ``str``.
-    lines : keep line ends and tabs, which are the message's own.
+    text : object
+        A title, an id, a file's name, a message; of another type, its ``str``.
+    lines : bool, default False
+        Keep line ends and tabs, which are the message's own.
     """
     return _UNPRINTABLE.sub(lambda found: _spelled(found[0], lines), str(text))
 
@@ -67,8 +69,10 @@ def explained(what: str, advice: str) -> Iterator[None]:
 
     Parameters
     ----------
-    what : what was being done, the start of the message.
-    advice : what to do about it, the end of the message.
+    what : str
+        What was being done, the start of the message.
+    advice : str
+        What to do about it, the end of the message.
     """
     try:
         yield

@@ -48,7 +48,8 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 
     Parameters
     ----------
-    mode : ``w`` for UTF-8 text with ``\\n`` as line ends, or ``wb``.
+    mode : str, default 'w'
+        ``w`` for UTF-8 text with ``\\n`` as line ends, or ``wb``.
 
     Raises
     ------
@@ -94,11 +95,13 @@ def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Itera
 
     Parameters
     ----------
-    wait : called where another process holds it, before this one waits; ``None``: do not wait.
+    wait : Callable[[], None], optional
+        Called where another process holds it, before this one waits; ``None``: do not wait.
 
     Yields
     ------
-    False where another process holds it, or gave it another name while this one waited.
+    bool
+        False where another process holds it, or gave it another name while this one waited.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -131,7 +134,8 @@ def in_words(error: OSError, again: str = _AGAIN) -> str:
 
     Parameters
     ----------
-    again : how the user continues once the disk is in order.
+    again : str, default _AGAIN
+        How the user continues once the disk is in order.
     """
     wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
