@@ -105,7 +105,7 @@ def test_a_row_that_is_not_finite_is_named(tmp_path):
 def test_a_json_of_other_rows_is_refused(tmp_path):
     path = write(tmp_path / "f.npy", ["1", "2", "3", "4"])
     np.save(path, ROWS[:3])
-    with pytest.raises(MicroLensError, match="does not belong to the 3 rows"):
+    with pytest.raises(MicroLensError, match="does not belong to its 3 rows"):
         open_features(path)
 
 
