@@ -44,7 +44,7 @@ def run(
     model, dataset, config_file_list, config_dict
         See :class:`~recbole_microlens.config.Config`.
     resume : str or Path, optional
-        Folder of an interrupted run, whose configuration is read from there. Settings given beside it are
+        Folder of an interrupted run, whose configuration is read from there. Settings given with it are
         applied or refused, see :mod:`~recbole_microlens.training.resuming`.
 
     Returns
@@ -65,7 +65,7 @@ def run(
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
     if resume is None and config["init_from"] is not None:
-        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume needs it no more.
+        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
     _main_process_first(lambda: require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -172,7 +172,7 @@ def load(folder: str | Path) -> LoadedRun:
     Raises
     ------
     MicroLensError
-        The folder is no run, its checkpoint is missing or damaged, or its dataset is gone.
+        The folder is not a run folder, its checkpoint is missing or damaged, or its dataset is gone.
     """
     folder = Path(folder)
     config = Config(config_file_list=[str(run_folder.config_path(folder))])
@@ -191,7 +191,7 @@ def _config(model, dataset, files, given, resume) -> Config:
 
 
 def _main_process_first(prepare: Callable[[], None]) -> None:
-    """Let the main process write what all then find."""
+    """Run a preparation in the main process first, then in the others, which find what it wrote."""
     if distributed.is_main_process():
         prepare()
     distributed.barrier()
@@ -200,7 +200,7 @@ def _main_process_first(prepare: Callable[[], None]) -> None:
 
 
 def _seed_apart(config, model) -> None:
-    """From one model in all processes on, each has its own random numbers, for dropout."""
+    """Start all processes from one model, then give each random numbers of its own, for dropout."""
     distributed.broadcast_module(model)
     if distributed.world_size() > 1:
         init_seed(config["seed"] + distributed.rank(), config["reproducibility"])
@@ -222,7 +222,7 @@ def _building(config):
 
 
 def _training(config):
-    """RecBole's own models stop at some settings and data with an error of their own."""
+    """RecBole's own models raise errors of their own for some settings and data."""
     if config.is_content_model:
         return nullcontext()
     return explained(

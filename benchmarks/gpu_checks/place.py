@@ -184,7 +184,7 @@ def config_of(model: str, dataset: str, settings: dict) -> Config:
 
 
 def without_dropout(network: nn.Module) -> None:
-    """Take all chance out of a model in training mode, that of its encoders too."""
+    """Take all randomness out of a model in training mode, that of its encoders too."""
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

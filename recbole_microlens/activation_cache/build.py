@@ -27,10 +27,13 @@ class PartialCache:
 
     Parameters
     ----------
-    final : the folder that :meth:`finish` makes.
-    meta : what the cache will say of itself.
-    range_items : items of a range. The ranges are the same in every build, so that rows do not depend on
-        where a build was killed, and processes may share them out.
+    final : Path
+        The folder that :meth:`finish` makes.
+    meta : CacheMeta
+        What the cache will say of itself.
+    range_items : int
+        Items of a range. The ranges are the same in every build, so that rows do not depend on where a build
+        was killed, and processes may share them out.
     """
 
     def __init__(self, final: Path, meta: CacheMeta, range_items: int):
@@ -104,7 +107,8 @@ def sole_builder(final: Path) -> Iterator[bool]:
 
     Yields
     ------
-    False where the other one has renamed what it built: look again.
+    bool
+        False where the other one has renamed what it built: look again.
     """
     partial = partial_path(final)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "the models there are, and how each is trained"
+HELP = "list the models and how each is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ def _mend_recbole() -> None:
 
 
 class _Watch:
-    """A finder that finds nothing new: at the first search for a library it mends what is wrong with it."""
+    """A finder that finds nothing new: at the first search for a library it repairs what is wrong with it."""
 
     pending = {"torchvision": _mend_torchvision, "recbole": _mend_recbole}
 

@@ -32,7 +32,8 @@ def format_models(markdown: bool = False) -> str:
 
     Parameters
     ----------
-    markdown : tables for the README instead of plain ones.
+    markdown : bool, default False
+        Tables for the README instead of plain ones.
     """
     style = "github" if markdown else "simple"
     tables = [

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from recbole_microlens import distributed
 from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
-from recbole_microlens.data.missing import Lack, report_missing
+from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
@@ -26,17 +26,20 @@ class Reader(Protocol):
 
     Attributes
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    missing : ``zeros`` or ``error``, for an item that it has nothing for.
-    lack : how it speaks of such items.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    missing : str
+        ``zeros`` or ``error``, for an item that it has no content for.
+    missing_content : MissingContent
+        How it describes such items.
     """
 
     tokens: np.ndarray
     missing: str
-    lack: Lack
+    missing_content: MissingContent
 
     def absent(self) -> np.ndarray:
-        """Internal ids of the items that it has nothing for."""
+        """Internal ids of the items that it has no content for."""
 
     def read(self, item_ids: Tensor) -> Tensor:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
@@ -47,8 +50,10 @@ class ItemReader:
 
     Parameters
     ----------
-    n_items : number of items, padding (id 0) included.
-    readers : by modality. Empty for a model that looks at ids alone.
+    n_items : int
+        Number of items, padding (id 0) included.
+    readers : dict[str, Reader]
+        By modality. Empty for a model that looks at ids alone.
     """
 
     def __init__(self, n_items: int, readers: dict[str, Reader]):
@@ -84,7 +89,7 @@ def item_reader(config, dataset) -> ItemReader:
     Raises
     ------
     MicroLensError
-        A store, the titles or the features are not there or do not fit; or items lack something and
+        A store, the titles or the features are not there or do not fit; or items lack content and
         ``missing_media`` is ``error``.
     """
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field])
@@ -99,7 +104,8 @@ def create_reader(config, modality: str, tokens: np.ndarray) -> Reader:
 
     Parameters
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
     """
     path = features_path(config, modality)
     if path is not None:

@@ -1,4 +1,4 @@
-"""RecBole's negative samplers, draw for draw, without a Python set for every user."""
+"""RecBole's negative samplers, draw for draw, without a Python set for each user."""
 
 from __future__ import annotations
 

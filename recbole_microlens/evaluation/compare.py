@@ -39,7 +39,8 @@ def format_results(folders: list[Path]) -> str:
 
     Parameters
     ----------
-    folders : run folders, or folders above them.
+    folders : list[Path]
+        Run folders, or folders above them.
 
     Raises
     ------

@@ -32,16 +32,22 @@ class ContentItemEmbedding(nn.Module):
 
     Parameters
     ----------
-    towers : by modality, :class:`ItemMedia` of U items -> [U, d].
-    n_items : number of items, padding (id 0) included.
-    embedding_dim : d.
-    fusion : one [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
-    encode_chunk : items encoded at once while training; more are encoded in chunks, which bounds the memory.
-        All at once by default.
+    towers : nn.ModuleDict
+        By modality, :class:`ItemMedia` of U items -> [U, d].
+    n_items : int
+        Number of items, padding (id 0) included.
+    embedding_dim : int
+        d.
+    fusion : nn.Module, optional
+        One [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
+    encode_chunk : int, optional
+        Items encoded at once while training; more are encoded in chunks, which bounds the memory. All at once
+        by default.
 
     Attributes
     ----------
-    rows : by modality, an activation cache on this layer's device; read in place of the content of the batch.
+    rows : dict[str, TrunkRows]
+        By modality, an activation cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
@@ -121,7 +127,8 @@ class ContentItemEmbedding(nn.Module):
 
         Parameters
         ----------
-        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
+        batches : Iterable[ItemMedia]
+            The content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
             processes, of each its share.
 
         Returns

@@ -39,9 +39,12 @@ class ProjectionSettings:
 
     Attributes
     ----------
-    layers, dropout : hidden layers, and the dropout after each.
-    activation : ``gelu`` or ``linear``, of the last layer.
-    group : ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
+    layers, dropout : int, float
+        Hidden layers, and the dropout after each.
+    activation : str
+        ``gelu`` or ``linear``, of the last layer.
+    group : str
+        ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
     """
 
     layers: int
@@ -111,7 +114,7 @@ def features_path(config, name: str) -> str | None:
     Raises
     ------
     MicroLensError
-        ``features`` is one path, and the model looks at several modalities beside ids.
+        ``features`` is one path, and the model looks at several modalities besides ids.
     """
     features = config["features"]
     if features is None or name not in ENCODED:

@@ -23,7 +23,9 @@ MAX_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class TaskLimits:
-    """What a task may take: seconds of processor time, and bytes beside what the process holds before it."""
+    """What a task may take: seconds of processor time, and bytes in addition to what the process holds before
+    it.
+    """
 
     cpu_seconds: int = 120
     memory_bytes: int = 4 << 30

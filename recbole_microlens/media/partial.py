@@ -175,8 +175,8 @@ class PartialStore:
         is_full = isinstance(error, lmdb.DiskError) or files.is_disk_full(self.path.parent)
         reason = "no space is left on the disk" if is_full else str(error)
         return MicroLensError(
-            f"{self.path}: cannot be written, {reason}. Free disk space and give the command again: it goes "
-            "on from what is there."
+            f"{self.path}: cannot be written, {reason}. Free disk space and run the command again: it "
+            "continues from what is there."
         )
 
     def _read_failures(self) -> dict[str, FailedItem]:

@@ -135,7 +135,7 @@ def _entries(folder: str, entered: set[tuple[int, int]], is_top: bool) -> tuple[
 
 
 def frame_of(stem: str) -> str | None:
-    """The item whose frame a file of this stem would be; None where it is no name of a frame."""
+    """The item whose frame a file of this stem would be; None if it is not the name of a frame."""
     match = _FRAME_NAME.fullmatch(stem)
     return match and match[1]
 

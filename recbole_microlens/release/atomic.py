@@ -69,20 +69,29 @@ def convert(
     The files are written aside and moved into place when complete, ``.inter`` last: a dataset with an
     ``.inter`` is whole. Other files of the folder, such as media stores, are left alone.
 
-    Args:
-        release_folder: see :func:`~recbole_microlens.release.layout.find_release` for the names of its files;
-            or the pairs file itself, of any name.
-        dataset: name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
-        out: the folder of all datasets.
-        skip_bad_rows: leave out and count rows that cannot be read, instead of stopping at the first.
-        columns: ``user``, ``item``, ``time``, ``event`` -> name of the column; the others are chosen by their
-            common names.
-        events: the kinds of events to take; all by default.
-        repeats: ``first``, ``last`` or ``keep``.
+    Parameters
+    ----------
+    release_folder : Path | str
+        See :func:`~recbole_microlens.release.layout.find_release` for the names of its files; or the pairs
+        file itself, of any name.
+    dataset : str
+        Name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
+    out : Path | str, default 'dataset_atomic'
+        The folder of all datasets.
+    skip_bad_rows : bool, default False
+        Leave out and count rows that cannot be read, instead of stopping at the first.
+    columns : Mapping[str, str], optional
+        ``user``, ``item``, ``time``, ``event`` -> name of the column; the others are chosen by their common
+        names.
+    events : tuple[str, ...], default ()
+        The kinds of events to take; all by default.
+    repeats : str, default 'first'
+        ``first``, ``last`` or ``keep``.
 
-    Raises:
-        MicroLensError: the name is not usable, the folder holds no release, a column is not there, or a row
-            cannot be read.
+    Raises
+    ------
+    MicroLensError
+        The name is not usable, the folder holds no release, a column is not there, or a row cannot be read.
     """
     check_dataset_name(dataset)
     _check_repeats(repeats)

@@ -16,13 +16,19 @@ _SHOWN = 8
 class EventFilter:
     """Takes the rows of some kinds of events, or of all.
 
-    Args:
-        path: the log, for messages.
-        columns: its columns.
-        wanted: the kinds to take; empty for all.
+    Parameters
+    ----------
+    path : Path
+        The log, for messages.
+    columns : PairsColumns
+        Its columns.
+    wanted : tuple[str, ...], default ()
+        The kinds to take; empty for all.
 
-    Raises:
-        MicroLensError: kinds are wanted, and no column says what kind a row is.
+    Raises
+    ------
+    MicroLensError
+        Kinds are wanted, and no column says what kind a row is.
     """
 
     def __init__(self, path: Path, columns: PairsColumns, wanted: tuple[str, ...] = ()):

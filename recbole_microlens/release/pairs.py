@@ -27,15 +27,23 @@ _CHUNK_ROWS = 1_000_000
 class Pairs:
     """The rows of a pairs file, in file order.
 
-    Attributes:
-        users, items: the distinct ids.
-        user, item: int64 [rows], places in ``users`` and ``items``.
-        time_us: int64 [rows], microseconds since 1970; None for a sequence TSV, whose order is that of the
-            file. Plain numbers, which are no times of our age, are taken for milliseconds.
-        columns: which column was taken for what.
-        unit: what the times are written in; None for a sequence TSV.
-        events: the rows of each kind of event, those that were left out too; empty without such a column.
-        respelled: spellings of ids whose white space within became single spaces.
+    Attributes
+    ----------
+    users, items : list[str]
+        The distinct ids.
+    user, item : np.ndarray [rows], int64
+        Places in ``users`` and ``items``.
+    time_us : np.ndarray [rows], int64, or None
+        Microseconds since 1970; None for a sequence TSV, whose order is that of the file. Plain numbers,
+        which are not plausible times, are taken for milliseconds.
+    columns : PairsColumns
+        Which column was taken for what.
+    unit : TimeUnit | None
+        What the times are written in; None for a sequence TSV.
+    events : Mapping[str, int]
+        The rows of each kind of event, those that were left out too; empty without such a column.
+    respelled : int
+        Spellings of ids whose white space within became single spaces.
     """
 
     users: list[str]
@@ -63,15 +71,22 @@ def read_pairs(
     in their size; all rows must have one unit. Clean files are parsed by pandas; a file with anything unusual
     in it is read again row by row, so that the row at fault can be named.
 
-    Args:
-        path: the file; one that ends in ``.gz`` is unpacked.
-        bad: takes rows that cannot be read.
-        named: columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
-        events: the kinds of events to take; all by default.
+    Parameters
+    ----------
+    path : Path
+        The file; one that ends in ``.gz`` is unpacked.
+    bad : BadRows
+        Takes rows that cannot be read.
+    named : Mapping[str, str], optional
+        Columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
+    events : tuple[str, ...], default ()
+        The kinds of events to take; all by default.
 
-    Raises:
-        MicroLensError: a row cannot be read and ``bad`` does not skip; the header lacks a column; a kind of
-            event is in no row; no row is left.
+    Raises
+    ------
+    MicroLensError
+        A row cannot be read and ``bad`` does not skip; the header lacks a column; a kind of event is in no
+        row; no row is left.
     """
     columns = pairs_columns(path, first_line(path), named)
     kept = EventFilter(path, columns, events)
@@ -160,7 +175,7 @@ def _may_be_other_numbers(times: np.ndarray) -> bool:
 
 
 def _has_open_quote(chunk: pd.DataFrame) -> bool:
-    """Whether a quote may go on in the next line, so that a line is no row."""
+    """Whether a quote may continue in the next line, so that a line is not a row."""
     texts = (chunk[name] for name, kind in chunk.dtypes.items() if not pd.api.types.is_integer_dtype(kind))
     return any((column.str.count('"') % 2 == 1).any() for column in texts)
 
@@ -228,7 +243,7 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
     for number, text in _data_lines(path, columns, bad):
         try:
             cells = _split(text, columns)
-            # At spaces alone: a control character, which is white space too, is no end of an id.
+            # At spaces alone: a control character, which is white space too, does not end an id.
             watched = [items.code(name) for name in cells[columns.item].split(" ") if name]
             if not watched:
                 raise RowError("no items after the user")

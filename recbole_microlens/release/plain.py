@@ -11,15 +11,22 @@ _BLOCK = 1 << 20
 class PlainBytes(io.RawIOBase):
     """Hands through the bytes of a stream and notes what is not plain in them.
 
-    Args:
-        stream: the table.
-        separator: of its columns, one ASCII character.
+    Parameters
+    ----------
+    stream : BinaryIO
+        The table.
+    separator : str
+        Of its columns, one ASCII character.
 
-    Attributes:
-        odd: there was a NUL byte, at which pandas ends a field, or a carriage return without a line feed,
-            at which it ends a line.
-        quotes: there was a double quote.
-        separators: how many separators there were.
+    Attributes
+    ----------
+    odd
+        There was a NUL byte, at which pandas ends a field, or a carriage return without a line feed, at which
+        it ends a line.
+    quotes
+        There was a double quote.
+    separators
+        How many separators there were.
     """
 
     def __init__(self, stream: BinaryIO, separator: str):

@@ -83,10 +83,13 @@ def short_users(user: np.ndarray) -> ShortUsers:
 def describe(user: np.ndarray, item: np.ndarray, repeats: int = 0) -> Statistics:
     """Describe interactions, given who (``user``) and what (``item``) of each as codes 0, 1, 2, ...
 
-    Args:
-        user: int [n], n >= 1.
-        item: int [n].
-        repeats: how many of them are no first interaction of their user with their item.
+    Parameters
+    ----------
+    user : np.ndarray [n], int
+        n >= 1.
+    item : np.ndarray [n], int
+    repeats : int, default 0
+        How many of them are not the first interaction of their user with their item.
     """
     lengths, popularity = _counts(user), _counts(item)
     return Statistics(

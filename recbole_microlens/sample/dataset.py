@@ -28,10 +28,14 @@ def make_sample(
 
     Parameters
     ----------
-    out : the folder of all datasets.
-    release : where the release folder is written and kept; by default it is removed at the end.
-    seed : the same seed gives the same dataset.
-    users, items : how many of each.
+    out : Path
+        The folder of all datasets.
+    release : Path, optional
+        Where the release folder is written and kept; by default it is removed at the end.
+    seed : int, default SEED
+        The same seed gives the same dataset.
+    users, items : int, default 600
+        How many of each.
 
     Raises
     ------

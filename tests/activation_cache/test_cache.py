@@ -105,7 +105,7 @@ def test_rows_of_a_wholly_frozen_encoder_are_its_features(folder):
     assert [form.shape for form in setting.layer.rows["video"].meta.formats] == [(6,)]
 
 
-def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_chance_alone(folder):
+def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_rng_alone(folder):
     setting = Setting(folder)
     before = {key: value.clone() for key, value in setting.layer.state_dict().items()}
     state = torch.get_rng_state()
@@ -222,7 +222,7 @@ def test_too_little_disk_is_said_before_any_work_and_the_run_goes_on(folder, cap
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 100, 100))
     setting = Setting(folder)
     setting.caches.ensure(may_build=True)
-    assert "are needed" in caplog.text and "going on without it" in caplog.text
+    assert "are needed" in caplog.text and "continuing without it" in caplog.text
     assert sum(map(len, setting.sources["video"].reads)) <= 2
     assert setting.layer.rows == {} and list(folder.iterdir()) == []
     torch.testing.assert_close(setting.gradients()[0], Setting(None).gradients()[0], atol=0, rtol=0)

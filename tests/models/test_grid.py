@@ -73,7 +73,9 @@ def test_every_sequential_model_takes_suffixes_or_says_why_not():
 
 
 def test_a_general_model_takes_no_suffix():
-    with pytest.raises(MicroLensError, match="LightGCN takes no suffix, because it is no sequential model"):
+    with pytest.raises(
+        MicroLensError, match="LightGCN takes no suffix, because it is not a sequential model"
+    ):
         model_class("LightGCNIDV")
 
 

@@ -237,7 +237,7 @@ def test_checkpoints_load_with_weights_only(content_settings):
 
 def test_a_damaged_or_foreign_checkpoint_is_an_error(settings, content_settings):
     folder = Path(run("BPR", "tiny", config_dict=settings | {"epochs": 1})["folder"])
-    with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot go on with SASRecV"):
+    with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot continue with SASRecV"):
         run("SASRecV", "tiny", config_dict=content_settings, resume=folder)
     (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:200])
     with pytest.raises(MicroLensError, match="last.pth is damaged"):
