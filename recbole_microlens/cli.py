@@ -38,10 +38,19 @@ def _call(argv: list[str]) -> int:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
     arguments = _parser().parse_args(argv)
+    if arguments.call is not _doctor:
+        _require_recbole()
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[screen])
     return arguments.call(arguments)
+
+
+def _require_recbole() -> None:
+    """Say at the first command of all, not hours later, what `pip install recbole-microlens` leaves out."""
+    from recbole_microlens.requirements import require_recbole
+
+    require_recbole()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -200,6 +209,7 @@ def _run(argv: list[str]) -> int:
 
         print(_RUN_HELP.format(models=", ".join(tuned_models())))
         return 0 if argv else 2
+    _require_recbole()
     settings = parse_settings(argv)
     given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed

@@ -12,12 +12,13 @@ import re
 import warnings
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from recbole_microlens.requirements import require_recbole
 
 worked_around: dict[str, str] = {}
 
@@ -37,7 +38,14 @@ _NUMPY_ALIASES = {
 
 
 def fix_recbole() -> None:
-    """Make RecBole importable and usable with the installed NumPy and SciPy; call before its first import."""
+    """Make RecBole importable and usable with the installed NumPy and SciPy; call before its first import.
+
+    Raises
+    ------
+    MicroLensError
+        RecBole is not installed.
+    """
+    require_recbole()
     _fix_numpy()
     _fix_scipy()
     # RecBole's trainer calls torch.cuda.amp.GradScaler, which still works.
@@ -180,6 +188,7 @@ def tensorboard_in(folder: Path | None):
 @cache
 def recbole_folder() -> Path:
     """Folder of the installed RecBole, without importing it."""
+    require_recbole()
     return Path(importlib.util.find_spec("recbole").origin).parent
 
 
@@ -199,14 +208,6 @@ def recbole_config_keys() -> frozenset[str]:
     for path in recbole_folder().rglob("*.py"):
         keys.update(re.findall(r"config\[['\"]([\w-]+)['\"]\]", path.read_text(encoding="utf-8")))
     return frozenset(keys)
-
-
-def installed_version(package: str) -> str | None:
-    """Version of an installed package, or ``None``."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def all_gpu_ids() -> str:

@@ -16,27 +16,23 @@ MODULES = {
     "tensorboard": "torch.utils.tensorboard",
     "torchvision": "torchvision.models.video",
 }
-OPTIONAL = ("ray",)
 
 
 def examine() -> tuple[str, bool]:
     """The report, and whether everything that a run needs is there."""
-    compat.fix_recbole()
     missing = {}
-    if compat.installed_version("torch"):
+    if requirements.installed_version("recbole"):
+        compat.fix_recbole()
+    if requirements.installed_version("torch"):
         compat.fix_torchvision()
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
     for package in requirements.required():
         problem = _import_problem(MODULES.get(package, package.replace("-", "_")))
         lines.append(
-            f"{package} {compat.installed_version(package) or '-'}{': ' + problem if problem else ''}"
+            f"{package} {requirements.installed_version(package) or '-'}{': ' + problem if problem else ''}"
         )
         if problem:
             missing[package] = problem
-    lines += [
-        f"{package} {compat.installed_version(package) or 'not installed'} (not needed)"
-        for package in OPTIONAL
-    ]
     lines += [f"worked around {library}: {what}" for library, what in compat.worked_around.items()]
     if "torch" not in missing:
         lines.append(_devices())
@@ -64,4 +60,4 @@ def _devices() -> str:
 def _verdict(missing: dict[str, str]) -> str:
     if not missing:
         return "Everything that a run needs is there."
-    return f"Missing: {', '.join(missing)}. Install with: pip install -c constraints.txt ."
+    return f"Missing: {', '.join(missing)}. Type: {requirements.how_to_install(missing)}"
