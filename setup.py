@@ -1,4 +1,4 @@
-"""The list of packages, which setup.cfg cannot say: those that are found, and the property files beside them."""
+"""The packages: those that are found, and the property files beside them, which setup.cfg alone cannot say."""
 
 from setuptools import find_packages, setup
 
