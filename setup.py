@@ -1,4 +1,4 @@
-"""The packages: those that are found, and the property files beside them, which setup.cfg alone cannot say."""
+"""The packages: those that are found, and beside them the property files, which setup.cfg cannot say."""
 
 from setuptools import find_packages, setup
 
