@@ -12,7 +12,7 @@ from typing import IO
 try:
     import fcntl
 except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _AGAIN = "give the command again, which goes on from what is there"
 # What is wrong, and what to do.
@@ -72,8 +72,8 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 @contextmanager
 def writing(path: Path, mode: str = "w") -> Iterator[IO]:
     """Open a file for writing; what fails within, or as it is closed, is told with the file's name."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with naming(path), path.open(mode, **text) as file:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with naming(path), path.open(mode, encoding=encoding, newline=newline) as file:
         yield file
 
 
@@ -133,7 +133,9 @@ def in_words(error: OSError, again: str = _AGAIN) -> str:
     ----------
     again : how the user goes on when the disk is in order.
     """
-    wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
+    wrong, advice = _WORDS.get(
+        error.errno or 0, (error.strerror or str(error), "Check the path and the disk.")
+    )
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice.format(again=again)}"
 

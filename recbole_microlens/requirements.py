@@ -36,7 +36,8 @@ def requirements() -> dict[str, str]:
     except PackageNotFoundError:
         lines = _of_checkout()
     bare = [line.partition(";")[0].strip() for line in lines if not _OF_ANOTHER_EXTRA.search(line)]
-    return {_NAME.match(line)[0].lower(): line for line in bare if line}
+    found = ((_NAME.match(line), line) for line in bare)
+    return {name[0].lower(): line for name, line in found if name}
 
 
 def how_to_install(packages: Iterable[str]) -> str:

@@ -76,7 +76,7 @@ class TargetGroups:
 
 def _metrics(rows: Tensor, evaluator: Evaluator) -> dict[str, float]:
     rows = distributed.rows_of_all(rows)
-    targets = {"targets": int(rows[:, -1].sum())}
+    targets: dict[str, float] = {"targets": int(rows[:, -1].sum())}
     if not len(rows):
         return targets
     struct = DataStruct()

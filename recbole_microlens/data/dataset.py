@@ -291,4 +291,4 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
 
 def _remade(base: type, whole_sequences: bool):
     made = _under_protocol(base, whole_sequences)
-    return made.__new__(made)
+    return made.__new__(made)  # type: ignore[call-overload]

@@ -131,7 +131,9 @@ def _attempt(function: Callable, task: Any, limits: TaskLimits) -> Any:
 
 
 def _exit_with_caller() -> None:
-    wait([multiprocessing.parent_process().sentinel])
+    caller = multiprocessing.parent_process()
+    assert caller is not None  # this runs in a worker
+    wait([caller.sentinel])
     os._exit(1)
 
 
