@@ -12,7 +12,10 @@ from recbole_microlens.encoders.few_frames import for_few_frames
 from recbole_microlens.errors import first_line
 from recbole_microlens.items.content import ContentItemEmbedding
 
-_CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
+_CHANNELS_LAST: dict[type, torch.memory_format] = {
+    nn.Conv2d: torch.channels_last,
+    nn.Conv3d: torch.channels_last_3d,
+}
 # What the optimisers of RecBole take, beside the fused form.
 _OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
 

@@ -21,6 +21,7 @@ from scipy import sparse
 from recbole_microlens.requirements import require_recbole
 
 worked_around: dict[str, str] = {}
+_kept: list = []  # torch's operator schemas live as long as their library
 
 _NUMPY_ALIASES = {
     "bool": bool,
@@ -95,13 +96,12 @@ def fix_torchvision() -> None:
 
     # Not by ``importlib.util``: the watch of ``torchvision_import`` would call this function again.
     spec = importlib.machinery.PathFinder.find_spec("torchvision")
-    if spec is None or _torchvision_operators_load(Path(spec.origin).parent):
+    if spec is None or spec.origin is None or _torchvision_operators_load(Path(spec.origin).parent):
         return
     library = torch.library.Library("torchvision", "DEF")
+    _kept.append(library)
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    # The schemas live as long as this object.
-    fix_torchvision.library = library
     worked_around["torchvision"] = "its compiled part does not load with this torch: declared nms and qnms"
 
 
@@ -189,7 +189,8 @@ def tensorboard_in(folder: Path | None):
 def recbole_folder() -> Path:
     """Folder of the installed RecBole, without importing it."""
     require_recbole()
-    return Path(importlib.util.find_spec("recbole").origin).parent
+    [folder] = importlib.util.find_spec("recbole").submodule_search_locations
+    return Path(folder)
 
 
 @cache

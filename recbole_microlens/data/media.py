@@ -32,7 +32,9 @@ class Reader(Protocol):
 
     tokens: np.ndarray
     missing: str
-    lack: Lack
+
+    @property
+    def lack(self) -> Lack: ...
 
     def absent(self) -> np.ndarray:
         """Internal ids of the items that it has nothing for."""

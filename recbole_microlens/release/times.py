@@ -100,8 +100,8 @@ def _of_number(number: int | Decimal, text: str) -> tuple[TimeUnit, int]:
 def _of_date(match: re.Match, text: str) -> int:
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
-        clock = (int(part or 0) for part in (hour, minute, second))
-        moment = datetime.combine(date(int(year), int(month), int(day)), time(*clock))
+        clock = [int(part or 0) for part in (hour, minute, second)]
+        moment = datetime.combine(date(int(year), int(month), int(day)), time(clock[0], clock[1], clock[2]))
         moment = moment.replace(tzinfo=_zone(zone)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
         raise RowError(f"timestamp {text!r} is no date ({error})") from error
