@@ -15,15 +15,14 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import torch
+from recbole.data import data_preparation
+from recbole.data import dataset as recbole_datasets
 from shared.interactions import write_interactions
 
-from recbole_microlens.compat import PandasThree
+from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import HISTORY_LENGTH, create_dataset
-
-from recbole.data import data_preparation  # isort: skip
-from recbole.data import dataset as recbole_datasets  # isort: skip
+from recbole_microlens.training.preparation import prepare_data
 
 NAME = "preparation-benchmark"
 

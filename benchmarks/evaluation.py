@@ -15,16 +15,15 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.utils import create_samplers
+from recbole.trainer import Trainer
 from shared.interactions import write_interactions
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
-from recbole_microlens.trainer import create_trainer
-
-from recbole.data.dataloader import FullSortEvalDataLoader  # isort: skip
-from recbole.data.utils import create_samplers  # isort: skip
-from recbole.trainer import Trainer  # isort: skip
+from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.trainer import create_trainer
 
 NAME = "evaluation-benchmark"
 SCORE_ROWS = 1000

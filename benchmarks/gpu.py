@@ -130,11 +130,11 @@ def about(device, arguments: argparse.Namespace) -> dict:
     import torch
     from steps.measure import machine
 
-    from recbole_microlens import requirements
-    from recbole_microlens.run_folder import git_commit
+    from recbole_microlens import compat
+    from recbole_microlens.training.run_folder import git_commit
 
     packages = ("recbole", "torchvision", "transformers", "pytorchvideo", "numpy", "pandas")
-    versions = {name: requirements.installed_version(name) for name in packages}
+    versions = {name: compat.installed_version(name) for name in packages}
     about = {"machine": machine(device), "versions": {"python": platform.python_version(), **versions}}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

@@ -1,6 +1,6 @@
 """Commands that are killed (kill -9) at random instants and given again: is it as if they were not?
 
-Of each of convert, frames (a store whose commits are of 50 MB), the build of a trunk cache and a training
+Of each of convert, frames (a store whose commits are of 50 MB), building an activation cache and a training
 with workers. A command runs in a fork of a process that has imported everything, so that the instants fall
 into its work; the process alone is killed, and its workers must end by themselves. Prints one JSON object as
 its last line.
@@ -49,7 +49,7 @@ class Kind:
 
 
 def convert_words(world: World, folder: Path) -> list:
-    return ["convert", world.seeds / "log.csv", "--dataset", "log", "--out", folder]
+    return ["convert", world.seeds / "log.csv", "--dataset", "log", "--data-path", folder]
 
 
 def frames_words(world: World, folder: Path) -> list:
@@ -63,7 +63,7 @@ def frames_words(world: World, folder: Path) -> list:
         "--workers",
         "1",
     )
-    return ["frames", world.seeds / "ready", "--dataset", "many", "--out", folder, *options]
+    return ["frames", world.seeds / "ready", "--dataset", "many", "--data-path", folder, *options]
 
 
 def cache_words(world: World, folder: Path) -> list:

@@ -14,14 +14,14 @@ from time import perf_counter
 import torch
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.media.build import build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
-from recbole_microlens.release.sample import write_release
-from recbole_microlens.trainer import create_trainer
+from recbole_microlens.sample.release import write_release
+from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.trainer import create_trainer
 
 DATASET = "loader-benchmark"
 

@@ -97,7 +97,9 @@ def main() -> None:
         data = write_interactions(Path(scratch), NAME, arguments.share)
         write_titles(data)
         for number in range(-1, arguments.rounds):
-            for kind in ENVIRONMENTS if number >= 0 else ["default"]:  # one run more, for the trunk cache
+            for kind in (
+                ENVIRONMENTS if number >= 0 else ["default"]
+            ):  # one run more, for the activation cache
                 found = train(kind, data, arguments)
                 print(f"{number + 1}/{arguments.rounds} {kind}: {found}", flush=True)
                 results[kind] += [found] if number >= 0 else []

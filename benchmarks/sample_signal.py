@@ -17,7 +17,7 @@ from tabulate import tabulate
 from recbole_microlens.config import Config
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
-from recbole_microlens.sample_dataset import SAMPLE, make_sample
+from recbole_microlens.sample.dataset import SAMPLE, make_sample
 
 MODELS = ("Pop", "SASRec", "SASRecID", "SASRecV")
 SEEDS = (2023, 2024, 2025, 2026, 2027)

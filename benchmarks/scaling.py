@@ -1,6 +1,6 @@
 """How a cached training step grows with the batch, and what it owes to the numbers of items and processes.
 
-Rows of a trunk cache are gathered by id: a step must cost the same whether the cache holds a thousand items
+Rows of an activation cache are gathered by id: a step must cost the same whether it holds a thousand items
 or a hundred thousand. Processes share out a training of the whole encoder, a thread each, so that more of
 them than cores (or GPUs) cannot help. Prints one JSON object as its last line.
 """
@@ -19,7 +19,7 @@ from steps.problem import Problem
 from steps.processes import epoch_seconds, make_data
 from train_step import our_step, settings_of, trainer_of
 
-from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat, rows_path
+from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, RowFormat, rows_path
 
 
 def step_seconds(arguments, users: int, folder: Path) -> dict:

@@ -1,4 +1,4 @@
-"""How long a training step takes: as published, and here without and with the trunk cache.
+"""How long a training step takes: as published, and here without and with the activation cache.
 
 The published step is dense: every slot of every sequence, padding included, goes through the whole encoder
 in fp32. Ours encodes each distinct item once; with the cache only the trainable top runs. Backbone, loss,
@@ -29,12 +29,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_microlens.config import Config
+from recbole_microlens.cpu.process_memory import allow, keep_freed
 from recbole_microlens.data.dataloader import ContentBatch
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.losses import in_batch_softmax
-from recbole_microlens.process_memory import keep_freed
-from recbole_microlens.trainer import create_trainer
+from recbole_microlens.training.trainer import create_trainer
 
 
 def published_step(model, optimizer, problem: Problem, clips: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def published_step(model, optimizer, problem: Problem, clips: Tensor) -> Tensor:
     layer, sequences = model.item_embedding, problem.sequences.to(clips.device)
     slots = torch.arange(1, sequences.numel() + 1, device=clips.device)
     optimizer.zero_grad()
-    with layer.using(ItemMedia(slots, {"video": clips})):
+    with layer.encode_batch(ItemMedia(slots, {"video": clips})):
         own_slot = torch.where(sequences != 0, slots.view_as(sequences), 0)
         length = (sequences != 0).sum(1) - 1
         is_input = torch.arange(SLOTS - 1, device=clips.device) < length.unsqueeze(1)
@@ -150,6 +150,7 @@ def published_steps(arguments, folder: Path, finetune: str) -> dict:
 
 
 def our_steps(arguments, folder: Path, finetune: str) -> dict:
+    allow()
     keep_freed(torch.device(arguments.device))
     problem, settings = problem_of(arguments, finetune), settings_of(arguments, folder, finetune=finetune)
     steps = {"published_memory_kept": published_of(problem, settings)}

@@ -8,6 +8,8 @@ from logging import getLogger
 from pathlib import Path
 
 import torch
+from recbole.config import Config as RecBoleConfig
+from recbole.utils import ModelType, get_model
 
 from recbole_microlens import compat, distributed
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
@@ -30,10 +32,6 @@ from recbole_microlens.setting_kinds import shown
 from recbole_microlens.settings_schema import SETTLED, check, kind_of
 from recbole_microlens.settings_text import YamlLoader, as_plain, read_text, read_value, read_yaml
 from recbole_microlens.settings_together import check_together
-
-compat.fix_recbole()
-from recbole.config import Config as RecBoleConfig  # noqa: E402
-from recbole.utils import ModelType, get_model  # noqa: E402
 
 __all__ = ["Config", "known_keys", "model_class", "properties_folder", "say_whose_data", "warn_without_gpu"]
 
@@ -65,7 +63,7 @@ class Config(RecBoleConfig):
             raise MicroLensError(f"RecBole refuses the configuration: {first_line(error)}") from error
 
     def compatibility_settings(self):
-        compat.fix_recbole()
+        """Nothing: RecBole is mended when it is first imported."""
 
     def _build_yaml_loader(self):
         return YamlLoader

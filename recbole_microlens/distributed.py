@@ -1,4 +1,4 @@
-"""Several processes train one model: who takes part, and how what they have comes together.
+"""Several processes train one model: which one this is, and what they exchange.
 
 Each process ("rank") takes its share of every batch, of the items to encode, and of the users to rank. A
 process that is alone has rank 0 of 1, and every function here then leaves things as they are.
@@ -20,7 +20,7 @@ from recbole_microlens.errors import MicroLensError
 T = TypeVar("T", bound=Sequence)
 
 _BUCKET_VALUES = 8 * 2**20
-# One process may prepare something for all, such as waiting for another run to build a trunk cache.
+# One process may prepare something for all, such as waiting for another run to build an activation cache.
 _PATIENCE = timedelta(hours=12)
 
 
@@ -34,13 +34,13 @@ def world_size() -> int:
     return dist.get_world_size() if _is_on() else 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes the files and the log."""
     return rank() == 0
 
 
 def is_launched() -> bool:
-    """Whether ``torchrun``, or :func:`launch`, started this process as one of several."""
+    """Whether ``torchrun``, or ``nproc``, started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
@@ -83,7 +83,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return when every process has come here."""
     if _is_on():
         dist.barrier()
@@ -99,8 +99,8 @@ def my_share(values: T) -> T:
     return share_of(values, rank(), world_size())
 
 
-def from_first(value: Any) -> Any:
-    """The first process's plain value, in all of them."""
+def broadcast_object(value: Any) -> Any:
+    """The main process's plain value, in all of them."""
     if not _is_on():
         return value
     box = [value]
@@ -108,21 +108,21 @@ def from_first(value: Any) -> Any:
     return box[0]
 
 
-def first_does(work: Callable[[], Any]) -> Any:
-    """Let the first process do something with files; its plain result, or its OSError, in all of them."""
+def main_process_does(work: Callable[[], Any]) -> Any:
+    """Let the main process do something with files; its plain result, or its OSError, in all of them."""
     result, error = None, None
-    if is_first():
+    if is_main_process():
         try:
             result = work()
         except OSError as found:
             error = found
-    result, error = from_first((result, error))
+    result, error = broadcast_object((result, error))
     if error is not None:
         raise error
     return result
 
 
-def from_all(value: Any) -> list:
+def all_gather_object(value: Any) -> list:
     """Every process's plain value, in the order of ranks."""
     if not _is_on():
         return [value]
@@ -131,30 +131,27 @@ def from_all(value: Any) -> list:
     return values
 
 
-def total(value: float, device: torch.device) -> float:
-    """Sum of a number over all processes."""
-    if not _is_on():
-        return value
+def total(value: float, device: torch.device) -> Tensor:
+    """Sum of a number over all processes, [] float64, on the device, which is not waited for."""
     number = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.all_reduce(number)
-    return number.item()
+    return all_reduce_sum(number)
 
 
-def sum_of_all(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """Add up the tensors of all processes, in place and without gradients."""
     if _is_on():
         dist.all_reduce(tensor)
     return tensor
 
 
-def rows_of_all(rows: Tensor) -> Tensor:
+def all_gather_rows(rows: Tensor) -> Tensor:
     """The rows [n, ...] of every process, one below the other in the order of ranks; n may differ.
 
-    Without gradients; see :func:`gather_with_gradient`.
+    Without gradients; see :func:`all_gather_with_gradient`.
     """
     if not _is_on():
         return rows
-    counts = from_all(len(rows))
+    counts = _gather_count(len(rows), _meeting_place(rows))
     padded = torch.zeros(max(counts), *rows.shape[1:], dtype=rows.dtype, device=_meeting_place(rows))
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in counts]
@@ -162,7 +159,19 @@ def rows_of_all(rows: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).to(rows.device)
 
 
-def gather_with_gradient(rows: Tensor) -> Tensor:
+def all_reduce_max(number: int, device: torch.device) -> int:
+    """The greatest of the processes' numbers."""
+    return max(_gather_count(number, device)) if _is_on() else number
+
+
+def _gather_count(number: int, device: torch.device) -> list[int]:
+    """Every process's number, in the order of ranks; a tensor's way, which needs no pickling."""
+    numbers = torch.empty(world_size(), dtype=torch.int64, device=device)
+    dist.all_gather_into_tensor(numbers, torch.tensor([number], device=device))
+    return numbers.tolist()
+
+
+def all_gather_with_gradient(rows: Tensor) -> Tensor:
     """The rows [n, ...] of every process, n the same in all; [world_size * n, ...].
 
     The gradient of a process's own rows is the sum of what all processes have for them.
@@ -184,15 +193,15 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(world_size())[rank()]
 
 
-def same_in_all(module: nn.Module) -> None:
-    """Give every process the first one's parameters and buffers."""
+def broadcast_module(module: nn.Module) -> None:
+    """Give every process the main one's parameters and buffers."""
     if not _is_on():
         return
     for tensor in module.state_dict().values():
         dist.broadcast(tensor, src=0)
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Add up the gradients of all processes, in place.
 
     A parameter that has a gradient in some processes only counts as zero in the others; without any it stays

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 
+from recbole.utils import ModelType
+
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.model_settings import is_pairwise
 from recbole_microlens.property_files import recbole_name
-
-from recbole.utils import ModelType  # isort: skip
 
 _LOSSES = ("BPR", "CE")
 _CROSS_ENTROPY_ALONE = {"CORE", "GRU4RecCPR", "SASRecCPR"}

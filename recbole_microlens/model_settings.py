@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from recbole.utils import InputType
+
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel
 from recbole_microlens.models.grid import CHOOSING, SUFFIXES
 from recbole_microlens.property_files import read_yaml, recbole_file, recbole_name
-
-from recbole.utils import InputType  # isort: skip
 
 _WIDTHS = ("hidden_size", "embedding_size")
 

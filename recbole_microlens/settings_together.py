@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
-from recbole_microlens import compat
+from recbole.evaluator import metric_types
+from recbole.utils import EvaluatorType, ModelType
+
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
 from recbole_microlens.property_files import recbole_name
 from recbole_microlens.setting_kinds import shown
 from recbole_microlens.settings_by_model import check_model
-
-compat.fix_recbole()
-from recbole.evaluator import metric_types  # noqa: E402
-from recbole.utils import EvaluatorType, ModelType  # noqa: E402
 
 _PICKLING_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 _NAMING_COLUMNS = (

@@ -16,7 +16,7 @@ from recbole_microlens.media.build import build_covers, build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
-from recbole_microlens.release.sample import write_release
+from recbole_microlens.sample.release import write_release
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ def _exchange():
     rows = torch.full((number + 1, 2), float(number))
     return {
         "share": distributed.my_share([10, 11, 12]),
-        "first": distributed.from_first({"from": number}),
-        "all": distributed.from_all(number),
+        "first": distributed.broadcast_object({"from": number}),
+        "all": distributed.all_gather_object(number),
         "total": distributed.total(number + 1.5, torch.device("cpu")),
-        "rows": distributed.rows_of_all(rows).tolist(),
-        "is_first": distributed.is_first(),
+        "rows": distributed.all_gather_rows(rows).tolist(),
+        "is_first": distributed.is_main_process(),
     }
 
 
@@ -38,14 +38,14 @@ def _gradients_of_a_loss_over_all_rows():
     torch.manual_seed(distributed.rank())
     layer = nn.Linear(3, 2, bias=False)
     unused, used_in_second = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
-    distributed.same_in_all(layer)
+    distributed.broadcast_module(layer)
     inputs = torch.arange(6.0).view(2, 3)
     mine = layer(inputs[distributed.rank()].unsqueeze(0))
-    gathered = distributed.gather_with_gradient(mine)
+    gathered = distributed.all_gather_with_gradient(mine)
     (mine @ gathered.T).square().sum().backward()
     if distributed.rank() == 1:
         used_in_second.sum().backward()
-    distributed.sum_gradients([*layer.parameters(), unused, used_in_second])
+    distributed.all_reduce_gradients([*layer.parameters(), unused, used_in_second])
     return layer.weight.tolist(), layer.weight.grad.tolist(), unused.grad, used_in_second.grad.tolist()
 
 
@@ -62,8 +62,8 @@ def test_gradients_are_those_of_one_process_with_all_rows():
 
 def test_a_process_alone_leaves_everything_as_it_is():
     rows = torch.ones(2, 3)
-    assert distributed.world_size() == 1 and distributed.is_first()
+    assert distributed.world_size() == 1 and distributed.is_main_process()
     assert distributed.my_share([1, 2, 3]) == [1, 2, 3]
-    assert distributed.from_all("x") == ["x"]
-    assert distributed.rows_of_all(rows) is rows
-    assert distributed.gather_with_gradient(rows) is rows
+    assert distributed.all_gather_object("x") == ["x"]
+    assert distributed.all_gather_rows(rows) is rows
+    assert distributed.all_gather_with_gradient(rows) is rows

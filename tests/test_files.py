@@ -6,7 +6,7 @@ import os
 import pytest
 
 from recbole_microlens import files
-from recbole_microlens.failures import ended
+from recbole_microlens.cli.failures import ended
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):

@@ -9,12 +9,11 @@ from time import monotonic
 
 import pytest
 import torch
+from gpu_checks.parts import Part, run_parts
+from gpu_checks.place import Place
+from gpu_checks.report import Report
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
-from gpu_checks.parts import Part, run_parts  # noqa: E402
-from gpu_checks.place import Place  # noqa: E402
-from gpu_checks.report import Report  # noqa: E402
 
 
 def benchmark(out, *arguments, script=ROOT / "benchmarks" / "gpu.py"):

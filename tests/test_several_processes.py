@@ -11,12 +11,12 @@ import pytest
 import torch
 from two_processes import in_two
 
-from recbole_microlens import checkpoint
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
+from recbole_microlens.training import checkpoint
+from recbole_microlens.training.preparation import prepare_data
 
 # 24 users: the last batch of 23 leaves one user, and one of two processes idle.
 # SGD, because Adam makes a whole step of the rounding error of a gradient that is zero, and nothing of a
@@ -153,7 +153,7 @@ def test_in_python_nproc_names_torchrun(content_settings):
 
 
 def _cache_bytes(data: Path) -> list[bytes]:
-    (folder,) = [path for path in (data / "tiny" / "trunk_cache").iterdir() if path.is_dir()]
+    (folder,) = [path for path in (data / "tiny" / "activation_cache").iterdir() if path.is_dir()]
     return [path.read_bytes() for path in sorted(folder.glob("*")) if path.suffix != ".json"]
 
 
@@ -166,11 +166,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_trunk_cache_is_built_by_both_and_is_that_of_one(content_settings, tiny_data, tmp_path, one_thread):
+def test_activation_cache_is_built_by_both_and_is_that_of_one(
+    content_settings, tiny_data, tmp_path, one_thread
+):
     caches = []
     for name, start in (("one", _run), ("two", lambda *given: in_two(_run, *given))):
         data = tmp_path / name
-        shutil.copytree(tiny_data, data, ignore=shutil.ignore_patterns("trunk_cache"))
+        shutil.copytree(tiny_data, data, ignore=shutil.ignore_patterns("activation_cache"))
         start(
             "SASRecV", content_settings | {"data_path": str(data), "finetune": "top", "encode_batch_size": 6}
         )

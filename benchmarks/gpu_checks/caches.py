@@ -1,4 +1,4 @@
-"""Checks of what saves time and memory: trunk cache, chunks, compiled modules, pinned batches."""
+"""Checks of what saves time and memory: activation cache, chunks, compiled modules, pinned batches."""
 
 from __future__ import annotations
 

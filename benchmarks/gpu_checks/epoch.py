@@ -11,12 +11,12 @@ from gpu_checks.report import Report
 from gpu_checks.timing import Utilisation
 from shared.interactions import write_interactions
 
-from recbole_microlens.data.dataloader import prepare_data
+from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, RowFormat
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.data.media import ItemReader
-from recbole_microlens.items.cache_store import CachedRows, CacheMeta, RowFormat
 from recbole_microlens.items.constant_part import constant_part
-from recbole_microlens.trainer import create_trainer
+from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.trainer import create_trainer
 
 _NAME = "microlens-100k-size"
 _SECONDS = 40.0  # of training at most; the epoch's length follows from the steps done

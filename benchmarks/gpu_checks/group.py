@@ -55,7 +55,7 @@ def _in_group(device_name: str, data: str, short: str) -> dict:
             minutes = timedelta(minutes=2)
             dist.init_process_group(backend, address, minutes, 1, 0, device_id=own)
             built = place.build(_MODEL, **_SETTINGS)
-            distributed.same_in_all(built.model)
+            distributed.broadcast_module(built.model)
             found = {"backend": dist.get_backend(), "loss": relative(built.epoch(), loss)}
             differences = [abs(value - metrics[key]) for key, value in built.metrics().items()]
         found |= {"metrics": max(differences), "failed": _failed(place.device)}
@@ -70,21 +70,21 @@ def _failed(device) -> list[str]:
     from recbole_microlens import distributed
 
     rows = torch.arange(6.0, device=device).view(3, 2).requires_grad_()
-    gathered = distributed.gather_with_gradient(rows)
+    gathered = distributed.all_gather_with_gradient(rows)
     gathered.square().sum().backward()
     ids = torch.arange(4)
     half = rows.detach().to(torch.bfloat16)
     outcomes = {
         "gather_with_gradient": torch.equal(gathered, rows) and torch.equal(rows.grad, 2 * rows.detach()),
-        "gather_with_gradient, bf16": torch.equal(distributed.gather_with_gradient(half), half),
-        "rows_of_all": torch.equal(distributed.rows_of_all(rows.detach()), rows.detach()),
-        "rows_of_all, from the CPU": torch.equal(distributed.rows_of_all(ids), ids),
-        "sum_of_all": torch.equal(distributed.sum_of_all(rows.detach().clone()), rows.detach()),
+        "gather_with_gradient, bf16": torch.equal(distributed.all_gather_with_gradient(half), half),
+        "rows_of_all": torch.equal(distributed.all_gather_rows(rows.detach()), rows.detach()),
+        "rows_of_all, from the CPU": torch.equal(distributed.all_gather_rows(ids), ids),
+        "sum_of_all": torch.equal(distributed.all_reduce_sum(rows.detach().clone()), rows.detach()),
         "total": distributed.total(3, device) == 3,
-        "from_all": distributed.from_all({"a": 1}) == [{"a": 1}],
-        "from_first": distributed.from_first([1, None]) == [1, None],
-        "first_does": distributed.first_does(lambda: "done") == "done",
-        "wait_for_all": distributed.wait_for_all() is None,
+        "from_all": distributed.all_gather_object({"a": 1}) == [{"a": 1}],
+        "from_first": distributed.broadcast_object([1, None]) == [1, None],
+        "first_does": distributed.main_process_does(lambda: "done") == "done",
+        "wait_for_all": distributed.barrier() is None,
     }
     return [name for name, ok in outcomes.items() if not ok]
 

@@ -11,19 +11,18 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from recbole.utils import init_seed
 from torch import nn
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.media.build import build_covers, build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
-from recbole_microlens.release.sample import write_release
-from recbole_microlens.trainer import create_trainer
-
-from recbole.utils import init_seed  # isort: skip
+from recbole_microlens.sample.release import write_release
+from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.trainer import create_trainer
 
 CPU = torch.device("cpu")
 DATASET = "small"

@@ -8,8 +8,8 @@ import torch
 from gpu_checks.place import DATASET, Place, distance
 from gpu_checks.report import Report
 
-from recbole_microlens import checkpoint
 from recbole_microlens.quick_start import run
+from recbole_microlens.training import checkpoint
 
 _EPOCHS = 3
 

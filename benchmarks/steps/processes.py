@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from recbole_microlens.sample_dataset import SAMPLE, make_sample
+from recbole_microlens.sample.dataset import SAMPLE, make_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ def make_data(folder: Path) -> None:
 def epoch_seconds(processes: int, epochs: int, folder: Path) -> dict:
     """Median seconds of an epoch of SASRecV on the sample dataset in ``folder``, the first epoch left out.
 
-    Without the trunk cache and with the whole encoder training, so that there is work to share out.
+    Without the activation cache and with the whole encoder training, so that there is work to share out.
     """
     runs = folder / f"processes-{processes}"
     settings = {

@@ -1,4 +1,4 @@
-"""Loaders: batches that carry the media of their unique items, and the three loaders of a run."""
+"""The training loader of content models: batches that carry the media of their distinct items."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from logging import getLogger
 from zlib import crc32
 
 import numpy as np
 import torch
+from recbole.data.dataloader import TrainDataLoader
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_microlens import compat, distributed
-from recbole_microlens.data.loader_workers import EndWithParent, hand_over
-from recbole_microlens.data.media import ItemReader, item_reader
-from recbole_microlens.data.ranking import HistoryMaskedDataLoader, RankingDataLoader, UserRankingDataLoader
-from recbole_microlens.data.sampling import PHASES, create_samplers
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens import distributed
+from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
+from recbole_microlens.data.media import ItemReader
 from recbole_microlens.items.media_batch import ItemMedia
-
-compat.fix_recbole()
-from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader  # noqa: E402
-from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.data.utils import get_dataloader  # noqa: E402
-from recbole.sampler import KGSampler  # noqa: E402
-from recbole.utils import ModelType  # noqa: E402
 
 
 class ContentBatch(Interaction):
@@ -116,7 +107,7 @@ class ContentTrainDataLoader(TrainDataLoader):
 
     def collate_fn(self, index) -> ContentBatch:
         share = distributed.share_of(index, self._rank, self._world_size)
-        with _chance_of(self._epoch_seed, int(index[0]), self._rank):
+        with _rng_seeded(self._epoch_seed, int(index[0]), self._rank):
             batch = super().collate_fn(share or index[:1])
         fields = tuple(field for field in self._possible_item_fields if field in batch)
         items = torch.cat([batch[field].flatten() for field in fields]).unique()
@@ -141,7 +132,7 @@ class _Rest:
 
 
 @contextmanager
-def _chance_of(*numbers: int) -> Iterator[None]:
+def _rng_seeded(*numbers: int) -> Iterator[None]:
     """Draw, within, what depends on these numbers alone; what comes after draws as if nothing had been."""
     seed = crc32(repr(numbers).encode())
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
@@ -166,50 +157,3 @@ def _item_fields(config, item_field: str) -> list[str]:
         prefixes += (config["NEG_PREFIX"], "Neg_")
     suffixes = ("", config["LIST_SUFFIX"])
     return [prefix + item_field + suffix for prefix in prefixes for suffix in suffixes]
-
-
-def prepare_data(config, dataset):
-    """Split the dataset and build the loaders of training, validation and test.
-
-    Follows ``recbole.data.data_preparation`` step by step, but never loads a pickled loader, and puts in ours
-    where the protocol asks for them.
-    """
-    datasets = dataset.build()
-    samplers = create_samplers(config, dataset, datasets)
-    train = _train_loader(config, dataset, datasets[0], samplers[0])
-    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
-    getLogger().info(
-        f"{len(train._dataset)} training samples in batches of {config['train_batch_size']}; "
-        f"{len(valid._dataset)} validation and {len(test._dataset)} test targets"
-    )
-    return train, valid, test
-
-
-def _train_loader(config, dataset, train, sampler):
-    if config["item_modality"] is not None:
-        reader = item_reader(config, train)
-        return ContentTrainDataLoader(config, train, sampler, reader, shuffle=config["shuffle"])
-    loader_class = get_dataloader(config, "train")
-    if (config["train_neg_sample_args"] or {}).get("dynamic") and not hasattr(loader_class, "get_model"):
-        raise MicroLensError(
-            f"train_neg_sample_args: {config['model']} is trained on whole users and draws no negatives, "
-            "`dynamic` or not. Leave it out."
-        )
-    if config["MODEL_TYPE"] != ModelType.KNOWLEDGE:
-        return loader_class(config, train, sampler, shuffle=config["shuffle"])
-    arguments = config["train_neg_sample_args"]
-    kg_sampler = KGSampler(dataset, arguments["distribution"], arguments["alpha"])
-    return loader_class(config, train, sampler, kg_sampler, shuffle=True)
-
-
-def _eval_loader(config, phase: str, datasets: list, samplers):
-    loader_class = get_dataloader(config, phase)
-    number = PHASES.index(phase)
-    if loader_class is not FullSortEvalDataLoader:
-        return loader_class(config, datasets[number], samplers[number], shuffle=False)
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        # A repeatable sampler knows of no used items, so that nothing but the positives counts as seen.
-        seen = datasets[number if config["repeatable"] else 0 : number + 1]
-        return UserRankingDataLoader(config, datasets[number], seen)
-    ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
-    return ranking_class(config, datasets[number])

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data import dataset as recbole_datasets
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, ModelType
 from torch import Tensor
 
-from recbole_microlens import compat
+from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.sequences import (
     UserItems,
     leave_one_out,
@@ -22,18 +25,13 @@ from recbole_microlens.data.sequences import (
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
 
-compat.fix_recbole()
-from recbole.data import dataset as recbole_datasets  # noqa: E402
-from recbole.data.interaction import Interaction  # noqa: E402
-from recbole.utils import FeatureSource, ModelType  # noqa: E402
-
 HISTORY_LENGTH = "history_length"
 _SAMPLES_AT_ONCE = 1 << 18
 _INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
 
 
-class ProtocolDataset(compat.PandasThree):
+class ProtocolDataset(PandasThree):
     """Mixin for any RecBole dataset: each user's latest interactions, in an order that float32 can hold."""
 
     def __reduce__(self):

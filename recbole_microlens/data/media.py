@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from recbole_microlens import distributed
-from recbole_microlens.data.features import feature_reader
-from recbole_microlens.data.frames import image_reader, video_reader
-from recbole_microlens.data.loader_workers import EndWithParent, hand_over
+from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.missing import Lack, report_missing
-from recbole_microlens.data.titles import title_reader
+from recbole_microlens.data.readers.features import feature_reader
+from recbole_microlens.data.readers.frames import image_reader, video_reader
+from recbole_microlens.data.readers.titles import title_reader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 

@@ -6,12 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from recbole.sampler import RepeatableSampler, Sampler
 from torch import Tensor
-
-from recbole_microlens import compat
-
-compat.fix_recbole()
-from recbole.sampler import RepeatableSampler, Sampler  # noqa: E402
 
 PHASES = ("train", "valid", "test")
 

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
-
-from recbole_microlens import compat
-
-compat.fix_recbole()
-from recbole.data.interaction import Interaction  # noqa: E402
 
 _BLOCK = 1 << 14  # windows made at once, so that their row numbers stay in the processor's cache
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.positions import interpolate_positions
 from recbole_microlens.encoders.walk import Walk, stage_walk
 from recbole_microlens.encoders.weights import State, load_published
@@ -24,7 +23,6 @@ def build_mvit(function: str, frames: int, size: int) -> nn.Module:
 
     The patch embedding pads a clip; the position embedding must be told the padded length and size.
     """
-    compat.fix_torchvision()
     from pytorchvideo.models import hub
 
     return getattr(hub, function)(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.pooling import class_token
 from recbole_microlens.encoders.walk import Features
 
@@ -55,7 +54,6 @@ def _pooled_before(features: Tensor) -> Tensor:
 
 
 def _basic_head(network: nn.Module, with_activation: bool = True) -> list[nn.Module]:
-    compat.fix_torchvision()
     from pytorchvideo.models.head import ResNetBasicHead
 
     own = network.blocks[-1]

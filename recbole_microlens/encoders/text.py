@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers_load import fetched
 from recbole_microlens.errors import MicroLensError
@@ -77,7 +76,6 @@ def _source(encoder: EncoderSpec | str) -> str:
 
 @lru_cache(maxsize=4)
 def _tokenizer(source: str):
-    compat.fix_torchvision()
     from transformers import AutoTokenizer, ByT5Tokenizer
 
     if source == BYTES:

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.weights import PublishedWeights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -10,7 +9,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def build_from_torchvision(name: str, frames: int, size: int) -> nn.Module:
     """A network of ``torchvision.models`` with random weights; all of these take any clip or image."""
-    compat.fix_torchvision()
     from torchvision.models import get_model
 
     return get_model(name)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.positions import Grid, interpolate_positions
 from recbole_microlens.encoders.transformers_families import FAMILIES, PLAIN
 from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD, read_state, require_fit, wrong_shapes
@@ -95,7 +94,6 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
 
 def config_at(source: str, setting: str = "encoder"):
     """The config in a folder or on the hub; of a model of pictures and texts, its picture tower's."""
-    compat.fix_torchvision()
     from transformers import AutoConfig
 
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():

@@ -8,7 +8,6 @@ from logging import getLogger
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.positions import Grid
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers_families import FAMILIES, PLAIN, Family
@@ -48,7 +47,6 @@ class TransformersSpec(EncoderSpec):
 
 def config_of(model_type: str, **settings):
     """The config of an architecture with these settings."""
-    compat.fix_torchvision()
     from transformers import AutoConfig
 
     return AutoConfig.for_model(model_type, **settings)
@@ -62,7 +60,6 @@ def model_class(config) -> type[nn.Module]:
     MicroLensError
         If there is none.
     """
-    compat.fix_torchvision()
     from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
     mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING

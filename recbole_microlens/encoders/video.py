@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens import compat
-
 
 def slow_and_fast(clips: Tensor) -> list[Tensor]:
     """SlowFast's input: the fast pathway gets all frames, the slow one every fourth.
@@ -29,7 +27,6 @@ def build_from_hub(function: str, frames: int, size: int) -> nn.Module:
 
     Its head pools over a fixed number of frames; it is never called, so that any clip will do.
     """
-    compat.fix_torchvision()
     from pytorchvideo.models import hub
 
     return getattr(hub, function)()
@@ -39,7 +36,6 @@ def build_x3d(depth_factor: float, frames: int, size: int) -> nn.Module:
     """X3D of pytorchvideo. It pools inside its head, between two layers that have weights, over a clip whose
     length and size the hub's functions fix.
     """
-    compat.fix_torchvision()
     from pytorchvideo.models.x3d import create_x3d
 
     return create_x3d(input_clip_length=frames, input_crop_size=size, depth_factor=depth_factor)

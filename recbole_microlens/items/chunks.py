@@ -39,7 +39,7 @@ def encode_in_chunks(
         return nullcontext(), counted_before(towers.values())
 
     def encoded(chunk: ItemMedia) -> Tensor:
-        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose state of chance,
+        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose rng state,
         # for dropout, it has to keep.
         return checkpoint(
             lambda item_ids, content: encode(ItemMedia(item_ids, content)),

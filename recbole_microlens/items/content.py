@@ -6,22 +6,29 @@ RecBole's sequential models use ``self.item_embedding`` in two ways, ``item_embe
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from recbole_microlens import distributed
-from recbole_microlens.items.cache_store import CachedRows
 from recbole_microlens.items.chunks import encode_in_chunks
 from recbole_microlens.items.media_batch import ItemMedia
+
+
+class TrunkRows(Protocol):
+    """Something that knows the output of an encoder's trunk by item: an activation cache."""
+
+    def read(self, item_ids: Tensor) -> tuple[Tensor, ...]:
+        """Item ids [U] -> the tensors [U, ...] that the trunk gave for them."""
 
 
 class ContentItemEmbedding(nn.Module):
     """Embeds items through a tower for each modality, and a fusion where there are several.
 
-    While training, :meth:`using` brings the content of a batch: each distinct item is encoded once, and
-    :meth:`forward` gathers. For evaluation, :meth:`fill_table` encodes every item once; the table is dropped
-    when the layer goes back to training.
+    While training, :meth:`encode_batch` brings the content of a batch: each distinct item is encoded once,
+    and :meth:`forward` gathers. For evaluation, :meth:`get_all_embeddings` encodes every item once; the table
+    is dropped when the layer goes back to training.
 
     Parameters
     ----------
@@ -34,7 +41,7 @@ class ContentItemEmbedding(nn.Module):
 
     Attributes
     ----------
-    rows : by modality, a trunk cache on this layer's device; read in place of the content of the batch.
+    rows : by modality, an activation cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class ContentItemEmbedding(nn.Module):
         self.embedding_dim = embedding_dim
         self.fusion = fusion
         self.encode_chunk = encode_chunk
-        self.rows: dict[str, CachedRows] = {}
+        self.rows: dict[str, TrunkRows] = {}
         self._rows: Tensor | None = None
         self._row_of: Tensor | None = None
         self._table: Tensor | None = None
@@ -75,7 +82,7 @@ class ContentItemEmbedding(nn.Module):
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 
     @contextmanager
-    def using(self, media: ItemMedia) -> Iterator[None]:
+    def encode_batch(self, media: ItemMedia) -> Iterator[None]:
         """Encode the distinct items of a batch; inside the block :meth:`forward` knows these items."""
         embeddings = self.encode(media)  # [U, d]
         self._rows = torch.cat([embeddings.new_zeros(1, self.embedding_dim), embeddings])
@@ -103,25 +110,31 @@ class ContentItemEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The table of all items, [n_items, d], row 0 zeros; after :meth:`fill_table`, in eval mode only."""
+        """The table of all items, [n_items, d], row 0 zeros, once :meth:`get_all_embeddings` has made it."""
         if self._table is None:
-            raise RuntimeError("the item table is not there: call fill_table() in eval mode first")
+            raise RuntimeError("the item table is not there: call get_all_embeddings() in eval mode first")
         return self._table
 
     @torch.no_grad()
-    def fill_table(self, batches: Iterable[ItemMedia]) -> None:
+    def get_all_embeddings(self, batches: Iterable[ItemMedia]) -> Tensor:
         """Encode all items in eval mode, each once, and keep their embeddings for :attr:`weight`.
 
         Parameters
         ----------
         batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
             processes, of each its share.
+
+        Returns
+        -------
+        Tensor
+            [n_items, d], row 0 zeros.
         """
         device = next(self.parameters()).device
         table = torch.zeros(self.n_items, self.embedding_dim, device=device)
         for media in batches:
             table[media.item_ids] = self.encode(media).float()
-        self._table = distributed.sum_of_all(table)
+        self._table = distributed.all_reduce_sum(table)
+        return self._table
 
     def train(self, mode: bool = True) -> "ContentItemEmbedding":
         if mode:

@@ -44,7 +44,7 @@ class UncorrectedSoftmax(MicroLensError):
 
 
 class CandidateSoftmax(TorchFunctionMode):
-    """Inside the block, every softmax over the candidates is corrected for their chance to be among them.
+    """Inside the block, every softmax over the candidates is corrected for how likely each is to be one.
 
     Scores over the candidates are recognised by where they come from: what is computed from a table with a
     row for each candidate, and still has one value for each, is such a score, whatever the targets are or the

@@ -47,7 +47,7 @@ class ContentModel:
 
     def fill_item_table(self, batches: Iterable[ItemMedia]) -> None:
         """Encode every item once, for the evaluation that follows; see :class:`ContentItemEmbedding`."""
-        self.item_embedding.fill_table(batches)
+        self.item_embedding.get_all_embeddings(batches)
 
     def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """Trainable parameters of the ``encoder`` and all ``others``; projections belong to either by their

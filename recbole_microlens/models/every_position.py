@@ -37,7 +37,7 @@ class EveryPositionModel(ContentModel):
         item_ids.scatter_(1, length.unsqueeze(1), target.unsqueeze(1))
         positions = torch.arange(item_seq.size(1), device=item_seq.device)
         target_mask = positions < length.unsqueeze(1)  # [B, L]
-        with self.item_embedding.using(batch.media):
+        with self.item_embedding.encode_batch(batch.media):
             states = self._states(item_seq, length)  # [B, L, d]
             embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
         if batch.is_idle:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
+from recbole.model import sequential_recommender
+from recbole.model.abstract_recommender import SequentialRecommender
+
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel, NextItNetAtRealItems
 from recbole_microlens.models.last_position import LastPositionModel, MaskedItemModel
-
-compat.fix_recbole()
-from recbole.model import sequential_recommender  # noqa: E402
-from recbole.model.abstract_recommender import SequentialRecommender  # noqa: E402
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "V": ("video",),

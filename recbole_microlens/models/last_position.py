@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_microlens.losses import log_absence, log_presence
@@ -10,8 +11,6 @@ from recbole_microlens.models.batch_items import BatchItemTable, replaced
 from recbole_microlens.models.candidates import CandidateSoftmax, UncorrectedSoftmax
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.negatives import with_items_of_all
-
-from recbole.utils import InputType  # isort: skip
 
 
 class LastPositionModel(ContentModel):

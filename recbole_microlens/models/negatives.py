@@ -30,12 +30,12 @@ def with_sequences_of_all(
     """
     if distributed.world_size() == 1:
         return states, embeddings, item_ids, target_mask
-    most = max(distributed.from_all(len(item_ids)))
+    most = distributed.all_reduce_max(len(item_ids), embeddings.device)
     first, total = most * distributed.rank(), most * distributed.world_size()
     return (
         _placed(states, first, total),
-        distributed.gather_with_gradient(_placed(embeddings, 0, most)),
-        distributed.rows_of_all(_placed(item_ids, 0, most)),
+        distributed.all_gather_with_gradient(_placed(embeddings, 0, most)),
+        distributed.all_gather_rows(_placed(item_ids, 0, most)),
         _placed(target_mask, first, total),
     )
 
@@ -54,9 +54,9 @@ def with_items_of_all(item_ids: Tensor, embeddings: Tensor) -> tuple[Tensor, Ten
     """
     if distributed.world_size() == 1:
         return item_ids, embeddings
-    most = max(distributed.from_all(len(item_ids)))
-    ids = distributed.rows_of_all(_placed(item_ids, 0, most))  # 0 where a process has fewer
-    gathered = distributed.gather_with_gradient(_placed(embeddings, 0, most))
+    most = distributed.all_reduce_max(len(item_ids), embeddings.device)
+    ids = distributed.all_gather_rows(_placed(item_ids, 0, most))  # 0 where a process has fewer
+    gathered = distributed.all_gather_with_gradient(_placed(embeddings, 0, most))
     rows = ids.nonzero()[:, 0]
     distinct, number = ids[rows].unique(return_inverse=True)
     first_row = torch.full_like(distinct, len(ids)).scatter_reduce(0, number, rows, "amin")

@@ -21,8 +21,8 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     check_dataset_name(dataset)
     if not (folder / f"{dataset}.inter").is_file():
         raise MicroLensError(
-            f"Dataset {dataset} is not in {folder}. "
-            f"First run: recbole-microlens convert RELEASE_FOLDER --dataset {dataset} --out {folder.parent}"
+            f"Dataset {dataset} is not in {folder}. First run: recbole-microlens convert RELEASE_FOLDER "
+            f"--dataset {dataset} --data-path {folder.parent}"
         )
     item_file = folder / f"{dataset}.item"
     path = item_file if item_file.is_file() else folder / f"{dataset}.inter"

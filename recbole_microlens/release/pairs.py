@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from recbole_microlens.compat.exact_floats import exact_floats
 from recbole_microlens.errors import MicroLensError, printable
-from recbole_microlens.exact_floats import exact_floats
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import IdTable

@@ -95,7 +95,7 @@ def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, fl
             stream.write("\t".join(fields) + "\n")
 
 
-def require_folder(folder: Path, option: str = "--out") -> None:
+def require_folder(folder: Path, option: str = "--data-path") -> None:
     """Raise a :class:`MicroLensError` if ``folder``, or a path above it, is there and no folder."""
     for path in (folder, *folder.parents):
         if path.exists():

@@ -11,10 +11,10 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.trainer import create_trainer
+from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.trainer import create_trainer
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "full_ranking_a.npz")
 

@@ -8,10 +8,10 @@ import random
 import pytest
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import HISTORY_LENGTH, create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic import convert
+from recbole_microlens.training.preparation import prepare_data
 
 START_MS = 1_583_378_629_552
 

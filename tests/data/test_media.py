@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
-from recbole_microlens.data.features import FeatureReader
 from recbole_microlens.data.missing import Lack
-from recbole_microlens.data.titles import read_titles
+from recbole_microlens.data.readers.features import FeatureReader
+from recbole_microlens.data.readers.titles import read_titles
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.feature_file import open_features, written_features
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.models import SASRecV
 from recbole_microlens.release.item_ids import read_item_ids
+from recbole_microlens.training.preparation import prepare_data
 
 
 class Mixed(SASRecV):

@@ -9,11 +9,11 @@ from recbole.data import dataset as recbole_datasets
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.utils import create_samplers as recbole_samplers
 
-from recbole_microlens.compat import PandasThree
+from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import HISTORY_LENGTH, create_dataset
 from recbole_microlens.data.sequences import leave_one_out, stable_order
+from recbole_microlens.training.preparation import prepare_data
 
 COLUMNS = {
     "user_id:token": lambda rng: f"u{rng.randrange(9)}",

@@ -4,7 +4,6 @@ import pytest
 import torch
 from rows import thin_row
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.registry import ENCODERS
 
 
@@ -42,7 +41,6 @@ def save_model(tmp_path):
     """``save_model(config, cls=None)`` writes a model with random weights and returns its folder."""
 
     def save(config, cls=None):
-        compat.fix_torchvision()
         from transformers import AutoModel
 
         torch.manual_seed(1)

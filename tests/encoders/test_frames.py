@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from recbole_microlens.activation_cache.fingerprint import cache_parts
 from recbole_microlens.encoders.frames import pictures_of_motion
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.items.fingerprint import cache_parts
 
 
 def encoder_of(pooling=None, name="efficientnet_lite0", frames=5, **options):

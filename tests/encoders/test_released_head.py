@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.constant_part import constant_part, features_of
@@ -20,7 +19,6 @@ def pixels(items=2, size=SIZE):
 
 def library_network(name):
     """The library's network with the released pooling windows, the size of the last maps apart."""
-    compat.fix_torchvision()
     from pytorchvideo.models import csn, hub, x3d
 
     space = SIZE // 32

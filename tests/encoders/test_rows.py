@@ -6,7 +6,6 @@ import pytest
 import torch
 import yaml
 
-from recbole_microlens import compat
 from recbole_microlens.config import properties_folder
 from recbole_microlens.encoders.listing import on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
@@ -76,7 +75,6 @@ def test_pooled_output_leaves_out_the_head_alone():
 
 
 def test_pytorchvideo_weights_are_those_of_its_hub():
-    compat.fix_torchvision()
     from pytorchvideo.models.hub import csn, r2plus1d, resnet, slowfast, vision_transformers, x3d
 
     paths = {}
@@ -89,7 +87,6 @@ def test_pytorchvideo_weights_are_those_of_its_hub():
 
 
 def test_torchvision_weights_and_normalisation_are_those_of_its_enums():
-    compat.fix_torchvision()
     from torchvision.models import get_model_weights
 
     rows = [spec for spec in ENCODERS.values() if "download.pytorch.org" in spec.published.url]
@@ -104,7 +101,6 @@ def test_torchvision_weights_and_normalisation_are_those_of_its_enums():
 
 def test_video_swin_uses_a_part_of_its_position_bias_for_short_clips():
     """Of windows of 8 frames, the bias of the first 3 is that of windows of 3: nothing needs resizing."""
-    compat.fix_torchvision()
     from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 
     torch.manual_seed(0)

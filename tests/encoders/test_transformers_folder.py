@@ -6,7 +6,6 @@ import logging
 import pytest
 import torch
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.encoders.tokens import TokenPool
 from recbole_microlens.errors import MicroLensError
@@ -67,7 +66,6 @@ MODELS = {
 
 
 def config_of(model_type, **changed):
-    compat.fix_torchvision()
     from transformers import AutoConfig
 
     return AutoConfig.for_model(model_type, **MODELS[model_type][0] | changed)
@@ -159,7 +157,6 @@ def test_parts_used_below_the_layers_freeze_with_them(save_model):
 
 
 def test_a_model_of_pictures_and_texts_gives_its_picture_tower(save_model):
-    compat.fix_torchvision()
     from transformers import CLIPConfig
 
     folder = save_model(CLIPConfig(vision_config=LAYERS | PICTURE, text_config=LAYERS | {"vocab_size": 50}))
@@ -169,7 +166,6 @@ def test_a_model_of_pictures_and_texts_gives_its_picture_tower(save_model):
 
 
 def test_random_masks_of_vit_mae_are_off(save_model, content_of):
-    compat.fix_torchvision()
     from transformers import ViTMAEConfig
 
     encoder = make(
@@ -180,7 +176,6 @@ def test_random_masks_of_vit_mae_are_off(save_model, content_of):
 
 
 def test_a_network_that_cannot_be_cut_says_so_and_may_train_in_full(save_model, content_of):
-    compat.fix_torchvision()
     from transformers import XLMConfig
 
     config = XLMConfig(emb_dim=16, n_layers=3, n_heads=2, n_words=50, max_position_embeddings=40)
@@ -228,7 +223,6 @@ def test_sentence_transformers_folder_is_pooled_as_it_says(save_model, tmp_path)
 
 
 def test_unusable_folders_say_why(save_model, tmp_path, offline):
-    compat.fix_torchvision()
     from transformers import BartConfig, ClapConfig, Wav2Vec2Config
 
     (tmp_path / "empty").mkdir()

@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.encoders.tokens import TokenPool
 from recbole_microlens.encoders.transformers_rows import TRANSFORMERS_ROWS
@@ -147,7 +146,6 @@ def test_bad_settings_say_what_to_do(call, message):
 
 
 def test_normalisation_is_that_of_the_library_s_processors():
-    compat.fix_torchvision()
     from transformers.image_utils import (
         IMAGENET_DEFAULT_MEAN,
         IMAGENET_STANDARD_STD,

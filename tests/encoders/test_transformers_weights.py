@@ -4,7 +4,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from recbole_microlens import compat
 from recbole_microlens.encoders.positions import interpolate_positions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.encoders.transformers_load import fetched
@@ -12,7 +11,6 @@ from recbole_microlens.errors import MicroLensError
 
 
 def library_class(name):
-    compat.fix_torchvision()
     import transformers
 
     return getattr(transformers, name)

@@ -26,7 +26,7 @@ def norms_of(layer):
 
 def step(layer):
     media = ItemReader(N_ITEMS, {"video": Pixels()}).read(IDS)
-    with layer.using(media):
+    with layer.encode_batch(media):
         embeddings = layer(IDS)
         embeddings.square().sum().backward()
     return embeddings.detach(), {n: p.grad for n, p in layer.named_parameters() if p.requires_grad}
@@ -84,7 +84,7 @@ def test_a_table_is_filled_in_chunks_too():
     whole, chunked = layer_of(1, None).eval(), layer_of(1, 4).eval()
     media = ItemReader(N_ITEMS, {"video": Pixels()}).read(IDS)
     for layer in (whole, chunked):
-        layer.fill_table([media])
+        layer.get_all_embeddings([media])
     torch.testing.assert_close(chunked.weight, whole.weight, atol=1e-6, rtol=1e-5)
 
 

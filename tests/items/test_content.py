@@ -47,7 +47,7 @@ def encoder_of(layer):
 
 def test_ids_of_any_shape_are_gathered_and_padding_is_zero(layer):
     media = media_of([2, 4, 7])
-    with layer.using(media):
+    with layer.encode_batch(media):
         embedded = layer(torch.tensor([[[4, 0], [7, 2]]]))
     expected = layer.encode(media)
     assert embedded.shape == (1, 2, 2, 5)
@@ -57,37 +57,37 @@ def test_ids_of_any_shape_are_gathered_and_padding_is_zero(layer):
 
 
 def test_a_batch_encodes_each_item_once_and_no_padding(layer):
-    with layer.using(media_of([2, 4, 7])):
+    with layer.encode_batch(media_of([2, 4, 7])):
         layer(torch.tensor([2, 2, 0, 4, 7, 7]))
         layer(torch.tensor([[7, 0]]))
     assert encoder_of(layer).encoded == 3
 
 
 def test_an_item_without_media_is_not_silently_another(layer):
-    with layer.using(media_of([2, 4])), pytest.raises(IndexError):
+    with layer.encode_batch(media_of([2, 4])), pytest.raises(IndexError):
         layer(torch.tensor([3]))
 
 
 def test_table_is_what_forward_gives_and_is_dropped_when_training_goes_on(layer):
     layer.eval()
-    layer.fill_table([media_of([1, 2, 3, 4]), media_of([5, 6, 7, 8])])
+    layer.get_all_embeddings([media_of([1, 2, 3, 4]), media_of([5, 6, 7, 8])])
     assert encoder_of(layer).encoded == 8
     assert layer.weight.shape == (9, 5)
     assert (layer.weight[0] == 0).all()
     torch.testing.assert_close(layer(torch.tensor([[3, 0]])), layer.weight[[3, 0]].unsqueeze(0))
-    with layer.using(media_of([3])):
+    with layer.encode_batch(media_of([3])):
         torch.testing.assert_close(layer(torch.tensor([3])), layer.weight[[3]])
     layer.train()
-    with pytest.raises(RuntimeError, match="fill_table"):
+    with pytest.raises(RuntimeError, match="get_all_embeddings"):
         _ = layer.weight
 
 
 def test_gradients_of_repeats_add_up(layer):
-    with layer.using(media_of([2, 4])):
+    with layer.encode_batch(media_of([2, 4])):
         layer(torch.tensor([2, 2, 2])).sum().backward()
     thrice = encoder_of(layer).weight.grad.clone()
     layer.zero_grad()
-    with layer.using(media_of([2, 4])):
+    with layer.encode_batch(media_of([2, 4])):
         layer(torch.tensor([2])).sum().backward()
     torch.testing.assert_close(thrice, 3 * encoder_of(layer).weight.grad)
 

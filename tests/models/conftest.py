@@ -5,9 +5,9 @@ from recbole.utils import init_seed
 from tiny import QUICK, WITHOUT_DROPOUT
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.encoders.registry import ENCODERS
+from recbole_microlens.training.preparation import prepare_data
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from recbole.utils import init_seed
 from tiny import QUICK, WITHOUT_DROPOUT
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.encoders.registry import ENCODERS
 from recbole_microlens.encoders.video import slow_and_fast
+from recbole_microlens.evaluation.collector import hit_rows
+from recbole_microlens.evaluation.top_items import top_items
 from recbole_microlens.models.grid import backbones
-from recbole_microlens.ranking import hit_rows
-from recbole_microlens.top_items import top_items
+from recbole_microlens.training.preparation import prepare_data
 
 CPU = torch.device("cpu")
 MODELS = [f"{backbone}ID" for backbone in backbones()] + ["SASRecIDV", "NARMV", "BERT4RecT"]

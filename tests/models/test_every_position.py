@@ -50,7 +50,7 @@ def test_loss_is_in_batch_softmax_over_the_states_of_every_prefix(built, name):
     ids = torch.tensor([sequence + [0] * (width + 1 - len(sequence)) for sequence in sequences])
     with torch.no_grad():
         loss = model.calculate_loss(batch)
-        with model.item_embedding.using(batch.media):
+        with model.item_embedding.encode_batch(batch.media):
             states = torch.zeros(len(ids), width, model.item_embedding.embedding_dim)
             for row, sequence in enumerate(sequences):
                 for t in range(len(sequence) - 1):

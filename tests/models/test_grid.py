@@ -8,6 +8,7 @@ from recbole.model.sequential_recommender import CORE, SASRec
 import recbole_microlens.models
 from recbole_microlens.config import model_class
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.model_table import format_models, tuned_models
 from recbole_microlens.models.grid import (
     NOT_CONVERTIBLE,
     SUFFIXES,
@@ -18,7 +19,6 @@ from recbole_microlens.models.grid import (
     sequential_models,
     split_name,
 )
-from recbole_microlens.models.listing import format_models, tuned_models
 
 
 @pytest.mark.parametrize(

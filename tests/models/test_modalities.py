@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from recbole_microlens.config import Config
-from recbole_microlens.data.dataloader import prepare_data
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.feature_file import written_features
@@ -13,6 +12,7 @@ from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.models import SASRecV
 from recbole_microlens.quick_start import run
 from recbole_microlens.release.item_ids import read_item_ids
+from recbole_microlens.training.preparation import prepare_data
 
 
 class Mixed(SASRecV):
@@ -71,7 +71,7 @@ def test_ids_alone_are_the_stock_table(built):
 def test_padding_stays_zero_whatever_the_fusion(built):
     for fusion in FUSIONS:
         model, train = built("id", "image", fusion=fusion)
-        with model.item_embedding.using(next(iter(train)).media):
+        with model.item_embedding.encode_batch(next(iter(train)).media):
             assert (model.item_embedding(torch.zeros(2, 3, dtype=torch.long)) == 0).all()
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from recbole_microlens.data.titles import read_titles
+from recbole_microlens.data.readers.titles import read_titles
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release import atomic_check
 from recbole_microlens.release.atomic import convert

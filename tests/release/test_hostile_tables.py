@@ -17,7 +17,7 @@ from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.pairs import read_pairs
 from recbole_microlens.release.rows import BadRows, first_line
 from recbole_microlens.release.times import microseconds
-from recbole_microlens.sample_dataset import make_sample
+from recbole_microlens.sample.dataset import make_sample
 
 BODY = "user,item,timestamp\n1,7,50\n1,8,60\n2,7,70\n"
 MANY = "9" * 5000
@@ -267,7 +267,7 @@ def test_a_name_that_cannot_name_files_is_refused(name, make_release, tmp_path):
 @pytest.mark.parametrize("out", ["file", "file/below"])
 def test_a_file_in_the_place_of_the_output_folder_is_named_before_anything_is_read(out, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(MicroLensError, match="--out .*: .*file is a file. Name a folder"):
+    with pytest.raises(MicroLensError, match="--data-path .*: .*file is a file. Name a folder"):
         convert(tmp_path / "no release", "mine", tmp_path / out)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -275,7 +275,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_named_before_anything_is_re
 @pytest.mark.parametrize("out", ["file", "file/below"])
 def test_a_sample_is_not_made_where_a_file_stands(out, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(MicroLensError, match="--out .*file is a file. Name a folder"):
+    with pytest.raises(MicroLensError, match="--data-path .*file is a file. Name a folder"):
         make_sample(tmp_path / out)
     with pytest.raises(MicroLensError, match="--release .*file is a file. Name a folder"):
         make_sample(tmp_path / "ok", tmp_path / "file" / "release")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from recbole_microlens import cli
-from recbole_microlens.convert_command import parse_columns
+from recbole_microlens.cli.convert import parse_columns
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic import convert
 
@@ -41,7 +41,7 @@ def interactions(rows_of, out, dataset="mine"):
 
 
 def test_a_log_of_any_name_is_converted_and_says_what_it_took_for_what(log, tmp_path, rows_of, capsys):
-    command = ["convert", str(log()), "--dataset", "mine", "--out", str(tmp_path)]
+    command = ["convert", str(log()), "--dataset", "mine", "--data-path", str(tmp_path)]
     assert cli.main([*command, "--events", "play, like"]) == 0
     assert interactions(rows_of, tmp_path) == [
         ("u1", "v1", "1", "1717178400000"),

@@ -62,10 +62,10 @@ def check(plan: dict, world: World, folder: Path) -> None:
     path.write_bytes(content)
     command = plan["command"]
     if command == "verify":
-        words = ["verify", DATASET, "--out", data]
+        words = ["verify", "--dataset", DATASET, "--data-path", data]
     elif command == "extract":
         size = ("--frame-size", "32", "--num-frames", "2", "--encoder-weights", "none", "--workers", "0")
-        words = ["extract", DATASET, "--encoder", "two_convolutions", "--data-path", data, *size]
+        words = ["extract", "--dataset", DATASET, "--encoder", "two_convolutions", "--data-path", data, *size]
     else:
         words = quick(command, data, folder)
     with whole_outputs(folder):

@@ -1,4 +1,4 @@
-"""Trunk caches with odd files: the result of a run without one, or the bad file by name."""
+"""Activation caches with odd files: the result of a run without one, or the bad file by name."""
 
 from __future__ import annotations
 

@@ -23,7 +23,12 @@ from .server import Outcome
 
 _AT_ONCE = 50
 CODES = (0, 1, 2, 130, 141)
-_TRACES = ("Traceback (most recent call last)", "Fatal Python error", "Exception ignored in")
+_TRACES = (
+    "unexpected error: ",
+    "Traceback (most recent call last)",
+    "Fatal Python error",
+    "Exception ignored in",
+)
 
 
 class Wrong(Exception):

@@ -87,7 +87,7 @@ def _words(command: str, world: World, run: Path, folder: Path) -> list:
     if command == "init_from":
         return quick("SASRecV", world.data, folder, init_from=run)
     where = ("--data-path", world.data, "--out", folder / "features.npy", "--workers", "0")
-    return ["extract", DATASET, "--run", run, *where]
+    return ["extract", "--dataset", DATASET, "--run", run, *where]
 
 
 def _unbroken(world: World) -> dict:

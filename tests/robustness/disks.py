@@ -85,18 +85,18 @@ def _few(world: World, disk: Path) -> None:
 _SIZE = ("--size", "32", "--workers", "1")
 COMMANDS: dict[str, Command] = {
     "convert": Command(
-        lambda world, disk: ["convert", world.seeds / "release", "--dataset", "d", "--out", disk],
+        lambda world, disk: ["convert", world.seeds / "release", "--dataset", "d", "--data-path", disk],
         _files,
         codes=(2,),
     ),
     "frames": Command(
-        lambda world, disk: ["frames", world.seeds / FEW, "--dataset", FEW, "--out", disk, *_SIZE],
+        lambda world, disk: ["frames", world.seeds / FEW, "--dataset", FEW, "--data-path", disk, *_SIZE],
         _values,
         _few,
         codes=(2,),
     ),
     "covers": Command(
-        lambda world, disk: ["covers", world.seeds / FEW, "--dataset", FEW, "--out", disk, *_SIZE],
+        lambda world, disk: ["covers", world.seeds / FEW, "--dataset", FEW, "--data-path", disk, *_SIZE],
         _values,
         _few,
         codes=(2,),
@@ -111,7 +111,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "extract": Command(
         lambda world, disk: [
-            *("extract", DATASET, "--encoder", "two_convolutions", "--encoder-weights", "none"),
+            *("extract", "--dataset", DATASET, "--encoder", "two_convolutions", "--encoder-weights", "none"),
             *("--frame-size", "32", "--num-frames", "2", "--workers", "0", "--data-path", world.data),
             *("--out", disk / "features.npy"),
         ],

@@ -37,7 +37,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     release = folder / "release"
     release.mkdir()
     _write(plan, release, titles, likes)
-    words = ["convert", release, "--dataset", "d", "--out", folder / "out"]
+    words = ["convert", release, "--dataset", "d", "--data-path", folder / "out"]
     with whole_outputs(folder):
         outcome = world.run(folder, *words, *["--skip-bad-rows"] * plan["skip"])
     require_clean(outcome, (0, 2))

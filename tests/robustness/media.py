@@ -50,7 +50,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     (folder / f"data/{FEW}/{store}.lmdb").unlink()
     size = ["--num-frames", "2"] if is_video else []
     size += ["--size", "32", "--workers", "1"]
-    words = [plan["command"], release, "--dataset", FEW, "--out", folder / "data", *size]
+    words = [plan["command"], release, "--dataset", FEW, "--data-path", folder / "data", *size]
     with whole_outputs(folder):
         outcome = world.run(folder, *words, seconds=60)
     require_clean(outcome, (0, 1))

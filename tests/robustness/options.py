@@ -1,4 +1,4 @@
-"""Every option of every sub-command with odd values: one sentence and code 2, and nothing outside --out."""
+"""Every option of every sub-command with odd values: one sentence, code 2, nothing outside --data-path."""
 
 from __future__ import annotations
 
@@ -61,25 +61,25 @@ _ODD = (
 # Of each sub-command: words that make a good command of it, and the options that take a value.
 _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "convert": (
-        ("{few}", "--dataset=d", "--out=out"),
-        ("--dataset", "--out", "--columns", "--events", "--repeats", ""),
+        ("{few}", "--dataset=d", "--data-path=out"),
+        ("--dataset", "--data-path", "--columns", "--events", "--repeats", ""),
     ),
     "frames": (
-        ("{few}", "--dataset=few", "--out=data", "--size=32", "--workers=1", "--num-frames=2"),
-        ("--dataset", "--out", "--num-frames", "--interval", "--size", "--quality", "--workers", ""),
+        ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1", "--num-frames=2"),
+        ("--dataset", "--data-path", "--num-frames", "--interval", "--size", "--quality", "--workers", ""),
     ),
     "covers": (
-        ("{few}", "--dataset=few", "--out=data", "--size=32", "--workers=1"),
-        ("--dataset", "--out", "--size", "--quality", "--workers", ""),
+        ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1"),
+        ("--dataset", "--data-path", "--size", "--quality", "--workers", ""),
     ),
-    "verify": (("few", "--out=data"), ("--out", "")),
+    "verify": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
     # A seed that is refused: with a good one it makes 200 videos before it comes to the rest.
-    "sample": (("--seed=-1", "--out=out", "--release=release"), ("--out", "--release", "")),
+    "sample": (("--seed=-1", "--data-path=out", "--release=release"), ("--data-path", "--release", "")),
     "extract": (
-        ("few", "--encoder=two_convolutions", "--encoder-weights=none", "--data-path=data", "--frame-size=32")
-        + ("--num-frames=2", "--workers=0", "--out=features.npy"),
+        ("--dataset=few", "--encoder=two_convolutions", "--encoder-weights=none", "--data-path=data")
+        + ("--frame-size=32", "--num-frames=2", "--workers=0", "--out=features.npy"),
         ("--encoder", "--encoder-weights", "--run", "--modality", "--frame-size", "--num-frames", "--output")
-        + ("--out", "--batch-size", "--workers", "--data-path", ""),
+        + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", ""),
     ),
     "encoders": ((), ("--modality", "--json", "--markdown", "")),
     "compare": (("{seeds}/run-id",), ("",)),

@@ -147,7 +147,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     if plan["gz"]:
         log = log.with_name(log.name + ".gz")
     log.write_bytes(gzip.compress(content, mtime=0) if plan["gz"] else content)
-    words = ["convert", log, "--dataset", "d", "--out", folder / "out", "--repeats", plan["repeats"]]
+    words = ["convert", log, "--dataset", "d", "--data-path", folder / "out", "--repeats", plan["repeats"]]
     with whole_outputs(folder):
         outcome = world.run(folder, *words, *["--skip-bad-rows"] * plan["skip"])
     require_clean(outcome, (0, 2))

@@ -88,7 +88,7 @@ def run_folder(folder: Path) -> Path:
 
 def build(seeds: Path, scratch: Path, server: Server) -> World:
     """Make every valid input, with the commands that a user would give."""
-    from recbole_microlens.release.sample import write_release
+    from recbole_microlens.sample.release import write_release
 
     world = World(seeds, scratch, server)
     seeds.mkdir(parents=True, exist_ok=True)
@@ -96,13 +96,13 @@ def build(seeds: Path, scratch: Path, server: Server) -> World:
     release = write_release(seeds / "release", users=24, items=16, progress=False)
     _small_release(release, seeds / "few")
     for name, folder in ((DATASET, release), (FEW, seeds / "few")):
-        _must(world, "convert", folder, "--dataset", name, "--out", world.data)
-        size = ("--dataset", name, "--out", world.data, "--size", "32", "--workers", "1")
+        _must(world, "convert", folder, "--dataset", name, "--data-path", world.data)
+        size = ("--dataset", name, "--data-path", world.data, "--size", "32", "--workers", "1")
         _must(world, "frames", folder, *size, "--num-frames", "2")
         _must(world, "covers", folder, *size)
     what = ("--encoder", "two_convolutions", "--encoder-weights", "none", "--frame-size", "32")
     where = ("--data-path", world.data, "--out", seeds / "features/video.npy")
-    _must(world, "extract", DATASET, *what, "--num-frames", "2", "--workers", "0", *where)
+    _must(world, "extract", "--dataset", DATASET, *what, "--num-frames", "2", "--workers", "0", *where)
     for name, model, settings in (
         ("run-id", "SASRecID", {}),
         ("run-video", "SASRecV", {}),

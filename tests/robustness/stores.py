@@ -47,15 +47,15 @@ def check(plan: dict, world: World, folder: Path) -> None:
 
 def _words(command: str, world: World, data: Path, folder: Path) -> list:
     if command == "verify":
-        return ["verify", DATASET, "--out", data]
+        return ["verify", "--dataset", DATASET, "--data-path", data]
     if command == "train":
         return quick("SASRecV", data, folder)
     if command == "frames":
         size = ("--size", "32", "--num-frames", "2", "--workers", "1")
-        return ["frames", world.seeds / "release", "--dataset", DATASET, "--out", data, *size]
+        return ["frames", world.seeds / "release", "--dataset", DATASET, "--data-path", data, *size]
     size = ("--frame-size", "32", "--num-frames", "2", "--encoder-weights", "none", "--workers", "0")
     encoder = ("--encoder", "two_convolutions", "--out", folder / "features.npy")
-    return ["extract", DATASET, *encoder, "--data-path", data, *size]
+    return ["extract", "--dataset", DATASET, *encoder, "--data-path", data, *size]
 
 
 def _damage(plan: dict, store: Path) -> bool:

@@ -1,0 +1,140 @@
+"""An activation cache being built: ranges of items, each recorded once it is on the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import getLogger
+from pathlib import Path
+
+import torch
+
+from recbole_microlens.activation_cache.store import META, CacheMeta, rows_path
+from recbole_microlens.encoders.encoder import TrunkOutput
+from recbole_microlens.files import locked_folder
+
+_DONE = "done.txt"
+
+
+class Overflow(Exception):
+    """A value that the type of the rows cannot hold."""
+
+
+class PartialCache:
+    """An unfinished cache at ``<final name>.partial``; one that says the same of itself is continued.
+
+    Parameters
+    ----------
+    final : the folder that :meth:`finish` makes.
+    meta : what the cache will say of itself.
+    range_items : items of a range. The ranges are the same in every build, so that rows do not depend on
+        where a build was killed, and processes may share them out.
+    """
+
+    def __init__(self, final: Path, meta: CacheMeta, range_items: int):
+        self.final = final
+        self.folder = partial_path(final)
+        self.meta = meta
+        self._ranges = [
+            range(start, min(start + range_items, meta.n_items))
+            for start in range(1, meta.n_items, range_items)
+        ]
+        if CacheMeta.read(self.folder) != meta:
+            self._start()
+        self._files = [
+            rows_path(self.folder, number).open("r+b", buffering=0) for number in range(len(meta.formats))
+        ]
+
+    def remaining(self) -> list[range]:
+        """The ranges that are not on the disk yet."""
+        done = _recorded(self.folder / _DONE)
+        return [items for items in self._ranges if (items.start, items.stop) not in done]
+
+    def write(self, items: range, rows: TrunkOutput) -> None:
+        """Store the rows of a range of items, and record that once they are on the disk.
+
+        Raises
+        ------
+        Overflow
+            A finite value became infinite in the type of the rows.
+        """
+        for file, form, part in zip(self._files, self.meta.formats, rows, strict=True):
+            stored = form.to_stored(part)
+            if not _same_where_finite(part, stored):
+                raise Overflow(form.dtype)
+            file.seek(items.start * form.row_bytes)
+            _write_all(file, memoryview(stored.view(-1).view(torch.uint8).numpy()))
+            os.fsync(file.fileno())
+        with (self.folder / _DONE).open("a", encoding="ascii") as record:
+            record.write(f"{items.start} {items.stop}\n")
+
+    def finish(self) -> None:
+        """Give the cache its final name."""
+        self.close()
+        if self.final.exists():  # damaged, or it would have been opened
+            shutil.rmtree(self.final)
+        self.folder.rename(self.final)
+        (self.final / _DONE).unlink()
+
+    def discard(self) -> None:
+        self.close()
+        shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Keep what was built so far for the next run."""
+        for file in self._files:
+            file.close()
+
+    def _start(self) -> None:
+        (self.folder / META).unlink(missing_ok=True)  # first: without it nothing of the rest counts
+        for path in self.folder.iterdir():
+            path.unlink()
+        (self.folder / _DONE).touch()
+        for number, form in enumerate(self.meta.formats):
+            with rows_path(self.folder, number).open("wb") as file:
+                file.truncate(self.meta.n_items * form.row_bytes)
+        self.meta.write(self.folder)
+
+
+@contextmanager
+def sole_builder(final: Path) -> Iterator[bool]:
+    """Hold the partial of a cache for this process; wait while another one does.
+
+    Yields
+    ------
+    False where the other one has renamed what it built: look again.
+    """
+    partial = partial_path(final)
+
+    def wait() -> None:
+        getLogger().info(f"activation cache: another process is building {partial}; waiting for it")
+
+    with locked_folder(partial, wait) as is_ours:
+        yield is_ours
+
+
+def partial_path(final: Path) -> Path:
+    return final.with_name(final.name + ".partial")
+
+
+def _recorded(path: Path) -> set[tuple[int, int]]:
+    """The ranges of a record. A kill may have cut its last line: that line is dropped."""
+    text = path.read_text(encoding="ascii") if path.is_file() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="ascii")
+    pairs = (line.split() for line in whole.splitlines())
+    return {(int(start), int(stop)) for start, stop in pairs}
+
+
+def _write_all(file, content: memoryview) -> None:
+    while content:
+        content = content[file.write(content) :]
+
+
+def _same_where_finite(rows: torch.Tensor, stored: torch.Tensor) -> bool:
+    if not rows.is_floating_point() or stored.dtype == rows.dtype:
+        return True
+    return bool(torch.isfinite(stored).all()) or not bool(torch.isfinite(rows).all())

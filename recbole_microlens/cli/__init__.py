@@ -1,0 +1,102 @@
+"""The command line: thin sub-commands over the package's functions, one file each."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from recbole_microlens import __version__
+from recbole_microlens.cli import (
+    compare,
+    convert,
+    covers,
+    doctor,
+    encoders,
+    extract,
+    frames,
+    models,
+    run,
+    sample,
+    verify,
+)
+from recbole_microlens.cli.failures import ended
+from recbole_microlens.compat.requirements import require_recbole
+from recbole_microlens.errors import MicroLensError, PrintableFormatter
+
+_DESCRIPTION = "Train, evaluate and compare recommenders that look at the content of items."
+_EPILOG = (
+    "Run a sub-command with --help for its options; --debug shows the traceback of an unexpected error. The "
+    "README has an example of each."
+)
+_COMMANDS = {
+    "run": run,
+    "convert": convert,
+    "frames": frames,
+    "covers": covers,
+    "verify": verify,
+    "sample": sample,
+    "extract": extract,
+    "encoders": encoders,
+    "models": models,
+    "compare": compare,
+    "doctor": doctor,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The words of the command line, without the program's name.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 (something was found wrong, or the program is), 2 (bad input, or a file that
+        cannot be read or written), 130 (interrupted) or 141 (nobody reads the output).
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    shows_traceback = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    return ended(lambda: _call(argv), argv, shows_traceback)
+
+
+def _call(argv: list[str]) -> int:
+    if argv[:1] == ["run"]:
+        return run.call_with(argv[1:])
+    for argument in argv:
+        if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
+            raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
+    arguments = parser().parse_args(argv)
+    if arguments.call is not doctor.call:  # at the first command of all, not hours later
+        require_recbole()
+    screen = logging.StreamHandler()
+    screen.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[screen])
+    return arguments.call(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a help that nobody could be shown; argparse keeps that to itself."""
+
+    def _print_message(self, message, file=None):
+        if message:
+            (file or sys.stderr).write(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all sub-commands but ``run``, which takes any setting."""
+    whole = _Parser("recbole-microlens", description=_DESCRIPTION, epilog=_EPILOG)
+    whole.add_argument("--version", action="version", version=__version__)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in _COMMANDS.items():
+        text = command.HELP
+        own = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=command is not run
+        )
+        command.add_arguments(own)
+        own.set_defaults(call=getattr(command, "call", None))
+    return whole

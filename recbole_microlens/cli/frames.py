@@ -1,0 +1,30 @@
+"""The sub-command ``frames``: videos, or ready frames, into ``video.lmdb``."""
+
+from __future__ import annotations
+
+import argparse
+
+from recbole_microlens.cli import media
+from recbole_microlens.media.suffixes import VIDEO_SUFFIXES
+
+HELP = "videos (or ready frames) -> video.lmdb"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``frames`` to its parser."""
+    parser.epilog = (
+        "Videos are <item> and one of " + " ".join(VIDEO_SUFFIXES) + "; ready frames are <item>-<k>.jpg."
+    )
+    parser.add_argument("--num-frames", type=int, default=5, help="frames of an item (default 5)")
+    parser.add_argument(
+        "--interval", type=int, default=1, help="video frames from one to the next (default 1)"
+    )
+    media.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Build ``video.lmdb``, and print what it holds and what is missing."""
+    from recbole_microlens.media.build import build_frames
+
+    options = {"num_frames": arguments.num_frames, "interval": arguments.interval}
+    return media.build_store(arguments, build_frames, ("videos", "frames"), "video.lmdb", **options)

@@ -1,0 +1,1 @@
+"""What an item looks like: frames and covers from a media store, tokens of titles, features from a file."""

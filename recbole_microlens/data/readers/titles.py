@@ -1,0 +1,151 @@
+"""Titles of items: read from the dataset's ``.item`` file, tokenised once, and looked up."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recbole_microlens import files
+from recbole_microlens.data.missing import Lack
+from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.items.modality import modality_settings
+from recbole_microlens.release.atomic_check import check_atomic
+
+
+class TitleReader:
+    """Gives the tokens of items' titles by their internal ids; may be sent to worker processes.
+
+    Parameters
+    ----------
+    path : the ``.item`` file that the titles are from.
+    tokens : original item id of each internal id, [n_items]; index 0 is padding.
+    titles : by original item id, the titles of the file in its order; some may be empty.
+    title_tokens : int32 [titles + 1, 2, max_tokens], token ids and attention mask of each of ``titles``, and
+        of the empty title in the last row.
+    missing : what an item without a title gives: ``zeros`` (the empty title) or ``error``.
+    """
+
+    def __init__(
+        self, path: Path, tokens: np.ndarray, titles: dict[str, str], title_tokens: np.ndarray, missing: str
+    ):
+        self.tokens = tokens
+        self.missing = missing
+        self.lack = Lack("no title", path, "an empty title", "Convert the release again with its titles file")
+        self.title_tokens = title_tokens
+        row_of = {item: row for row, item in enumerate(titles)}
+        self._row = np.array([row_of.get(str(token), len(titles)) for token in tokens])
+        self._has_title = np.array([bool(titles.get(str(token))) for token in tokens])
+
+    def absent(self) -> np.ndarray:
+        """Internal ids of the items whose title is empty or not there."""
+        return np.flatnonzero(~self._has_title[1:]) + 1
+
+    def read(self, item_ids: Tensor) -> Tensor:
+        """Tokens of distinct items: internal ids, [U] int64 without padding -> int32 [U, 2, max_tokens]."""
+        return torch.from_numpy(np.asarray(self.title_tokens[self._row[item_ids.numpy()]]))
+
+
+def title_reader(config, tokens: np.ndarray) -> TitleReader:
+    """The reader of the titles of a dataset, tokenised for the text encoder of a run.
+
+    Raises
+    ------
+    MicroLensError
+        There is no ``.item`` file, or it has no titles.
+    """
+    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    titles = read_titles(path, config["field_separator"], config["ITEM_ID_FIELD"])
+    spec = modality_settings(config, "text").encoder
+    title_tokens = tokenised([*titles.values(), ""], path.parent, spec, config["max_title_tokens"])
+    return TitleReader(path, tokens, titles, title_tokens, config["missing_media"])
+
+
+def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") -> dict[str, str]:
+    """Titles by original item id, in the order of an ``.item`` file; empty where there is none.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such file, it has no column of item ids or of titles, or a row cannot be read.
+    """
+    remedy = (
+        f"Convert the release again with its titles file beside the pairs: recbole-microlens convert "
+        f"RELEASE_FOLDER --dataset {path.stem} --data-path {path.parent.parent}"
+    )
+    if not path.is_file():
+        raise MicroLensError(f"{path} is not there, and titles are read from it. {remedy}")
+    check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
+    # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
+    except ValueError as error:
+        raise MicroLensError(f"{path} cannot be read ({first_line(error)}). {remedy}") from error
+    columns = {name.split(":")[0]: name for name in table.columns}
+    for field in (item_field, "title"):
+        if field not in columns:
+            raise MicroLensError(
+                f"{path} has no column {field}; its header is {', '.join(table.columns)}. {remedy}, or add a "
+                f"column {field}:{'token_seq' if field == 'title' else 'token'}."
+            )
+    table = table.drop_duplicates(columns[item_field])
+    return dict(zip(table[columns[item_field]], table[columns["title"]].str.strip(), strict=True))
+
+
+def tokenised(titles: list[str], folder: Path, spec: EncoderSpec, max_tokens: int) -> np.ndarray:
+    """Tokens of titles, int32 [titles, 2, max_tokens]: memory-mapped from ``folder``, or made and kept there.
+
+    The file's name is a hash of the tokenizer, ``max_tokens`` and the titles, so that a file of other titles
+    is never taken. In a folder that cannot be written to, the tokens stay in memory.
+    """
+    from recbole_microlens.encoders.text import tokenize, tokenizer_fingerprint
+
+    key = _fingerprint(titles, tokenizer_fingerprint(spec), max_tokens)
+    path = folder / f"titles-{key}.npy"
+    shape = (len(titles), 2, max_tokens)
+    kept = _kept(path, shape)
+    if kept is not None:
+        return kept
+    made = np.ascontiguousarray(tokenize(spec, titles, max_tokens), dtype=np.int32)
+    if made.shape != shape:
+        raise RuntimeError(f"the tokenizer of {spec.name} gave {made.shape}, wanted {shape}")
+    _keep(made, path)
+    return made
+
+
+def _fingerprint(titles: list[str], tokenizer: str, max_tokens: int) -> str:
+    digest = hashlib.sha256(f"{tokenizer}\n{max_tokens}\n".encode())
+    for title in titles:
+        text = title.encode()
+        digest.update(len(text).to_bytes(4, "little") + text)
+    return digest.hexdigest()[:16]
+
+
+def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    try:
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        getLogger().warning(f"{path} is damaged ({first_line(error)}): the titles are tokenised again")
+        return None
+    is_ours = isinstance(kept, np.ndarray) and kept.shape == shape and kept.dtype == np.int32
+    return kept if is_ours else None
+
+
+def _keep(tokens: np.ndarray, path: Path) -> None:
+    try:
+        with files.written_whole(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(tokens))
+            file.write(tokens.data)
+    except OSError as error:
+        getLogger().warning(
+            f"{path.parent} cannot be written to: titles are tokenised in every run. {files.in_words(error)}"
+        )

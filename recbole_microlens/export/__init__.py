@@ -1,0 +1,1 @@
+"""What a trained model or an encoder gives away: item features."""

@@ -1,0 +1,1 @@
+"""The sample dataset: a small world with its videos, covers, titles and interactions."""

@@ -1,0 +1,67 @@
+"""Splits a dataset and builds the three loaders of a run."""
+
+from __future__ import annotations
+
+from logging import getLogger
+
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.utils import get_dataloader
+from recbole.sampler import KGSampler
+from recbole.utils import ModelType
+
+from recbole_microlens.data.dataloader import ContentTrainDataLoader
+from recbole_microlens.data.media import item_reader
+from recbole_microlens.data.sampling import PHASES, create_samplers
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.evaluation.loaders import (
+    HistoryMaskedDataLoader,
+    RankingDataLoader,
+    UserRankingDataLoader,
+)
+
+
+def prepare_data(config, dataset):
+    """Split the dataset and build the loaders of training, validation and test.
+
+    Follows ``recbole.data.data_preparation`` step by step, but never loads a pickled loader, and puts in ours
+    where the protocol asks for them.
+    """
+    datasets = dataset.build()
+    samplers = create_samplers(config, dataset, datasets)
+    train = _train_loader(config, dataset, datasets[0], samplers[0])
+    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
+    getLogger().info(
+        f"{len(train._dataset)} training samples in batches of {config['train_batch_size']}; "
+        f"{len(valid._dataset)} validation and {len(test._dataset)} test targets"
+    )
+    return train, valid, test
+
+
+def _train_loader(config, dataset, train, sampler):
+    if config["item_modality"] is not None:
+        reader = item_reader(config, train)
+        return ContentTrainDataLoader(config, train, sampler, reader, shuffle=config["shuffle"])
+    loader_class = get_dataloader(config, "train")
+    if (config["train_neg_sample_args"] or {}).get("dynamic") and not hasattr(loader_class, "get_model"):
+        raise MicroLensError(
+            f"train_neg_sample_args: {config['model']} is trained on whole users and draws no negatives, "
+            "`dynamic` or not. Leave it out."
+        )
+    if config["MODEL_TYPE"] != ModelType.KNOWLEDGE:
+        return loader_class(config, train, sampler, shuffle=config["shuffle"])
+    arguments = config["train_neg_sample_args"]
+    kg_sampler = KGSampler(dataset, arguments["distribution"], arguments["alpha"])
+    return loader_class(config, train, sampler, kg_sampler, shuffle=True)
+
+
+def _eval_loader(config, phase: str, datasets: list, samplers):
+    loader_class = get_dataloader(config, phase)
+    number = PHASES.index(phase)
+    if loader_class is not FullSortEvalDataLoader:
+        return loader_class(config, datasets[number], samplers[number], shuffle=False)
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        # A repeatable sampler knows of no used items, so that nothing but the positives counts as seen.
+        seen = datasets[number if config["repeatable"] else 0 : number + 1]
+        return UserRankingDataLoader(config, datasets[number], seen)
+    ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
+    return ranking_class(config, datasets[number])

@@ -1,0 +1,134 @@
+"""``frames`` and ``covers`` as a user meets them: what they print, and when they exit with 1."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recbole_microlens import cli
+from recbole_microlens.media.store import MediaStore
+from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from recbole_microlens.quick_start import run
+from recbole_microlens.release.item_ids import read_item_ids
+
+QUICK = ["--size", "32", "--workers", "1"]
+
+
+@pytest.fixture
+def dataset(tiny_data, tmp_path):
+    """A data path with the dataset ``tiny`` without its stores."""
+    shutil.copytree(tiny_data / "tiny", tmp_path / "tiny", ignore=shutil.ignore_patterns("*.lmdb", "*.csv"))
+    return tmp_path
+
+
+@pytest.fixture
+def media(tiny_release, tmp_path, dataset):
+    """The videos of the 20 items: in two sub-folders, five to a folder of their own below."""
+    folder = tmp_path / "media"
+    videos = next(tiny_release.glob("*_videos"))
+    for place, item in enumerate(read_item_ids(dataset / "tiny", "tiny")):
+        inner = folder / ("new" if place % 2 else "old") / ("deep" if place < 5 else "")
+        inner.mkdir(parents=True, exist_ok=True)
+        shutil.copy(videos / f"{item}.mp4", inner / f"{item}.mp4")
+    return folder
+
+
+def frames(dataset, folder, *options, command="frames"):
+    return cli.main(
+        [command, str(folder), "--dataset", "tiny", "--data-path", str(dataset), *QUICK, *options]
+    )
+
+
+def remove(folder, count):
+    for path in sorted(folder.rglob("*.*"))[:count]:
+        path.unlink()
+
+
+def test_videos_of_sub_folders_make_a_whole_store(dataset, media, capsys):
+    assert frames(dataset, media) == 0
+    assert len(MediaStore(dataset / "tiny" / "video.lmdb")) == 20
+    assert "gave nothing" not in capsys.readouterr().out
+    assert cli.main(["verify", "tiny", "--data-path", str(dataset)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "code"), [(2, [], 0), (3, [], 1), (3, ["--allow-missing"], 0)]
+)
+def test_more_than_a_tenth_without_media_is_exit_code_1_after_the_store_is_built(
+    dataset, media, capsys, missing, options, code
+):
+    remove(media, missing)
+    assert frames(dataset, media, *options) == code
+    printed = capsys.readouterr()
+    assert f"{missing} of the dataset's 20 items gave nothing" in printed.out
+    assert f"{missing} items: missing (" in printed.out
+    assert ("more than a tenth" in printed.err and "--allow-missing" in printed.err) == bool(code)
+    assert len(MediaStore(dataset / "tiny" / "video.lmdb")) == 20 - missing
+    assert frames(dataset, media, *options) == code  # the store is up to date, and as incomplete as before
+
+
+def test_reasons_are_counted_by_group(dataset, media, capsys):
+    for path in sorted(media.rglob("*.mp4"))[:3]:
+        path.write_bytes(b"")
+    remove(media / "old" / "deep", 1)
+    assert frames(dataset, media) == 1
+    assert "3 items: empty file (" in capsys.readouterr().out
+
+
+def test_videos_without_interactions_are_taken_along_and_count_for_nothing(
+    dataset, media, capsys, settings, tiny_encoders
+):
+    video = next(media.rglob("*.mp4"))
+    for name in ("later-1", "later-2", "later-3"):
+        shutil.copy(video, media / f"{name}.mp4")
+    (media / "broken.mp4").write_bytes(b"")
+    remove(media / "new" / "deep", 2)
+    assert frames(dataset, media) == 0
+    printed = capsys.readouterr().out
+    assert "21 items (21 new)" in printed and "2 of the dataset's 20 items gave nothing" in printed
+    assert "3 of them have no interactions: they can be recommended as new" in printed
+    assert "1 more without interactions gave nothing" in printed
+    store = MediaStore(dataset / "tiny" / "video.lmdb")
+    assert "later-2" in store
+    result = run("SASRecV", "tiny", config_dict=settings | tiny_encoders | {"data_path": str(dataset)})
+    assert 0 <= result["test_result"]["hit@10"] <= 1
+
+
+def test_files_of_items_without_interactions_may_be_left_out_and_added_later(dataset, media, capsys):
+    shutil.copy(next(media.rglob("*.mp4")), media / "later.mp4")
+    assert frames(dataset, media, "--interacted-only") == 0
+    assert "no interactions" not in capsys.readouterr().out
+    assert frames(dataset, media) == 0
+    assert "21 items (1 new)" in capsys.readouterr().out
+
+
+def test_covers_follow_the_same_rules(dataset, tiny_release, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    shutil.copytree(next(tiny_release.glob("*_covers")), folder / "deep")
+    shutil.copy(next(folder.rglob("*.jpg")), folder / "later.jpg")
+    remove(folder / "deep", 3)
+    assert frames(dataset, folder, command="covers") == 1
+    printed = capsys.readouterr()
+    assert "3 items: missing (" in printed.out and "1 of them have no interactions" in printed.out
+    assert len(MediaStore(dataset / "tiny" / "cover.lmdb")) == 18
+
+
+def test_several_folders_of_videos_are_taken_together(dataset, media):
+    (media / "old").rename(media / "old_videos")
+    (media / "new").rename(media / "new_videos")
+    assert frames(dataset, media) == 0
+
+
+def test_videos_beside_a_folder_of_videos_are_not_overlooked(dataset, media):
+    (media / "old").rename(media / "videos")
+    for path in list((media / "new").rglob("*.mp4")):
+        path.rename(media / path.name)
+    assert frames(dataset, media) == 0
+
+
+def test_help_and_readme_name_every_container(capsys):
+    assert cli.main(["frames", "--help"]) == 0
+    assert set(VIDEO_SUFFIXES) <= set(capsys.readouterr().out.replace(";", "").split())
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES} <= set(re.findall(r"\.\w+", readme))
