@@ -92,6 +92,9 @@ def naming(path: Path) -> Iterator[None]:
 def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Iterator[bool]:
     """Make a folder and hold it for this process; a process that is killed lets go of it by itself.
 
+    Not by ``filelock``, which holds a file made for it and leaves that behind: inside it would be published
+    with the rest, beside it would need a folder above that can be written to. Here the folder itself is held.
+
     Parameters
     ----------
     wait : called where another process holds it, before this one waits; ``None``: do not wait.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
@@ -101,7 +102,7 @@ def _print_result(result: dict) -> None:
     print(f"run folder: {result['folder']}")
 
 
-def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
+def parse_settings(argv: list[str]) -> dict[str, Any]:
     """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins, but
     ``config_files`` is a list of all that are given.
 
@@ -110,7 +111,7 @@ def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
     MicroLensError
         An argument that is no setting, or a key without a value.
     """
-    settings: dict[str, str | list[str]] = {}
+    settings: dict[str, Any] = {}
     rest = list(argv)
     while rest:
         argument = rest.pop(0)

@@ -205,7 +205,10 @@ def partial_path(final_path: Path) -> Path:
 
 
 def _lock(path: Path) -> int:
-    """Open (or create) the partial and hold it for this process; a killed build lets go of it by itself."""
+    """Open (or create) the partial and hold it for this process; a killed build lets go of it by itself.
+
+    Not by ``filelock``, which would leave a file of its own beside every store: see ``files.locked_folder``.
+    """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is None:

@@ -1,4 +1,8 @@
-"""Run a function over many tasks in processes that may die: what crashes the decoder costs only itself."""
+"""Run a function over many tasks in processes that may die: what crashes the decoder costs only itself.
+
+Not ``pebble``'s pool: its workers share one pipe, whose lock goes with a worker that is killed as it answers,
+and where the caller is killed they go on with their tasks, for ever with one that has no end.
+"""
 
 import collections
 import contextlib

@@ -34,7 +34,7 @@ def convolutions(encoders: nn.Module) -> None:
     """
     for module in encoders.modules():
         form = _CHANNELS_LAST.get(type(module))
-        if form is not None:
+        if form is not None and isinstance(module, nn.Conv2d | nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=form)
     for_few_frames(encoders)
 
@@ -45,7 +45,7 @@ def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         return optimizer
     groups = [{key: group[key] for key in _OPTIONS} for group in optimizer.param_groups]
     try:
-        return type(optimizer)(groups, fused=True)
+        return type(optimizer)(groups, fused=True)  # type: ignore[call-arg]  # Adam and AdamW take it
     except RuntimeError as error:
         getLogger().warning(f"The optimiser is not fused here ({first_line(error)}).")
         return optimizer
