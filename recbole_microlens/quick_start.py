@@ -87,7 +87,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
         trainer.resume_checkpoint(folder / LAST)
     elif config["init_from"] is not None:
-        start_from(trainer.model, config, train_data._dataset, Path(config["init_from"]))
+        start_from(trainer.model, config, Path(config["init_from"]))
     if is_resumed and distributed.is_main_process():
         run_folder.write_config(folder, config.as_given)
     with _training(config):

@@ -41,6 +41,17 @@ ITEM_ROWS = {
     "TransRec": ("bias.weight",),
 }
 
+# Parameters with a row for each user, and one with a row for each item that NPE never reads.
+USER_ROWS = {
+    "Caser": ("user_embedding.weight",),
+    "FOSSIL": ("user_lambda.weight",),
+    "HGN": ("user_embedding.weight",),
+    "HRM": ("user_embedding.weight",),
+    "NPE": ("user_embedding.weight", "embedding_seq_item.weight"),
+    "SHAN": ("user_embedding.weight",),
+    "TransRec": ("user_embedding.weight",),
+}
+
 _FEATURES = "it looks up columns of item features by item id inside its forward pass, and needs these columns"
 _KNOWLEDGE = "it needs pretrained embeddings of a knowledge graph"
 _NO_TABLE = "it keeps no items in an `item_embedding`"

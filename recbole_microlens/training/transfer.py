@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from logging import getLogger
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from recbole_microlens.config import model_class
@@ -15,6 +13,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modalities
 from recbole_microlens.items.towers import IdTower
 from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.grid import ITEM_ROWS, USER_ROWS
 from recbole_microlens.training import checkpoint, run_folder
 from recbole_microlens.training.resumable_trainer import BEST
 
@@ -25,7 +24,7 @@ _SHOWN = 3
 State = dict[str, Tensor]
 
 
-def start_from(model: nn.Module, config, dataset, run: Path) -> None:
+def start_from(model: nn.Module, config, run: Path) -> None:
     """Put the encoders and the user model of a finished run into a new model, and log what was taken.
 
     Taken are the item towers of the modalities that both have, the fusion if both fuse the same modalities in
@@ -35,7 +34,7 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
     Parameters
     ----------
     model : a content model, changed in place.
-    config, dataset : what it was built from.
+    config : what it was built from.
     run : the folder of the other run.
 
     Raises
@@ -48,7 +47,7 @@ def start_from(model: nn.Module, config, dataset, run: Path) -> None:
         raise MicroLensError(f"init_from: {config['model']} has no encoder to start from a run. Remove it.")
     settings = _settings(run)
     saved = checkpoint.weights(run / BEST, config["device"])
-    by_id = names_by_id(model, config, dataset)
+    by_id = names_by_id(model)
     theirs = _parts({name: value for name, value in saved.items() if name not in by_id})
     ours = _parts({name: value for name, value in model.state_dict().items() if name not in by_id})
     left_out = _left_out(ours, theirs, config, settings, type(model))
@@ -69,48 +68,16 @@ def _settings(run: Path) -> dict:
     return defaultdict(lambda: None, run_folder.settings_of(run))
 
 
-def names_by_id(model: nn.Module, config, dataset) -> set[str]:
+def names_by_id(model: nn.Module) -> set[str]:
     """Names in a content model's state that belong to single items or users.
 
-    These are the tables of id towers, and all whose shape differs in a second model of the same class, built
-    for more items and users. That one looks at ids alone, so that no encoder is built.
+    These are the tables of id towers, and what :mod:`~recbole_microlens.models.grid` says of the backbone.
     """
-    towers = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, IdTower))
-    state = model.state_dict()
-    with torch.random.fork_rng(devices=[]):
-        larger = type(model)(_with_ids_alone(config), _LargerDataset(dataset)).state_dict()
-    differs = {name for name in state if name in larger and larger[name].shape != state[name].shape}
-    return differs | {name for name in state if towers and name.startswith(towers)}
-
-
-class _LargerDataset:
-    """A dataset that says it has more items and users than it has."""
-
-    _MORE = 7
-
-    def __init__(self, dataset):
-        self._dataset = dataset
-
-    def num(self, field: str) -> int:
-        is_id = field in (self._dataset.iid_field, self._dataset.uid_field)
-        return self._dataset.num(field) + self._MORE * is_id
-
-    @property
-    def item_num(self) -> int:
-        return self._dataset.item_num + self._MORE
-
-    @property
-    def user_num(self) -> int:
-        return self._dataset.user_num + self._MORE
-
-    def __getattr__(self, name: str):
-        return getattr(self._dataset, name)
-
-
-def _with_ids_alone(config):
-    changed = copy.copy(config)
-    changed.final_config_dict = {**config.final_config_dict, "item_modality": ["id"], "features": None}
-    return changed
+    modules = model.named_modules(remove_duplicate=False)
+    towers = tuple(f"{name}." for name, module in modules if isinstance(module, IdTower))
+    backbone = _backbone(type(model)).__name__
+    declared = {*ITEM_ROWS.get(backbone, ()), *USER_ROWS.get(backbone, ())}
+    return {name for name in model.state_dict() if name in declared or name.startswith(towers)}
 
 
 def _parts(state: State) -> dict[str, State]:

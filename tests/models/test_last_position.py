@@ -16,6 +16,7 @@ from recbole_microlens.models.grid import ITEM_ROWS, backbones, is_at_every_posi
 from recbole_microlens.models.last_position import LastPositionModel
 from recbole_microlens.quick_start import run
 from recbole_microlens.training.preparation import prepare_data
+from recbole_microlens.training.transfer import names_by_id
 
 LAST = [name for name in backbones() if not is_at_every_position(name)]
 N_ITEMS = 9
@@ -170,20 +171,25 @@ def test_a_step_reaches_the_items_and_evaluation_repeats(built, backbone, suffix
     assert torch.equal(scores, again)
 
 
-def test_every_parameter_with_a_row_for_each_item_is_in_the_table(write_inter, settings):
-    shapes = {}
-    for n_items in (9, 11):
-        name = f"items{n_items}"
-        chosen = settings | {"data_path": data_of(write_inter, name, n_items), "use_out_emb": True}
-        chosen |= {"topk": [5], "valid_metric": "Hit@5"}
-        for backbone in LAST:
+def test_every_parameter_with_a_row_for_each_item_or_user_is_in_a_table(write_inter, settings):
+    shapes, by_id = {}, {}
+    for more in (0, 1):
+        name = f"more{more}"
+        chosen = settings | {"data_path": data_of(write_inter, name, 9 + 2 * more, users=9 + 3 * more)}
+        chosen |= {"use_out_emb": True, "topk": [5], "valid_metric": "Hit@5"}
+        for backbone in backbones():
             config = Config(f"{backbone}ID", name, config_dict=chosen)
             train, _, _ = prepare_data(config, create_dataset(config))
             model = config.model_class(config, train._dataset)
-            shapes[n_items, backbone] = {n: p.shape for n, p in model.named_parameters()}
-    for backbone in LAST:
-        few, many = shapes[9, backbone], shapes[11, backbone]
-        by_item = {name for name in few if few[name] != many[name] and not name.startswith("item_embedding.")}
+            shapes[more, backbone] = {
+                key: len(value) for key, value in model.state_dict().items() if value.ndim
+            }
+            by_id[backbone] = names_by_id(model)
+    for backbone in backbones():
+        few, many = shapes[0, backbone], shapes[1, backbone]
+        grown = {key: many[key] - few[key] for key in few if many[key] != few[key]}
+        assert by_id[backbone] == grown.keys(), backbone
+        by_item = {key for key in grown if grown[key] == 2 and ".towers.id." not in key}
         # NPE builds a second table that it never reads.
         assert by_item - {"embedding_seq_item.weight"} == set(ITEM_ROWS.get(backbone, ())), backbone
 

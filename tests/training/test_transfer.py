@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recbole.model.sequential_recommender import NPE, GRU4Rec
+from recbole.model.sequential_recommender import GRU4Rec
 from torch import nn
 
 from recbole_microlens.config import Config
@@ -16,7 +16,7 @@ from recbole_microlens.models import SASRecV
 from recbole_microlens.quick_start import run
 from recbole_microlens.training import checkpoint
 from recbole_microlens.training.preparation import prepare_data
-from recbole_microlens.training.transfer import names_by_id, start_from
+from recbole_microlens.training.transfer import start_from
 
 
 class Mixed(SASRecV):
@@ -93,7 +93,7 @@ def test_towers_fusion_and_user_model_are_taken_to_a_dataset_of_another_size(cho
     model, config, data = build(chosen, Mixed, "smaller", **looks)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with caplog.at_level(logging.INFO):
-        start_from(model, config, data, folder)
+        start_from(model, config, folder)
     after = model.state_dict()
     table = "item_embedding.towers.id.table.weight"
     assert after[table].shape != saved[table].shape
@@ -109,36 +109,9 @@ def test_ids_are_not_taken_when_both_datasets_have_as_many_items(chosen, finishe
     table = "item_embedding.towers.id.table.weight"
     before = model.state_dict()[table].clone()
     assert before.shape == saved[table].shape
-    start_from(model, config, data, folder)
+    start_from(model, config, folder)
     assert torch.equal(model.state_dict()[table], before)
     assert same(model.state_dict(), saved, "trm_encoder")
-
-
-def test_tables_of_a_backbone_are_found_by_building_it_for_more_items_and_users(chosen):
-    hidden = len((Path(chosen["data_path"]) / "tiny" / "tiny.item").read_text().splitlines())
-    model, config, data = build(
-        chosen,
-        content_class(NPE),
-        "tiny",
-        hidden_size=hidden,
-        embedding_size=hidden,
-        item_modality=["id", "video"],
-    )
-    assert data.item_num == hidden  # so that other shapes have the same number in them by chance
-    found = names_by_id(model, config, data)
-    assert found == {
-        "user_embedding.weight",
-        "embedding_seq_item.weight",
-        "item_embedding.towers.id.table.weight",
-    }
-
-
-def test_building_for_more_items_leaves_the_random_numbers_alone(chosen):
-    model, config, data = build(chosen, SASRecV, "tiny")
-    state = torch.get_rng_state()
-    assert names_by_id(model, config, data) == set()
-    assert torch.equal(torch.get_rng_state(), state)
-    assert config["item_modality"] != ["id"]
 
 
 def test_another_backbone_takes_the_item_tower_alone_and_says_so(chosen, finished, caplog):
@@ -148,7 +121,7 @@ def test_another_backbone_takes_the_item_tower_alone_and_says_so(chosen, finishe
     )
     gru = {name: value.clone() for name, value in model.gru_layers.state_dict().items()}
     with caplog.at_level(logging.INFO):
-        start_from(model, config, data, folder)
+        start_from(model, config, folder)
     assert same(model.state_dict(), saved, "item_embedding.towers.video.")
     assert same(model.gru_layers.state_dict(), gru, "weight")
     assert "left out user model: that of the run is SASRec, this one is GRU4Rec" in caplog.text
@@ -159,7 +132,7 @@ def test_a_modality_that_the_run_lacks_starts_anew(chosen, finished, caplog):
     looks = {"item_modality": ["image", "video"], "fusion": "concat"}
     model, config, data = build(chosen, Mixed, "smaller", **looks)
     with caplog.at_level(logging.INFO):
-        start_from(model, config, data, folder)
+        start_from(model, config, folder)
     assert same(model.state_dict(), saved, "item_embedding.towers.video.")
     assert "left out image tower: SASRecV has none" in caplog.text
     assert "left out fusion: " in caplog.text
@@ -172,7 +145,7 @@ def test_a_stock_run_gives_its_user_model(chosen, finished, caplog):
     folder = run("SASRec", "tiny", config_dict=base | stock | more | {"epochs": 1})["folder"]
     model, config, data = build(chosen, SASRecV, "smaller")
     with caplog.at_level(logging.INFO):
-        start_from(model, config, data, Path(folder))
+        start_from(model, config, Path(folder))
     saved = checkpoint.load(Path(folder) / "model.pth")["state_dict"]
     assert same(model.state_dict(), saved, "position_embedding")
     assert "left out video tower: SASRec has none" in caplog.text
@@ -191,18 +164,18 @@ def test_a_part_of_another_shape_is_an_error(more, message, chosen, finished):
     folder, _ = finished(SASRecV)
     model, config, data = build(chosen, SASRecV, "smaller", **more)
     with pytest.raises(MicroLensError, match=message):
-        start_from(model, config, data, folder)
+        start_from(model, config, folder)
 
 
 def test_nothing_to_take_is_an_error(chosen, finished, tmp_path):
     folder, _ = finished(Mixed, name="GRU4Rec", item_modality=["id"])
     model, config, data = build(chosen, Mixed, "smaller", item_modality=["id"])
     with pytest.raises(MicroLensError, match="nothing of .* fits Mixed .user model: .* is GRU4Rec"):
-        start_from(model, config, data, folder)
+        start_from(model, config, folder)
     with pytest.raises(MicroLensError, match="is no run"):
-        start_from(model, config, data, tmp_path)
+        start_from(model, config, tmp_path)
     with pytest.raises(MicroLensError, match="has no encoder to start from"):
-        start_from(nn.Linear(1, 1), config, data, folder)
+        start_from(nn.Linear(1, 1), config, folder)
 
 
 def test_a_run_starts_from_another_and_a_resume_goes_before_it(chosen, finished):
