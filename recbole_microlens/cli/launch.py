@@ -1,4 +1,8 @@
-"""Start a run as several processes of this machine, as ``nproc`` asks for."""
+"""Start a run as several processes of this machine, as ``nproc`` asks for.
+
+``torchrun`` works as well, see the documentation. It is not used here because it turns a user's error (exit
+code 2, one sentence) into a report of its own and exit code 1, and does not pass SIGUSR1 on.
+"""
 
 from __future__ import annotations
 

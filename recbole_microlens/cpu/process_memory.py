@@ -1,5 +1,7 @@
 """The memory of this process: kept when it is freed, given back when it has grown, and said in the log.
 
+``benchmarks/memory.py`` has the ratio of time and of memory.
+
 glibc takes every large tensor anew from the system and gives it back at each ``free``; the system clears it
 page by page, which in a virtual machine can take longer than the computation. Kept instead, it is one heap,
 and where batches differ in size that grows without end: a freed block is split for a smaller one, and

@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, ModelType
 from torch import Tensor
 
+from recbole_microlens.compat.float32_time import order_lost
 from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.sequences import (
     UserItems,
@@ -109,17 +110,15 @@ class ProtocolDataset(PandasThree):
         """
         users = self.inter_feat[self.uid_field].to_numpy()[order]
         times = self.inter_feat[self.time_field].to_numpy()[order]
-        same_user = users[1:] == users[:-1]
-        lost = same_user & (np.diff(times) > 0) & (np.diff(times.astype(np.float32)) <= 0)
+        lost = order_lost(users, times)
         if not lost.any():
             return
         positions = np.empty(len(order))
-        positions[order] = position_in_group(same_user)
+        positions[order] = position_in_group(users[1:] == users[:-1])
         self.inter_feat[self.time_field] = positions
         self.logger.info(
             f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which "
-            "RecBole "
-            "sorts by; replaced by their position"
+            "RecBole sorts by; replaced by their position"
         )
 
     def _keep_latest(self, order: np.ndarray) -> None:

@@ -9,6 +9,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_microlens.cpu.radix_sort import stable_argsort
+
 _BLOCK = 1 << 14  # windows made at once, so that their row numbers stay in the processor's cache
 
 
@@ -97,12 +99,12 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     """
     if len(groups) == 0:
         return [np.empty(0, dtype=np.int64)] * (held_out + 1)
-    by_group = _stable_argsort(groups)
+    by_group = stable_argsort(groups)
     same_group = groups[by_group][1:] == groups[by_group][:-1]
     position = position_in_group(same_group)
     from_end = position_in_group(same_group[::-1])[::-1]
     first_row = by_group[np.arange(len(groups)) - position]  # of the group that row by_group[i] is in
-    by_appearance = _stable_argsort(first_row)
+    by_appearance = stable_argsort(first_row)
     rows, position, from_end = by_group[by_appearance], position[by_appearance], from_end[by_appearance]
     is_held_out = (from_end < held_out) & (position > 0)
     part = np.where(is_held_out, held_out - from_end, 0)
@@ -118,22 +120,10 @@ def position_in_group(same_as_previous: np.ndarray) -> np.ndarray:
 
 def stable_order(keys: list[np.ndarray]) -> np.ndarray:
     """Row numbers that sort by the first key, then the second, and so on; equal rows keep their order."""
-    order = _stable_argsort(keys[-1])
+    order = stable_argsort(keys[-1])
     for key in reversed(keys[:-1]):
-        order = order[_stable_argsort(key[order])]
+        order = order[stable_argsort(key[order])]
     return order
-
-
-def _stable_argsort(key: np.ndarray) -> np.ndarray:
-    """As NumPy's, five times as fast for ids and times: NumPy has a radix sort, for 16 bits only."""
-    if np.issubdtype(key.dtype, np.integer) and 0 <= key.min(initial=0) <= key.max(initial=0) < 1 << 32:
-        bits = key.astype(np.uint32)
-    elif key.dtype == np.float32 and not (np.signbit(key) | np.isnan(key)).any():
-        bits = key.view(np.uint32)
-    else:
-        return key.argsort(kind="stable")
-    by_low = (bits & 0xFFFF).astype(np.uint16).argsort(kind="stable")
-    return by_low[(bits >> 16).astype(np.uint16)[by_low].argsort(kind="stable")]
 
 
 def take(interaction: Interaction, rows: Tensor) -> Interaction:

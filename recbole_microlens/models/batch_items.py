@@ -32,6 +32,8 @@ class BatchItemTable(nn.Module):
 def replaced(model: nn.Module, values: dict[str, object]) -> Iterator[None]:
     """Inside the block, the named attributes, modules and parameters of a model are others.
 
+    ``torch.func.functional_call`` swaps parameters only; here a whole module and plain attributes change too.
+
     Parameters
     ----------
     values : by dotted name. A tensor may stand in for a parameter; gradients flow through it.
