@@ -12,7 +12,7 @@ from typing import IO
 try:
     import fcntl
 except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _AGAIN = "run the command again, which continues from what is there"
 # What is wrong, and what to do.
@@ -73,8 +73,8 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 @contextmanager
 def writing(path: Path, mode: str = "w") -> Iterator[IO]:
     """Open a file for writing; an error inside the block, or on closing, names the file."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with naming(path), path.open(mode, **text) as file:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with naming(path), path.open(mode, encoding=encoding, newline=newline) as file:
         yield file
 
 
@@ -92,6 +92,9 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Iterator[bool]:
     """Make a folder and hold it for this process; a process that is killed lets go of it by itself.
+
+    Not by ``filelock``, which holds a file made for it and leaves that behind: inside it would be published
+    with the rest, beside it would need a folder above that can be written to. Here the folder itself is held.
 
     Parameters
     ----------
@@ -137,7 +140,9 @@ def in_words(error: OSError, again: str = _AGAIN) -> str:
     again : str, default _AGAIN
         How the user continues once the disk is in order.
     """
-    wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
+    wrong, advice = _WORDS.get(
+        error.errno or 0, (error.strerror or str(error), "Check the path and the disk.")
+    )
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice.format(again=again)}"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from recbole.utils import init_seed
@@ -145,10 +146,10 @@ class LoadedRun:
     """
 
     config: Config
-    train_data: object
-    valid_data: object
-    test_data: object
-    trainer: object
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    trainer: Any
     _scratch: TemporaryDirectory
 
     @property
@@ -178,10 +179,10 @@ def load(folder: str | Path) -> LoadedRun:
     config = Config(config_file_list=[str(run_folder.config_path(folder))])
     require_dataset(config)
     scratch = TemporaryDirectory()
-    loaders, trainer = _build(config, Path(scratch.name), trains=False)
+    (train_data, valid_data, test_data), trainer = _build(config, Path(scratch.name), trains=False)
     trainer.load_model(folder / BEST)
-    trainer.eval_collector.data_collect(loaders[0])
-    return LoadedRun(config, *loaders, trainer, scratch)
+    trainer.eval_collector.data_collect(train_data)
+    return LoadedRun(config, train_data, valid_data, test_data, trainer, scratch)
 
 
 def _config(model, dataset, files, given, resume) -> Config:

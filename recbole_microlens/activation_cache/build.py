@@ -129,7 +129,8 @@ def _recorded(path: Path) -> set[tuple[int, int]]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="ascii")
-    return {tuple(map(int, line.split())) for line in whole.splitlines()}
+    pairs = (line.split() for line in whole.splitlines())
+    return {(int(start), int(stop)) for start, stop in pairs}
 
 
 def _write_all(file, content: memoryview) -> None:

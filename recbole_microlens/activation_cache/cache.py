@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,8 @@ class ActivationCaches:
 
         self.layer.encoders()[modality].register_load_state_dict_post_hook(loaded)
 
-    def _find_or_build(self, modality: str, encoder: Encoder, may_build: bool) -> CachedRows | None:
+    def _find_or_build(self, modality: str, encoder: Any, may_build: bool) -> CachedRows | None:
+        assert self.settings.folder is not None  # or nothing would be cacheable
         reader = self._media_readers[modality]
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
@@ -193,7 +195,8 @@ class ActivationCaches:
         Overflow, OSError
             Raised in all processes if it occurs in one of them.
         """
-        error, partial = None, None
+        error: Overflow | OSError | None = None
+        partial: Any = None
         try:
             partial = PartialCache(folder, meta, self.settings.range_items)
             self._write(partial, mine, modality, encoder)
@@ -213,7 +216,7 @@ class ActivationCaches:
     @torch.inference_mode()
     def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
         device = next(self.layer.parameters()).device
-        loader = DataLoader(
+        loader: DataLoader = DataLoader(
             _Ranges(self._media_readers[modality], ranges),
             batch_size=None,
             num_workers=min(self.settings.workers, len(ranges)),

@@ -22,6 +22,7 @@ from recbole_microlens.cli import (
     verify,
 )
 from recbole_microlens.cli.failures import ended
+from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, PrintableFormatter
 
 _DESCRIPTION = "Train, evaluate and compare recommenders that look at the content of items."
@@ -74,6 +75,8 @@ def _call(argv: list[str]) -> int:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise MicroLensError(f"{argument}: the value is missing. Write {argument[:-2]}VALUE.")
     arguments = parser().parse_args(argv)
+    if arguments.call is not doctor.call:  # at the first command of all, not hours later
+        require_recbole()
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[screen])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
+from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 
 HELP = "train and evaluate a model"
@@ -60,6 +62,7 @@ def call_with(argv: list[str]) -> int:
 
         print(_RUN_HELP.format(models=", ".join(tuned_models()), settings=main_settings()))
         return 0 if argv else 2
+    require_recbole()
     settings = parse_settings(argv)
     given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed
@@ -102,7 +105,7 @@ def _print_result(result: dict) -> None:
     print(f"run folder: {result['folder']}")
 
 
-def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
+def parse_settings(argv: list[str]) -> dict[str, Any]:
     """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins, but
     ``config_files`` is a list of all that are given.
 
@@ -111,7 +114,7 @@ def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
     MicroLensError
         An argument is not a setting, or a key has no value.
     """
-    settings: dict[str, str | list[str]] = {}
+    settings: dict[str, Any] = {}
     rest = list(argv)
     while rest:
         argument = rest.pop(0)

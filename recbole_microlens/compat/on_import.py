@@ -63,7 +63,7 @@ def watch() -> None:
     if _Watch in sys.meta_path:
         return
     sys.meta_path.insert(0, _Watch)
-    if "recbole" in sys.modules and _Watch.pending.pop("recbole", None):
+    if "recbole" in sys.modules and _Watch.pending.pop("recbole", None) is not None:
         _mend_recbole()
     if "torchvision" in sys.modules:
         _Watch.pending.pop("torchvision", None)

@@ -157,7 +157,7 @@ def _item_fields(config, item_field: str) -> list[str]:
 
     With a cross-entropy the negatives that masking draws are not looked at: their content need not be read.
     """
-    prefixes = ("", "Mask_", "Pos_", "Inverse_", "Crop_", "Reorder_")
+    prefixes: tuple[str, ...] = ("", "Mask_", "Pos_", "Inverse_", "Crop_", "Reorder_")
     if config["loss_type"] != "CE":
         prefixes += (config["NEG_PREFIX"], "Neg_")
     suffixes = ("", config["LIST_SUFFIX"])

@@ -209,7 +209,7 @@ class SequentialProtocolDataset(ProtocolDataset):
 
     def item_slots(self) -> int:
         """Items in the inputs and targets of all samples, with their repeats."""
-        return int(self.inter_feat[self.item_list_length_field].sum()) + len(self)
+        return int(self.inter_feat[self.item_list_length_field].sum()) + len(self.inter_feat)
 
     def train_counts(self, train: Interaction) -> Tensor:
         """Training interactions of each item, [n_items] int64: targets, and every user's first item."""
@@ -290,4 +290,4 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
 
 def _remade(base: type, whole_sequences: bool):
     made = _under_protocol(base, whole_sequences)
-    return made.__new__(made)
+    return made.__new__(made)  # type: ignore[call-overload]

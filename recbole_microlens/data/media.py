@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,6 @@ from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
-
-_READERS = {"text": title_reader, "image": image_reader, "video": video_reader}
 
 
 class Reader(Protocol):
@@ -36,12 +35,14 @@ class Reader(Protocol):
 
     tokens: np.ndarray
     missing: str
-    missing_content: MissingContent
+
+    @property
+    def missing_content(self) -> MissingContent: ...
 
     def absent(self) -> np.ndarray:
         """Internal ids of the items that it has no content for."""
 
-    def read(self, item_ids: Tensor) -> Tensor:
+    def read(self, item_ids: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
 
 
@@ -71,7 +72,7 @@ class ItemReader:
         share.
         """
         return DataLoader(
-            distributed.my_share(range(1, self.n_items)),
+            distributed.my_share(range(1, self.n_items)),  # type: ignore[arg-type]  # a sequence is a dataset
             batch_size=batch_size,
             num_workers=workers,
             worker_init_fn=EndWithParent(),
@@ -97,6 +98,13 @@ def item_reader(config, dataset) -> ItemReader:
     for reader in readers.values():
         report_missing(reader, dataset.user_items.items.numpy())
     return ItemReader(dataset.item_num, readers)
+
+
+_READERS: dict[str, Callable[..., Reader]] = {
+    "text": title_reader,
+    "image": image_reader,
+    "video": video_reader,
+}
 
 
 def create_reader(config, modality: str, tokens: np.ndarray) -> Reader:

@@ -60,7 +60,8 @@ def create_samplers(config, dataset, parts: list) -> list:
 
     Follows ``recbole.data.utils.create_samplers``; full ranking draws nothing.
     """
-    base, samplers = None, []
+    base = None
+    samplers: list = []
     for phase in PHASES:
         arguments = config[f"{phase}_neg_sample_args"]
         distribution = arguments["distribution"]

@@ -78,7 +78,7 @@ class TargetGroups:
 
 def _metrics(rows: Tensor, evaluator: Evaluator) -> dict[str, float]:
     rows = distributed.all_gather_rows(rows)
-    targets = {"targets": int(rows[:, -1].sum())}
+    targets: dict[str, float] = {"targets": int(rows[:, -1].sum())}
     if not len(rows):
         return targets
     struct = DataStruct()

@@ -80,6 +80,7 @@ def extract(
     if (encoder is None) == (run is None):
         raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
     if run is None:
+        assert encoder is not None
         config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])

@@ -83,7 +83,7 @@ class ContentItemEmbedding(nn.Module):
 
     def _encode(self, media: ItemMedia) -> Tensor:
         cached = {name: rows.read(media.item_ids) for name, rows in self.rows.items()}
-        media = ItemMedia(media.item_ids, media.content | cached)
+        media = ItemMedia(media.item_ids, {**media.content, **cached})
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 
@@ -110,7 +110,7 @@ class ContentItemEmbedding(nn.Module):
         IndexError
             An id has no content in the batch.
         """
-        if self._rows is not None:
+        if self._rows is not None and self._row_of is not None:
             return nn.functional.embedding(self._row_of[item_ids], self._rows)
         return nn.functional.embedding(item_ids, self.weight)
 

@@ -57,11 +57,12 @@ class FeatureFile:
         if self.item_ids is not None:
             row_of = {item: row for row, item in enumerate(self.item_ids)}
             return np.array([row_of.get(str(token), -1) for token in tokens], dtype=np.int64)
-        numbers = [_number(str(token)) for token in tokens]
-        if None in numbers:
+        found = [_number(str(token)) for token in tokens]
+        numbers = [number for number in found if number is not None]
+        if len(numbers) < len(found):
             raise MicroLensError(
                 f"features: {self.path} has no {_twin(self.path).name} that names the item of each row, so "
-                f"row r is item r + 1; but item {str(tokens[numbers.index(None)])!r} is not a whole number "
+                f"row r is item r + 1; but item {str(tokens[found.index(None)])!r} is not a whole number "
                 "from 1 on. Make the file with `recbole-microlens extract`, which writes both."
             )
         if max(numbers, default=0) > len(self.rows):

@@ -11,7 +11,7 @@ from recbole_microlens.media.timeline import MediaError
 try:
     import resource
 except ImportError:  # Windows: a file may take memory and time there until the task itself is given up
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 MAX_PIXELS = 89_478_485
 """Of an image, or of a frame of a video: Pillow's own limit; 8K video has 33 million."""

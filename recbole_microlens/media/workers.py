@@ -1,5 +1,8 @@
 """Run a function over many tasks in processes that may die: a file that crashes the decoder costs only
 itself.
+
+Not ``pebble``'s pool: its workers share one pipe, whose lock goes with a worker that is killed as it answers,
+and if the caller is killed, they continue with their tasks, for ever with one that has no end.
 """
 
 import collections
@@ -133,7 +136,9 @@ def _attempt(function: Callable, task: Any, limits: TaskLimits) -> Any:
 
 
 def _exit_with_caller() -> None:
-    wait([multiprocessing.parent_process().sentinel])
+    caller = multiprocessing.parent_process()
+    assert caller is not None  # this runs in a worker
+    wait([caller.sentinel])
     os._exit(1)
 
 

@@ -79,7 +79,7 @@ class LastPositionModel(ContentModel):
             rows.append(self.item_embedding.extra)
         table = BatchItemTable(torch.cat(rows), getattr(self.item_embedding, "bias", None))
         shared = [name for name, module in self._modules.items() if module is self.item_embedding]
-        values = {"n_items": len(kept)} | dict.fromkeys(shared, table)
+        values: dict[str, object] = {"n_items": len(kept), **dict.fromkeys(shared, table)}
         values |= {name: self.get_parameter(name)[kept] for name in self._own_item_rows()}
         if hasattr(self, "reranker_CAN_NUM"):
             values["reranker_CAN_NUM"] = [min(count, len(kept)) for count in self.reranker_CAN_NUM]

@@ -54,8 +54,8 @@ class EventFilter:
         """The rows of a chunk that are taken; the kinds of all its rows are counted in ``seen``."""
         if self.place is None:
             return chunk
-        code, kinds = pd.factorize(chunk[self.place])
-        kinds = [kind.strip().strip('"').strip() for kind in kinds]
+        code, found = pd.factorize(chunk[self.place])
+        kinds = [kind.strip().strip('"').strip() for kind in found]
         for kind, count in zip(kinds, np.bincount(code, minlength=len(kinds)).tolist(), strict=True):
             seen[kind] += count
         if not self.wanted:

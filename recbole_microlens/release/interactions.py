@@ -1,6 +1,7 @@
 """Puts the rows of a pairs file in the order in which the atomic files are written."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -71,14 +72,14 @@ def arrange(pairs: Pairs, repeats: str = "first") -> Interactions:
         user=user,
         item=item[kept],
         position=_positions(user, len(users)),
-        time_ms=None if pairs.time_us is None else pairs.time_ms[order][kept],
+        time_ms=None if pairs.time_ms is None else pairs.time_ms[order][kept],
         duplicates=int((~kept).sum()),
         repeats=int((repeated & kept).sum()),
         respelled=pairs.respelled,
     )
 
 
-def _repeated(cells: np.ndarray, keep: str) -> np.ndarray:
+def _repeated(cells: np.ndarray, keep: Literal["first", "last"]) -> np.ndarray:
     return pd.Series(cells).duplicated(keep=keep).to_numpy()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from recbole_microlens.compat.exact_floats import exact_floats
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
@@ -129,9 +130,11 @@ def _read_clean(path: Path, columns: PairsColumns, kept: EventFilter) -> Pairs |
     if plain.separators != lines * (columns.count - 1):  # pandas cuts a long row at the start of a chunk
         return None
     numbers = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
-    if len(numbers) == 0 or numbers.min() < 0 or unit_of(numbers.min()) != unit_of(numbers.max()):
+    if len(numbers) == 0 or numbers.min() < 0:
         return None
-    unit = unit_of(numbers.min())
+    unit = unit_of(int(numbers.min()))
+    if unit != unit_of(int(numbers.max())):
+        return None
     codes = np.concatenate(user), np.concatenate(item)
     times_us, respelled = in_microseconds(numbers, unit), users.respelled + items.respelled
     return Pairs(users.names, items.names, *codes, times_us, columns, unit, events, respelled)
@@ -148,7 +151,7 @@ def _chunks(plain: PlainBytes, columns: PairsColumns) -> pd.io.parsers.TextFileR
         na_filter=False,
         quoting=csv.QUOTE_NONE,
         encoding="utf-8-sig",
-        float_precision="round_trip",
+        **exact_floats(),
         chunksize=_CHUNK_ROWS,
     )
 
@@ -190,6 +193,7 @@ def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
 
 
 def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: BadRows) -> Pairs:
+    assert columns.time is not None  # a file of whole sequences has its own reader
     users, items = IdTable("user"), IdTable("item")
     user, item, times, units, lines = array("q"), array("q"), array("q"), array("b"), array("q")
     events: Counter[str] = Counter()
@@ -208,12 +212,15 @@ def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: B
         for values, value in zip((user, item, times, units, lines), row, strict=True):
             values.append(value)
     place_of_unit = np.array(units, dtype=np.int64)
-    unit = UNITS[np.bincount(place_of_unit).argmax()] if len(units) else None
-    same = place_of_unit == (UNITS.index(unit) if unit else 0)
-    _report_other_units(path, place_of_unit, unit, _int64(lines), bad)
-    rows = (_int64(values)[same] for values in (user, item, times))
+    most = UNITS[np.bincount(place_of_unit).argmax()] if len(units) else UNITS[0]
+    same = place_of_unit == UNITS.index(most)
+    _report_other_units(path, place_of_unit, most, _int64(lines), bad)
+    user_kept, item_kept, times_kept = (_int64(values)[same] for values in (user, item, times))
     respelled = users.respelled + items.respelled
-    return Pairs(users.names, items.names, *rows, columns, unit, events, respelled)
+    unit_found = most if len(units) else None
+    return Pairs(
+        users.names, items.names, user_kept, item_kept, times_kept, columns, unit_found, events, respelled
+    )
 
 
 _HEADER_HINT = (
@@ -222,12 +229,10 @@ _HEADER_HINT = (
 
 
 def _report_other_units(
-    path: Path, units: np.ndarray, most: TimeUnit | None, lines: np.ndarray, bad: BadRows
+    path: Path, units: np.ndarray, most: TimeUnit, lines: np.ndarray, bad: BadRows
 ) -> None:
     """Give the rows whose time is in another unit than that of most rows to ``bad``."""
-    others = {
-        int(lines[row]): UNITS[units[row]] for row in np.flatnonzero(units != UNITS.index(most or UNITS[0]))
-    }
+    others = {int(lines[row]): UNITS[units[row]] for row in np.flatnonzero(units != UNITS.index(most))}
     if not others:
         return
     count = int((units == UNITS.index(most)).sum())

@@ -1,7 +1,6 @@
 """Tells, while a table is read by a fast parser, whether it holds bytes that parsers do not agree on."""
 
 import io
-from typing import BinaryIO
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class PlainBytes(io.RawIOBase):
         How many separators there were.
     """
 
-    def __init__(self, stream: BinaryIO, separator: str):
+    def __init__(self, stream: io.BufferedIOBase, separator: str):
         self._stream = stream
         self._separator = ord(separator)
         self.separators = 0
@@ -40,7 +39,7 @@ class PlainBytes(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io calls it with this alone
         block = self._stream.read(len(buffer))
         self._look_at(block)
         buffer[: len(block)] = block
@@ -58,7 +57,7 @@ class PlainBytes(io.RawIOBase):
         if not self.odd:
             self.odd = b"\0" in block or self._has_lone_return(block)
         self.quotes = self.quotes or b'"' in block
-        self.separators += np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == self._separator)
+        self.separators += int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == self._separator))
 
     def _has_lone_return(self, block: bytes) -> bool:
         """Whether a carriage return stands without a line feed behind it, which may be in the next block."""

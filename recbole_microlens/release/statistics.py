@@ -179,7 +179,7 @@ def _distribution_lines(statistics: Statistics) -> list[str]:
         "sequence length": statistics.sequence_length,
         "item popularity": statistics.item_popularity,
     }
-    summary = [("", "min", "25%", "median", "75%", "mean", "max")]
+    summary: list[tuple[str, ...]] = [("", "min", "25%", "median", "75%", "mean", "max")]
     for name, spread in both.items():
         figures = (spread.quartile_1, spread.median, spread.quartile_3, spread.mean)
         summary.append((name, str(spread.minimum), *(f"{x:.6g}" for x in figures), str(spread.maximum)))

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
@@ -107,7 +107,8 @@ def _of_number(number: int | Decimal, text: str) -> tuple[TimeUnit, int]:
 def _of_date(match: re.Match, text: str) -> int:
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
-        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
+        clock = [int(part or 0) for part in (hour, minute, second)]
+        moment = datetime.combine(date(int(year), int(month), int(day)), time(clock[0], clock[1], clock[2]))
         moment = moment.replace(tzinfo=_zone(zone)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
         raise RowError(f"timestamp {text!r} is not a date ({error})") from error

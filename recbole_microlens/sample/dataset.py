@@ -58,6 +58,7 @@ def _convert_all(release: Path, out: Path, progress: bool) -> Path:
         convert(release, SAMPLE, scratch)
         items = read_item_ids(Path(scratch) / SAMPLE, SAMPLE)
     folder.mkdir(parents=True, exist_ok=True)
+    assert found.videos is not None and found.covers is not None  # they were written above
     build_frames(
         found.videos, items, folder / "video.lmdb", size=FRAME_SIZE, progress=progress, overwrite=True
     )

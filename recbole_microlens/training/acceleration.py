@@ -16,7 +16,10 @@ from recbole_microlens.cpu.few_frames import for_few_frames
 from recbole_microlens.errors import first_line
 from recbole_microlens.items.content import ContentItemEmbedding
 
-_CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
+_CHANNELS_LAST: dict[type, torch.memory_format] = {
+    nn.Conv2d: torch.channels_last,
+    nn.Conv3d: torch.channels_last_3d,
+}
 # What the optimisers of RecBole take, apart from ``fused``.
 _OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
 
@@ -31,7 +34,7 @@ def convolutions(encoders: nn.Module) -> None:
     """
     for module in encoders.modules():
         form = _CHANNELS_LAST.get(type(module))
-        if form is not None:
+        if form is not None and isinstance(module, nn.Conv2d | nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=form)
     for_few_frames(encoders)
 
@@ -42,7 +45,7 @@ def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         return optimizer
     groups = [{key: group[key] for key in _OPTIONS} for group in optimizer.param_groups]
     try:
-        return type(optimizer)(groups, fused=True)
+        return type(optimizer)(groups, fused=True)  # type: ignore[call-arg]  # Adam and AdamW take it
     except RuntimeError as error:
         getLogger().warning(f"The optimiser is not fused here ({first_line(error)}).")
         return optimizer

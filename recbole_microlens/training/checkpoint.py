@@ -71,7 +71,7 @@ def _write(state: Any, file) -> None:
     """
     signed = _Signed(file)
     try:
-        torch.save(state, signed)
+        torch.save(state, signed)  # type: ignore[arg-type]  # it writes and flushes, and needs no more
         signed.finish()
     except RuntimeError as error:
         raise signed.error or error from error

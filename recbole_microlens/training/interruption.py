@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class Preempted(BaseException):
@@ -34,7 +35,7 @@ def listening() -> Iterator[None]:
         yield
         return
     handlers = {"SIGTERM": _terminate, "SIGUSR1": _preempt}
-    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    before: dict[int, Any] = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
     for name, handler in handlers.items():
         number = getattr(signal, name, None)  # Windows has no SIGUSR1
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:

@@ -138,7 +138,8 @@ def _room(config) -> int:
 
 
 def _up_to(limit: int) -> Callable[[nn.Parameter], nn.Parameter]:
-    total, counted = 0, weakref.WeakValueDictionary()
+    total = 0
+    counted: weakref.WeakValueDictionary[int, nn.Parameter] = weakref.WeakValueDictionary()
 
     def count(parameter: nn.Parameter) -> nn.Parameter:
         nonlocal total

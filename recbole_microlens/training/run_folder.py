@@ -33,7 +33,9 @@ CONFIG, LOG = "config.yaml", "log.txt"
 def create(root: Path, dataset: str, model: str) -> Path:
     """Make ``root/dataset/model-<time>``, with a number behind it where that is taken."""
     name = f"{model}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    for number in count():
+    numbers = count()
+    while True:
+        number = next(numbers)
         folder = root / dataset / (name if number == 0 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
