@@ -110,7 +110,7 @@ KILLED_BUILD = """
 import sys
 from pathlib import Path
 from recbole_microlens.activation_cache.build import PartialCache
-from test_cache_build import Pixels, caches_of
+from activation_cache.test_build import Pixels, caches_of
 
 write = PartialCache.write
 
