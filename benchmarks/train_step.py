@@ -67,8 +67,8 @@ def settings_of(arguments, folder: Path, **more) -> dict:
         "inner_size": 4 * arguments.hidden_size,
         "hidden_dropout_prob": 0.0,
         "attn_dropout_prob": 0.0,
-        "trunk_cache": "off",
-        "trunk_cache_dtype": arguments.cache_dtype,
+        "activation_cache": "off",
+        "activation_cache_dtype": arguments.cache_dtype,
         "encode_batch_size": 16,
         "worker": 0,
         "show_progress": False,
@@ -158,7 +158,7 @@ def our_steps(arguments, folder: Path, finetune: str) -> dict:
         trainer = trainer_of(problem, folder, settings | {"encode_chunk": arguments.encode_chunk})
         return steps | {"ours": our_step(trainer, problem.batch(with_media=True))}
     uncached = trainer_of(problem, folder, settings)
-    cached = trainer_of(problem, folder, settings | {"trunk_cache": str(folder / "cache")})
+    cached = trainer_of(problem, folder, settings | {"activation_cache": str(folder / "cache")})
     return steps | {
         "uncached": our_step(uncached, problem.batch(with_media=True)),
         "cached": our_step(cached, problem.batch(with_media=False)),

@@ -41,8 +41,10 @@ def printable(text: object, lines: bool = False) -> str:
 
     Parameters
     ----------
-    text : a title, an id, a file's name, a message; of another type, its ``str``.
-    lines : keep line ends and tabs, which are the message's own.
+    text : object
+        A title, an id, a file's name, a message; of another type, its ``str``.
+    lines : bool, default False
+        Keep line ends and tabs, which are the message's own.
     """
     return _UNPRINTABLE.sub(lambda found: _spelled(found[0], lines), str(text))
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.weights import PublishedWeights
 
@@ -49,4 +49,4 @@ def tiny_encoder(modality="video", trainable_stages=1, seed=0, scale=1.0):
         std=(0.5,) * 3,
         published=PublishedWeights("", "", ""),
     )
-    return Encoder(spec, network, trainable_stages)
+    return Encoder(spec, network, EncoderOptions(trainable_stages=trainable_stages))

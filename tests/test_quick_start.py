@@ -15,6 +15,7 @@ from recbole.config import Config as StockConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.build import build_frames
@@ -264,12 +265,12 @@ def test_video_through_an_image_encoder_with_its_installed_weights(
 ):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)  # nothing is downloaded
     chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
-    chosen |= {"frame_pooling": frame_pooling, "finetune": "top", "trunk_cache": str(tmp_path / "cache")}
+    chosen |= {"frame_pooling": frame_pooling, "finetune": "top", "activation_cache": str(tmp_path / "cache")}
     result = run("SASRecV", "tiny", config_dict=chosen)
     assert len(result["epoch_times_s"]) == 2 and result["test_result"]["hit@20"] > 0
     assert len(list((tmp_path / "cache").glob("video-efficientnet_lite0-*"))) == 1
     saved = checkpoint.load(Path(result["folder"]) / "model.pth")["state_dict"]
-    published = create_encoder("efficientnet_lite0", weights="pretrained").state_dict()
+    published = create_encoder("efficientnet_lite0", EncoderOptions(weights="pretrained")).state_dict()
     trunk, top = "network._blocks.15._project_conv.weight", "network._conv_head.weight"
     prefix = "item_embedding.towers.video.encoder."
     assert torch.equal(saved[prefix + trunk], published[trunk])

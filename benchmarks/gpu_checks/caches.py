@@ -10,8 +10,6 @@ from gpu_checks.report import Report
 from steps.problem import Problem
 from train_step import model_of, settings_of
 
-from recbole_microlens.items.media_batch import ItemMedia
-
 # The trunk sees other items beside an item than in a batch, and so may sum in another order: 1e-6, and two
 # epochs of training on top.
 EXACT_ROWS = 1e-4
@@ -26,11 +24,11 @@ _ENCODER = {True: "slowfast_r50", False: "x3d_xs"}
 def caches(place: Place, report: Report) -> None:
     """Losses of two epochs from a cache on the device, and from one that workers stream, and without one."""
     top = {"finetune": "top", "video_encoder": _ENCODER[place.is_cuda], "freeze_bn_statistics": True}
-    kept = {"trunk_cache": str(place.scratch / "caches"), "trunk_cache_dtype": "fp32"}
+    kept = {"activation_cache": str(place.scratch / "caches"), "activation_cache_dtype": "fp32"}
     ways = {
         "on the device": (kept, EXACT_ROWS),
-        "streamed": (kept | {"trunk_cache_device_fraction": 0, "worker": 2}, EXACT_ROWS),
-        "on the device, fp16": (kept | {"trunk_cache_dtype": "fp16"}, HALF_ROWS),
+        "streamed": (kept | {"activation_cache_device_fraction": 0, "worker": 2}, EXACT_ROWS),
+        "on the device, fp16": (kept | {"activation_cache_dtype": "fp16"}, HALF_ROWS),
     }
     with exact_products(place):
         plain = place.build("SASRecV", **top)
@@ -104,7 +102,7 @@ def pinned(place: Place, report: Report) -> None:
     """Batches from workers lie in pinned memory, their copy waits for nothing, and arrives whole."""
     built = place.build("SASRecV", finetune="top", worker=2)
     batch = built.first_batch()
-    tensors = [*batch.interaction.values(), *_tensors(batch.media)]
+    tensors = [*batch.interaction.values(), *batch.media.tensors()]
     report.check("pinned: tensors that are not", sum(not tensor.is_pinned() for tensor in tensors), 0)
     expected = [tensor.clone() for tensor in tensors]
     busy = torch.rand(4096, 4096, device=place.device)
@@ -115,15 +113,10 @@ def pinned(place: Place, report: Report) -> None:
     done.record()
     copied = batch.to(place.device)
     report.check("pinned: the copy waited for the GPU", float(done.query()), [0, 0])
-    arrived = [*copied.interaction.values(), *_tensors(copied.media)]
+    arrived = [*copied.interaction.values(), *copied.media.tensors()]
     same = all(torch.equal(one.cpu(), other) for one, other in zip(arrived, expected, strict=True))
     report.check("pinned: arrived whole", float(same), [1, 1])
     with exact_products(place):
         losses = [place.build("SASRecV", finetune="top", worker=worker).epoch() for worker in (0, 2)]
     # Equal batches, in a device's order of adding up.
     report.check("pinned: loss with and without workers", relative(*losses), EXACT_ROWS)
-
-
-def _tensors(media: ItemMedia) -> list[torch.Tensor]:
-    parts = [part if isinstance(part, tuple) else (part,) for part in media.content.values()]
-    return [media.item_ids, *(tensor for part in parts for tensor in part)]

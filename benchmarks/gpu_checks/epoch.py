@@ -118,7 +118,7 @@ def _prepared(place: Place):
         "encoder_weights": "none",
         "frame_size": size,
         "precision": "bf16",
-        "trunk_cache": "off",
+        "activation_cache": "off",
         "hidden_size": 32 if place.short else 512,
         "inner_size": 64 if place.short else 2048,
         "worker": 0 if place.short else 4,
@@ -146,7 +146,7 @@ def _prepared(place: Place):
 def _random_rows(encoder, n_items: int, size: int, place: Place) -> CachedRows:
     with torch.inference_mode():
         clip = torch.zeros(1, encoder.options.frames, size, size, 3, dtype=torch.uint8, device=place.device)
-        parts = constant_part(encoder.eval())(clip)
+        parts = constant_part(encoder.eval(), clip).tensors
     formats = tuple(RowFormat.of(part, torch.float16) for part in parts)
     meta = CacheMeta({}, n_items, formats)
     rows = CachedRows(place.scratch, meta)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from recbole_microlens.activation_cache.store import META, CacheMeta, rows_path
-from recbole_microlens.encoders.encoder import TrunkOutput
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.files import locked_folder
 
 _DONE = "done.txt"
@@ -27,10 +27,13 @@ class PartialCache:
 
     Parameters
     ----------
-    final : the folder that :meth:`finish` makes.
-    meta : what the cache will say of itself.
-    range_items : items of a range. The ranges are the same in every build, so that rows do not depend on
-        where a build was killed, and processes may share them out.
+    final : Path
+        The folder that :meth:`finish` makes.
+    meta : CacheMeta
+        What the cache will say of itself.
+    range_items : int
+        Items of a range. The ranges are the same in every build, so that rows do not depend on where a build
+        was killed, and processes may share them out.
     """
 
     def __init__(self, final: Path, meta: CacheMeta, range_items: int):
@@ -60,7 +63,7 @@ class PartialCache:
         Overflow
             A finite value became infinite in the type of the rows.
         """
-        for file, form, part in zip(self._files, self.meta.formats, rows, strict=True):
+        for file, form, part in zip(self._files, self.meta.formats, rows.tensors, strict=True):
             stored = form.to_stored(part)
             if not _same_where_finite(part, stored):
                 raise Overflow(form.dtype)
@@ -104,7 +107,8 @@ def sole_builder(final: Path) -> Iterator[bool]:
 
     Yields
     ------
-    False where the other one has renamed what it built: look again.
+    bool
+        False where the other one has renamed what it built: look again.
     """
     partial = partial_path(final)
 
@@ -125,7 +129,8 @@ def _recorded(path: Path) -> set[tuple[int, int]]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="ascii")
-    return {tuple(map(int, line.split())) for line in whole.splitlines()}
+    pairs = (line.split() for line in whole.splitlines())
+    return {(int(start), int(stop)) for start, stop in pairs}
 
 
 def _write_all(file, content: memoryview) -> None:

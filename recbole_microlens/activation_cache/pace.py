@@ -10,14 +10,15 @@ _SECONDS, _SHARE = 20, 0.1
 
 
 class Pace:
-    """Says once in the log how long the rest of a build will take.
+    """Logs once how long the rest of a build will take.
 
     A trial on a few items tells too little: what a pass costs besides its items, the time to read and to
     write them, and workers that read ahead all count. The first range is left out, it also warms up.
 
     Parameters
     ----------
-    ranges : ranges of items that this process builds, all of about one size.
+    ranges : int
+        Ranges of items that this process builds, all of about one size.
     """
 
     def __init__(self, ranges: int):

@@ -27,8 +27,10 @@ class Work:
 
     Attributes
     ----------
-    epochs, rankings : at most; a ranking encodes every item once.
-    items_an_epoch : items encoded in all batches of an epoch.
+    epochs, rankings : int
+        At most; a ranking encodes every item once.
+    items_an_epoch : int
+        Items encoded in all batches of an epoch.
     """
 
     epochs: int
@@ -45,8 +47,10 @@ class Probe:
 
     Attributes
     ----------
-    formats : of the rows; ``None`` where its output has no row for each item.
-    seconds : for one item.
+    formats : tuple[RowFormat, ...], or None
+        Of the rows; ``None`` where its output has no row for each item.
+    seconds : float
+        For one item.
     """
 
     formats: tuple[RowFormat, ...] | None
@@ -58,10 +62,9 @@ def probe(encoder: Encoder, reader, n_items: int, dtype: torch.dtype, device: to
     """Pass one or two items through the constant part, twice; the second time counts."""
     item_ids = torch.arange(1, min(n_items, 1 + _PROBED_ITEMS))
     content = reader.read(item_ids).to(device)
-    part = constant_part(encoder)
-    part(content)
+    constant_part(encoder, content)
     start = _now(device)
-    rows = part(content)
+    rows = constant_part(encoder, content).tensors
     seconds = (_now(device) - start) / len(item_ids)
     if any(tensor.size(0) != len(item_ids) for tensor in rows):
         return Probe(None, seconds)
@@ -89,9 +92,7 @@ def lacking_space(folder: Path, needed: int) -> str | None:
     free = shutil.disk_usage(there).free
     if free - needed >= _SPARE_BYTES:
         return None
-    return (
-        f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is left alone)"
-    )
+    return f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is kept free)"
 
 
 def fits(size: int, device: torch.device, fraction: float) -> bool:

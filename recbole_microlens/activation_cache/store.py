@@ -1,7 +1,7 @@
 """An activation cache on disk: rows of all items in raw files, read by memory mapping; never pickled.
 
 A folder holds ``meta.json`` (what the rows depend on, and their shapes) and ``0.rows``, ``1.rows``, ... one
-file for each tensor of the trunk's output tuple. Row r is the item with internal id r; row 0, padding, is
+file for each tensor of the trunk's output. Row r is the item with internal id r; row 0, padding, is
 zeros.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.encoders.encoder import TrunkOutput
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 
 META = "meta.json"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,8 +29,10 @@ class RowFormat:
 
     Attributes
     ----------
-    shape : of a row, as stored.
-    dtype : name of a torch type.
+    shape : tuple[int, ...]
+        Of a row, as stored.
+    dtype : str
+        Name of a torch type.
     """
 
     shape: tuple[int, ...]
@@ -61,9 +63,12 @@ class CacheMeta:
 
     Attributes
     ----------
-    parts : the fingerprint; see :mod:`recbole_microlens.activation_cache.fingerprint`.
-    n_items : number of rows, padding included.
-    formats : of each tensor.
+    parts : dict[str, str | int]
+        The fingerprint; see :mod:`recbole_microlens.activation_cache.fingerprint`.
+    n_items : int
+        Number of rows, padding included.
+    formats : tuple[RowFormat, ...]
+        Of each tensor.
     """
 
     parts: dict[str, str | int]
@@ -102,8 +107,10 @@ class CachedRows:
 
     Parameters
     ----------
-    folder : of a finished cache.
-    meta : what it says of itself.
+    folder : Path
+        Of a finished cache.
+    meta : CacheMeta
+        What it says of itself.
     """
 
     def __init__(self, folder: Path, meta: CacheMeta):
@@ -118,7 +125,7 @@ class CachedRows:
         """The trunk's output for items [U], in the type that it is stored in."""
         if self._tensors is None:
             self._tensors = self._map()
-        return tuple(_channels_first(rows.index_select(0, item_ids)) for rows in self._tensors)
+        return TrunkOutput(tuple(_channels_first(rows.index_select(0, item_ids)) for rows in self._tensors))
 
     def load(self, device: torch.device) -> CachedRows:
         """Keep the rows on a device; on the CPU as mapped files, which the system keeps in memory."""

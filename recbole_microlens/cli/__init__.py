@@ -22,12 +22,13 @@ from recbole_microlens.cli import (
     verify,
 )
 from recbole_microlens.cli.failures import ended
+from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, PrintableFormatter
 
 _DESCRIPTION = "Train, evaluate and compare recommenders that look at the content of items."
 _EPILOG = (
     "Run a sub-command with --help for its options; --debug shows the traceback of an unexpected error. The "
-    "README has an example of each."
+    "README has examples."
 )
 _COMMANDS = {
     "run": run,
@@ -72,8 +73,10 @@ def _call(argv: list[str]) -> int:
         return _COMMANDS[argv[0]].call_with(argv[1:])
     for argument in argv:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
-            raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
+            raise MicroLensError(f"{argument}: the value is missing. Write {argument[:-2]}VALUE.")
     arguments = parser().parse_args(argv)
+    if arguments.call is not doctor.call:  # at the first command of all, not hours later
+        require_recbole()
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[screen])
@@ -81,7 +84,7 @@ def _call(argv: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells of a help that nobody could be shown; argparse keeps that to itself."""
+    """Raises if the help cannot be printed; argparse ignores that."""
 
     def _print_message(self, message, file=None):
         if message:

@@ -37,7 +37,7 @@ from recbole_microlens.config.kinds import (
 )
 from recbole_microlens.config.property_files import PRESETS, PROTOCOLS, properties_folder, sections_of
 from recbole_microlens.encoders.finetune import MODES
-from recbole_microlens.encoders.frames import FRAME_POOLS
+from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
 from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.fusion import FUSIONS

@@ -4,105 +4,109 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from recbole_microlens.encoders.batchnorm import checkpointed, freeze_statistics
 from recbole_microlens.encoders.finetune import cut_stages
-from recbole_microlens.encoders.statistics import checkpointed, freeze_statistics
-from recbole_microlens.encoders.walk import Features, Walk
+from recbole_microlens.encoders.frame_by_frame import FrameByFrame
+from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.staged_forward import Features, StagedForward
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 
-if TYPE_CHECKING:
-    from recbole_microlens.encoders.spec import EncoderSpec
-
-TrunkOutput = tuple[Tensor, ...]
+# What transformers writes into a config, or reads from it, beside the architecture.
+_NOT_OF_THE_NETWORK = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderOptions:
-    """How an encoder is used; see :func:`recbole_microlens.encoders.registry.create_encoder`."""
+    """How an encoder is built and used.
+
+    Attributes
+    ----------
+    frames, size : int
+        Frames of a clip, and their height and width in pixels.
+    weights : str
+        ``pretrained`` (downloaded once by ``torch.hub``; ``kinetics`` is another word for it), a path of a
+        checkpoint, or ``none`` (random).
+    trainable_stages : int or str, optional
+        How many top stages train, or the name of a module from which on all train; all by default. See
+        :mod:`recbole_microlens.encoders.finetune`.
+    output : {'pooled', 'head', 'released'}
+        Pooled features, the logits of the classes the network was trained on, or what the released runs took
+        of it: logits of pytorchvideo's networks, in their way, and pooled features of all others. See
+        :mod:`recbole_microlens.encoders.released_head`.
+    pooling : str, optional
+        ``mean``, or ``cls`` where the network has a class token; by default the encoder's own.
+    freeze_bn_statistics : bool
+        Keep the running statistics of BatchNorm layers that train, too.
+    gradient_checkpointing : bool
+        Compute the activations of trainable stages again in the backward pass instead of keeping them.
+    normalisation : {'weights', 'released'}
+        Of pixels: that of the weights, or mean 0.5 and deviation 0.5 as in the released code.
+    finetune_embeddings : bool
+        The lowest stage trains too, though those between it and the top ones do not.
+    frame_pooling : str, optional
+        How the features of frames become those of a clip, where an image encoder looks at each frame: a key
+        of :data:`~recbole_microlens.encoders.frame_by_frame.FRAME_POOLS`, by default ``mean``.
+    """
 
     frames: int = 5
     size: int = 224
+    weights: str | None = "none"
+    trainable_stages: int | str | None = None
     output: str = "pooled"
     pooling: str | None = None
     freeze_bn_statistics: bool = False
     gradient_checkpointing: bool = False
+    normalisation: str = "weights"
     finetune_embeddings: bool = False
     frame_pooling: str | None = None
-
-
-class Trunk(nn.Module):
-    """The frozen part: an item's content through the lower stages.
-
-    ``forward``: content as the encoder takes it -> what the next stage takes, a tuple of tensors [N, ...].
-    The trunk of the whole network ends in the features.
-    """
-
-    def __init__(self, encoder: Encoder, n_top: int):
-        super().__init__()
-        self.prepare, self.run, self.cut = encoder.prepare, encoder.run, encoder.n_stages - n_top
-        self.stages = nn.ModuleList(encoder.stages()[: self.cut])
-
-    def forward(self, content: Tensor) -> TrunkOutput:
-        features = self.run(self.prepare(content), 0, self.cut)
-        return tuple(features) if isinstance(features, list) else (features,)
-
-
-class Top(nn.Module):
-    """The trainable part: the upper stages, the pooling and the head.
-
-    ``forward``: what :class:`Trunk` returns -> features [N, feature_dim].
-    """
-
-    def __init__(self, encoder: Encoder, n_top: int):
-        super().__init__()
-        self.run, self.first, self.last = encoder.run, encoder.n_stages - n_top, encoder.n_stages
-        self.stages = nn.ModuleList(encoder.stages()[self.first :])
-
-    def forward(self, trunk_output: TrunkOutput) -> Tensor:
-        features = trunk_output[0] if len(trunk_output) == 1 else list(trunk_output)
-        return self.run(features, self.first, self.last)
 
 
 class Encoder(nn.Module):
     """A network of the registry, from an item's content to features.
 
     The lower stages are frozen when ``trainable_stages`` is less than all: they have no gradients and stay in
-    eval mode, so their output for an item is a constant.
+    eval mode, so their output for an item is a constant. :meth:`forward_trunk` and :meth:`forward_top` are
+    the two parts; their composition is the whole network.
 
     Parameters
     ----------
-    spec : the encoder's row in the registry.
-    network : what ``spec.build`` returned; ``spec.head`` is needed only where the output is ``head``.
-    trainable_stages : how many top stages train, 0 to ``n_stages``, or the name of a module from which on all
-        train; all by default.
-    options : the rest.
+    spec : EncoderSpec
+    network : nn.Module
+        What ``spec.build`` returned, weights loaded; ``spec.head`` is needed only where the output is
+        ``head``.
+    options : EncoderOptions
+
+    Attributes
+    ----------
+    n_stages, trainable_stages : int
+        How many stages there are, and how many top ones train.
     """
 
-    def __init__(
-        self,
-        spec: EncoderSpec,
-        network: nn.Module,
-        trainable_stages: int | str | None = None,
-        options: EncoderOptions = EncoderOptions(),
-    ):
+    def __init__(self, spec: EncoderSpec, network: nn.Module, options: EncoderOptions):
         super().__init__()
-        stages, self.trainable_stages = cut_stages(spec.stages, network, trainable_stages)
+        stages, self.trainable_stages = cut_stages(spec.stages, network, options.trainable_stages)
         self.spec = dataclasses.replace(spec, stages=stages)
         self.options = options
         self.network = network
-        self.walk: Walk = spec.walk(self.spec, network)
-        self.n_stages = len(self.walk.stages)
+        staged_forward = self.spec.staged_forward(network)
+        self.frame_pool = _frame_pool(spec, options.frame_pooling)
+        self.staged_forward: StagedForward = (
+            FrameByFrame(staged_forward) if self.frame_pool else staged_forward
+        )
+        self.n_stages = len(stages)
         self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
         self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
         self._dropouts: list[nn.Dropout] = []
         if options.output == "released" and spec.released_head:
             self.pool, self.head = spec.released_head.pool, spec.released_head.modules(network)
             self._dropouts = [m for part in self.head for m in part.modules() if isinstance(m, nn.Dropout)]
-        self.frame_pool = _frame_pool(spec, options.frame_pooling)
         if spec.mean:
             self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std)), persistent=False)
             self.register_buffer("shift", -torch.tensor(spec.mean) / torch.tensor(spec.std), persistent=False)
@@ -111,6 +115,7 @@ class Encoder(nn.Module):
 
     @property
     def feature_dim(self) -> int:
+        """Length of the feature vector of an item."""
         head = self.spec.head[-1] if self.head else None
         if head:
             return self.network.get_submodule(head).out_features
@@ -118,7 +123,7 @@ class Encoder(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether the head leaves something to chance in training, even where the encoder is frozen."""
+        """Whether the head draws at random in training (dropout), even where the encoder is frozen."""
         return bool(self._dropouts)
 
     @property
@@ -130,37 +135,53 @@ class Encoder(nn.Module):
         """The modules of each stage, in the order of the forward pass; the pooling over the frames and the
         head belong to the last one.
         """
-        *lower, last = self.walk.stages
+        *lower, last = self.staged_forward.stages
         above = [self.frame_pool] if self.frame_pool else []
         return [nn.ModuleList(modules) for modules in (*lower, [*last, *above, *self.head])]
 
-    def trunk(self, n_top: int) -> Trunk:
-        """All but the last ``n_top`` stages, from the content on. ``top(n)(trunk(n)(x))`` is the whole
-        network.
+    def forward(self, content: Tensor) -> Tensor:
+        """Features of items.
+
+        Parameters
+        ----------
+        content : Tensor
+            ``video``: uint8 [N, T, S, S, 3]; ``image``: uint8 [N, S, S, 3]; ``text``: int32 [N, 2, L], token
+            ids and attention mask.
+
+        Returns
+        -------
+        Tensor [N, feature_dim]
         """
-        return Trunk(self, n_top)
+        trains = self.trains_embeddings or self.trainable_stages == self.n_stages
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
+            output = self.forward_trunk(content, self.trainable_stages)
+        return self.forward_top(output, self.trainable_stages)
 
-    def top(self, n_top: int) -> Top:
-        """The last ``n_top`` stages with the pooling and the head."""
-        return Top(self, n_top)
+    def forward_trunk(self, content: Tensor, n_top: int) -> TrunkOutput:
+        """All but the last ``n_top`` stages.
 
-    def fingerprint(self, n_top: int) -> str:
-        """SHA-256 of what :meth:`trunk` computes: two trunks with the same one give the same output.
+        Parameters
+        ----------
+        content : Tensor [N, ...]
+            As :meth:`forward` takes it.
+        n_top : int
+            0 to ``n_stages``; with 0 the output is the features themselves.
 
-        It covers the encoder's name and options, the cut, and every parameter and buffer below the cut.
+        Returns
+        -------
+        TrunkOutput
+            Of N items.
         """
-        frozen = nn.ModuleList(self.stages()[: self.n_stages - n_top])
-        options = self.options
-        what = (self.spec.name, self.spec.mean, self.spec.std, self.spec.stages, n_top)
-        if self.frame_pool:
-            what += (self.spec.modality, options.frame_pooling)
-        digest = hashlib.sha256(
-            repr((what, options.frames, options.size, options.output, options.pooling)).encode()
-        )
-        for key, value in frozen.state_dict().items():
-            digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return TrunkOutput.of(self._run(self.prepare(content), 0, self.n_stages - n_top))
+
+    def forward_top(self, output: TrunkOutput, n_top: int) -> Tensor:
+        """The last ``n_top`` stages with the pooling and the head, on what :meth:`forward_trunk` returned.
+
+        Returns
+        -------
+        Tensor [N, feature_dim]
+        """
+        return self._run(output.features, self.n_stages - n_top, self.n_stages)
 
     def prepare(self, content: Tensor) -> Features:
         """An item's content -> the network's input.
@@ -179,41 +200,32 @@ class Encoder(nn.Module):
 
     def pooled(self, content: Tensor) -> Tensor:
         """Content -> what :meth:`through_head` takes: the pooled output of the last stage."""
-        return self._pool(self.walk(self.prepare(content), 0, self.n_stages))
+        return self._pool(self.staged_forward(self.prepare(content), 0, self.n_stages))
 
     def through_head(self, pooled: Tensor) -> Tensor:
         """Pooled output of the last stage -> features [N, feature_dim]."""
-        if self.draws:  # Dropout draws in the order of memory: the same whether the rows come from a cache.
+        if self.draws:  # Dropout draws in the order of memory: the same whether the states come from a cache.
             pooled = pooled.contiguous()
         for module in self.head:
             pooled = module(pooled)
         return pooled
 
-    def run(self, features: Features, first: int, last: int) -> Features:
-        """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
-        if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
-            return self._run(features, first, last)
-        for number in range(first, last):
-            part = partial(self._run, first=number, last=number + 1)
-            if number < self.n_stages - self.trainable_stages:
-                features = part(features)
-            else:
-                features = checkpointed(part, features, self.walk.stages[number])
-        return features
+    def fingerprint(self, n_top: int) -> dict[str, str | int]:
+        """Everything that :meth:`forward_trunk` depends on, by name: two encoders with the same one give the
+        same output for the same content.
 
-    def forward(self, content: Tensor | TrunkOutput) -> Tensor:
-        """Features [N, feature_dim] of N items.
-
-        Parameters
-        ----------
-        content : ``video``: uint8 [N, T, S, S, 3]; ``image``: uint8 [N, S, S, 3]; ``text``: int32 [N, 2, L],
-            token ids and attention mask. Or, as a tuple, what :meth:`trunk` gave for them.
+        It covers the encoder's name and options, the cut, the network's config where it has one (a folder's
+        ``config.json``), and every parameter and buffer below the cut.
         """
-        if not isinstance(content, tuple):
-            trains = self.trains_embeddings or self.trainable_stages == self.n_stages
-            with torch.set_grad_enabled(torch.is_grad_enabled() and trains):
-                content = self.trunk(self.trainable_stages)(content)
-        return self.top(self.trainable_stages)(content)
+        return {
+            "encoder": self.spec.name,
+            "trainable stages": n_top,
+            "cut": repr(self.spec.stages),
+            "weights": hash_tensors(self._below(n_top)),
+            "architecture": _hash_config(self.network),
+            **{name: getattr(self.options, name) for name in ("frames", "size", "output", "pooling")},
+            **({"frame pooling": self.options.frame_pooling or "mean"} if self.frame_pool else {}),
+        }
 
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)
@@ -226,7 +238,19 @@ class Encoder(nn.Module):
         return self
 
     def _run(self, features: Features, first: int, last: int) -> Features:
-        features = self.walk(features, first, last)
+        """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
+        if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
+            return self._run_at_once(features, first, last)
+        for number in range(first, last):
+            part = partial(self._run_at_once, first=number, last=number + 1)
+            if number < self.n_stages - self.trainable_stages:
+                features = part(features)
+            else:
+                features = checkpointed(part, features, self.staged_forward.stages[number])
+        return features
+
+    def _run_at_once(self, features: Features, first: int, last: int) -> Features:
+        features = self.staged_forward(features, first, last)
         return self.through_head(self._pool(features)) if first < last == self.n_stages else features
 
     def _pool(self, features: Features) -> Tensor:
@@ -235,6 +259,35 @@ class Encoder(nn.Module):
 
     def _frozen(self) -> list[nn.ModuleList]:
         return self.stages()[int(self.trains_embeddings) : self.n_stages - self.trainable_stages]
+
+    def _below(self, n_top: int) -> list[tuple[str, Tensor]]:
+        """Parameters and buffers, by name, that are no part of the top stages."""
+        top = {
+            id(tensor)
+            for stage in self.stages()[self.n_stages - n_top :]
+            for tensor in (*stage.parameters(), *stage.buffers())
+        }
+        named = sorted([*self.named_parameters(), *self.named_buffers()], key=lambda pair: pair[0])
+        return [(name, tensor) for name, tensor in named if id(tensor) not in top]
+
+
+def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 of tensors with their names, types and shapes."""
+    result = hashlib.sha256()
+    for name, tensor in named:
+        plain = tensor.detach().cpu().contiguous()
+        result.update(f"{name} {plain.dtype} {tuple(plain.shape)} ".encode())
+        result.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return result.hexdigest()
+
+
+def _hash_config(network: nn.Module) -> str:
+    """What a config says of the network that its weights do not show, such as the activation."""
+    config = getattr(network, "config", None)
+    if config is None:
+        return ""
+    said = {key: value for key, value in config.to_dict().items() if key not in _NOT_OF_THE_NETWORK}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _frame_pool(spec: EncoderSpec, name: str | None) -> nn.Module | None:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
 _TOKENS = 30
@@ -36,11 +36,16 @@ class Listed:
 
     Attributes
     ----------
-    parameters : of the network without its classification layer.
-    trainable : parameters of the top 1, 2, ... stages.
-    weights : where the published ones come from.
-    gigaflops : of one item, forward, in 10^9 multiply-adds, as papers count them.
-    items_per_second : forward, in batches of 4, on the CPU; None if it was not measured.
+    parameters : int
+        Of the network without its classification layer.
+    trainable : tuple of int
+        Parameters of the top 1, 2, ... stages.
+    weights : str
+        Where the published ones come from.
+    gigaflops : float
+        Of one item, forward, in 10^9 multiply-adds, as papers count them.
+    items_per_second : float, optional
+        Forward, in batches of 4, on the CPU; None if it was not measured.
     """
 
     name: str
@@ -67,9 +72,14 @@ def list_encoders(
 
     Parameters
     ----------
-    modality : leave out the others.
-    measure : time the forward pass of each on this machine's CPU.
-    frames, size : of the clips; a title has 30 tokens.
+    modality : {'video', 'image', 'text'}, optional
+        Leave out the others.
+    measure : bool
+        Time the forward pass of each on this machine's CPU.
+    frames, size : int
+        Of the clips, in frames and pixels; a title has 30 tokens.
+    progress : bool
+        Show a bar.
     """
     specs = [spec for spec in ENCODERS.values() if modality in (None, spec.modality)]
     bar = tqdm(specs, desc="encoders", unit="", disable=None if progress else True)
@@ -78,7 +88,7 @@ def list_encoders(
 
 def describe(name: str, measure: bool = False, frames: int = 5, size: int = 224) -> Listed:
     """Describe one encoder; without ``measure`` no number of it is computed, so that this is fast."""
-    encoder = on_meta(name, frames, size).eval()
+    encoder = on_meta(name, EncoderOptions(frames, size)).eval()
     spec = encoder.spec
     parts = [sum(parameter.numel() for parameter in stage.parameters()) for stage in encoder.stages()]
     return Listed(
@@ -106,13 +116,13 @@ def as_table(listed: list[Listed], markdown: bool = False) -> str:
     return tabulate(rows, headers="keys", tablefmt="pipe" if markdown else "simple", disable_numparse=True)
 
 
-def on_meta(name: str, frames: int, size: int, **options) -> Encoder:
+def on_meta(name: str, options: EncoderOptions, modality: str | None = None) -> Encoder:
     """An encoder without memory or values, for counting and for shapes."""
     try:
         with torch.device("meta"):
-            return create_encoder(name, frames, size, **options)
+            return create_encoder(name, options, modality)
     except RuntimeError:  # MViT reads its widths off tensors while it is built, which "meta" cannot.
-        return create_encoder(name, frames, size, **options).to("meta")
+        return create_encoder(name, options, modality).to("meta")
 
 
 def _content(encoder: Encoder, items: int, frames: int, size: int, device: str) -> torch.Tensor:
@@ -137,7 +147,7 @@ def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
 
 @torch.no_grad()
 def _items_per_second(name: str, frames: int, size: int, batch: int = 4) -> float:
-    encoder = create_encoder(name, frames, size).eval()
+    encoder = create_encoder(name, EncoderOptions(frames, size)).eval()
     content = _content(encoder, batch, frames, size, "cpu")
     encoder(content)
     batches, start = 0, time.perf_counter()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from recbole_microlens.encoders.positions import interpolate_positions
-from recbole_microlens.encoders.walk import Walk, stage_walk
-from recbole_microlens.encoders.weights import State, load_published
-
-if TYPE_CHECKING:
-    from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.position_interpolation import interpolate_positions
+from recbole_microlens.encoders.staged_forward import Step
+from recbole_microlens.encoders.weights import State
 
 _PATCH_FRAMES, _PATCH_SIZE = 2, 4
 
@@ -31,18 +27,25 @@ def build_mvit(function: str, frames: int, size: int) -> nn.Module:
     )
 
 
-def mvit_walk(spec: EncoderSpec, network: nn.Module) -> Walk:
-    """The walk through MViT; its state is one tensor of tokens, [N, 1 + T * S * S, C].
+def mvit_step(network: nn.Module) -> Step:
+    """How a module of MViT is called; the only state between two of them is tokens, [N, 1 + T * S * S, C].
 
     A block wants the grid of its tokens, too. Time is never pooled and the grid is square, so that the number
     of tokens gives it.
     """
-    return stage_walk(spec, network, partial(_step, network.cls_positional_encoding.patch_embed_shape[0]))
+    return partial(_step, network.cls_positional_encoding.patch_embed_shape[0])
 
 
-def load_mvit(spec: EncoderSpec, network: nn.Module, source: str) -> None:
-    """Load weights as :func:`load_published` does; position embeddings of other lengths are interpolated."""
-    load_published(spec, network, source, fit=_fit_positions)
+def fit_mvit_positions(state: State, own: State) -> State:
+    """A checkpoint with its position embeddings, which are apart by time and space, ``[1, T, C]`` and
+    ``[1, H * W, C]``, interpolated to the network's.
+    """
+    fitted = dict(state)
+    for key, grid in (("temporal", _line), ("spatial", _square)):
+        key = f"cls_positional_encoding.pos_embed_{key}"
+        if key in state and state[key].dim() == 3 and state[key].size(2) == own[key].size(2):
+            fitted[key] = interpolate_positions(state[key], grid(state[key]), grid(own[key]))
+    return fitted
 
 
 def _step(frames: int, module: nn.Module, tokens: Tensor) -> Tensor:
@@ -50,16 +53,6 @@ def _step(frames: int, module: nn.Module, tokens: Tensor) -> Tensor:
         return module(tokens)
     side = math.isqrt((tokens.size(1) - 1) // frames)
     return module(tokens, [frames, side, side])[0]
-
-
-def _fit_positions(state: State, own: State) -> State:
-    """Position embeddings apart by time and space, ``[1, T, C]`` and ``[1, H * W, C]``."""
-    fitted = dict(state)
-    for key, grid in (("temporal", _line), ("spatial", _square)):
-        key = f"cls_positional_encoding.pos_embed_{key}"
-        if key in state and state[key].dim() == 3 and state[key].size(2) == own[key].size(2):
-            fitted[key] = interpolate_positions(state[key], grid(state[key]), grid(own[key]))
-    return fitted
 
 
 def _line(positions: Tensor) -> tuple[int, ...]:

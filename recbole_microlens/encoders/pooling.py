@@ -1,9 +1,11 @@
 """From what the last stage of a network returns to one feature vector an item."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from recbole_microlens.encoders.walk import Features
+from recbole_microlens.encoders.staged_forward import Features
 
 
 def mean_of_maps(features: Features) -> Tensor:
@@ -30,3 +32,51 @@ def class_token(features: Tensor) -> Tensor:
 def mean_of_patches(features: Tensor) -> Tensor:
     """Mean of all tokens [N, tokens, C] but the first: [N, C]."""
     return features[:, 1:].mean(1)
+
+
+@dataclass(frozen=True)
+class TokenPool:
+    """Tokens -> features [N, d].
+
+    Attributes
+    ----------
+    pooling : {'cls', 'mean'}
+        The first token; or the mean of all tokens that are neither padding nor class tokens.
+    n_class : int
+        How many class tokens (also registers, distillation tokens) stand before the patches; for text 1
+        where the first token is made for ``cls``, else 0.
+    """
+
+    pooling: str
+    n_class: int = 0
+
+    def __call__(self, features: Features) -> Tensor:
+        """Tokens [N, L, d], for text in a list with their mask [N, L]; or maps [N, d, H, W], averaged; or
+        features [N, d], as they are.
+        """
+        if isinstance(features, list):
+            tokens, mask = features
+            return tokens[:, 0] if self.pooling == "cls" else _masked_mean(tokens, mask)
+        if features.dim() != 3:
+            return features.flatten(2).mean(2) if features.dim() == 4 else features
+        return features[:, 0] if self.pooling == "cls" else features[:, self.n_class :].mean(1)
+
+
+def token_pools(default: str, n_class: int) -> dict[str, TokenPool]:
+    """The poolings of a transformer, its own first.
+
+    Parameters
+    ----------
+    default : {'cls', 'mean'}
+        Its own.
+    n_class : int
+        See :class:`TokenPool`; where it is 0, there is no ``cls``.
+    """
+    known = {"cls": TokenPool("cls", n_class)} if n_class else {}
+    known["mean"] = TokenPool("mean", n_class)
+    return {default: known[default], **known}
+
+
+def _masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    weights = (mask != 0).to(tokens.dtype).unsqueeze(-1)  # [N, L, 1]
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""The table of encoders, and how a row becomes a network with its weights."""
+"""The table of encoders, and how an entry becomes a network with its weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,35 +6,42 @@ from pathlib import Path
 from torch import nn
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
-from recbole_microlens.encoders.frames import frames_of
-from recbole_microlens.encoders.image_rows import IMAGE_ROWS
+from recbole_microlens.encoders.frame_by_frame import frames_of
+from recbole_microlens.encoders.image import IMAGE_ENCODERS
 from recbole_microlens.encoders.spec import EncoderSpec
-from recbole_microlens.encoders.transformers_folder import folder_spec
-from recbole_microlens.encoders.transformers_rows import TRANSFORMERS_ROWS
-from recbole_microlens.encoders.video_rows import VIDEO_ROWS
+from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
+from recbole_microlens.encoders.transformers.folder import folder_spec
+from recbole_microlens.encoders.video import VIDEO_ENCODERS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
-ENCODERS: dict[str, EncoderSpec] = {row.name: row for row in VIDEO_ROWS + IMAGE_ROWS + TRANSFORMERS_ROWS}
+ENCODERS: dict[str, EncoderSpec] = {
+    spec.name: spec for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS)
+}
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")
 _RELEASED_STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
-    """Return the row of an encoder; for a hub id (with a slash) or a folder, one made for it.
+    """The spec of an encoder; of a hub id (with a slash) or a folder, one made for it.
 
-    Where an image encoder is wanted for ``video``, it is its form that looks at each frame.
+    Parameters
+    ----------
+    name : str
+        A key of :data:`ENCODERS`, a hub id, or a folder.
+    modality : {'video', 'image', 'text'}, optional
+        What it is to look at; ``video`` for an image encoder is its form that looks at each frame.
 
     Raises
     ------
     MicroLensError
-        If no encoder has this name; the message names the nearest one and lists all.
+        No encoder has this name; the message names the nearest one and lists all.
     """
-    spec = _row(name)
+    spec = _named(name)
     return frames_of(spec) if (spec.modality, modality) == ("image", "video") else spec
 
 
-def _row(name: str) -> EncoderSpec:
+def _named(name: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if "/" in str(name) or Path(str(name)).is_dir():
@@ -45,43 +52,14 @@ def _row(name: str) -> EncoderSpec:
     )
 
 
-def create_encoder(
-    name: str,
-    frames: int = 5,
-    size: int = 224,
-    weights: str = "none",
-    trainable_stages: int | str | None = None,
-    output: str = "pooled",
-    pooling: str | None = None,
-    freeze_bn_statistics: bool = False,
-    gradient_checkpointing: bool = False,
-    normalisation: str = "weights",
-    finetune_embeddings: bool = False,
-    frame_pooling: str | None = None,
-    modality: str | None = None,
-) -> Encoder:
+def create_encoder(name: str, options: EncoderOptions, modality: str | None = None) -> Encoder:
     """Build an encoder and load its weights.
 
     Parameters
     ----------
-    name : a key of :data:`ENCODERS`, a hub id, or a folder.
-    frames, size : frames of a clip, and their height and width in pixels.
-    weights : ``pretrained`` (downloaded once by ``torch.hub``; ``kinetics`` is another word for it), a path
-        of a checkpoint, or ``none`` (random).
-    trainable_stages : how many top stages train, or the name of a module from which on all train; all by
-        default. See :mod:`recbole_microlens.encoders.finetune`.
-    output : ``pooled`` features, the logits of the classes the network was trained on (``head``), or what the
-        released runs took of it (``released``): logits of pytorchvideo's networks, in their way, and pooled
-        features of all others. See :mod:`recbole_microlens.encoders.released_head`.
-    pooling : ``mean``, or ``cls`` where the network has a class token; by default the row's own.
-    freeze_bn_statistics : keep the running statistics of BatchNorm layers that train, too.
-    gradient_checkpointing : compute the activations of trainable stages again in the backward pass instead of
-        keeping them.
-    normalisation : of pixels: that of the ``weights``, or mean 0.5 and deviation 0.5 as ``released``.
-    finetune_embeddings : the lowest stage trains too, though those between it and the top ones do not.
-    frame_pooling : how the features of frames become those of a clip, where an image encoder looks at each
-        frame: a key of :data:`~recbole_microlens.encoders.frames.FRAME_POOLS`, by default ``mean``.
-    modality : what it is to look at; ``video`` for an image encoder that looks at each frame.
+    name, modality : str
+        As :func:`encoder_spec` takes them.
+    options : EncoderOptions
 
     Raises
     ------
@@ -90,27 +68,17 @@ def create_encoder(
         or do not fit.
     """
     spec = encoder_spec(name, modality)
-    options = EncoderOptions(
-        frames,
-        size,
-        output,
-        pooling,
-        freeze_bn_statistics,
-        gradient_checkpointing,
-        finetune_embeddings,
-        frame_pooling,
-    )
     _check(spec, options)
     _check_frame_pooling(spec, options)
-    if normalisation == "released" and spec.mean:
+    if options.normalisation == "released" and spec.mean:
         spec = replace(spec, **_RELEASED_STATISTICS)
-    network = spec.build(frames, size)
-    if not spec.takes_head(output):
+    network = spec.build(options.frames, options.size)
+    if not spec.takes_head(options.output):
         _remove(network, spec.head)
-    elif output == "released" and spec.released_head.adapt:
+    elif options.output == "released" and spec.released_head.adapt:
         spec.released_head.adapt(network)
-    spec.load(spec, network, weights)
-    encoder = Encoder(spec, network, trainable_stages, options)
+    spec.load(network, options.weights)
+    encoder = Encoder(spec, network, options)
     if spec.check:
         spec.check(encoder)
     return encoder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.pooling import class_token
-from recbole_microlens.encoders.walk import Features
+from recbole_microlens.encoders.staged_forward import Features
 
 _FAST_WINDOW = 4
 
@@ -24,10 +24,14 @@ class ReleasedHead:
 
     Attributes
     ----------
-    modules : network -> the modules after the pooling, in order; their weights are the network's.
-    pool : what the last stage returns -> what ``modules`` take, nothing left to chance.
-    adapt : changes the network once, after it was built.
-    frames : the only length of a clip that the pooling fits; any for None.
+    modules : callable
+        Network -> the modules after the pooling, in order; their weights are the network's.
+    pool : callable
+        What the last stage returns -> what ``modules`` take; draws nothing at random.
+    adapt : callable, optional
+        Changes the network once, after it was built.
+    frames : int, optional
+        The only length of a clip that the pooling fits; any for None.
     """
 
     modules: Callable[[nn.Module], list[nn.Module]]

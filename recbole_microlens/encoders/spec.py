@@ -1,69 +1,144 @@
-"""What a row of the table of encoders says."""
+"""What the table of encoders says of one of them."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
+from recbole_microlens.encoders.finetune import Stages, trainable_stages
 from recbole_microlens.encoders.pooling import mean_of_maps
 from recbole_microlens.encoders.released_head import ReleasedHead
-from recbole_microlens.encoders.walk import Features, stage_walk
-from recbole_microlens.encoders.weights import PackagedWeights, PublishedWeights, load_published
+from recbole_microlens.encoders.staged_forward import (
+    Features,
+    SequentialStages,
+    StagedForward,
+    Step,
+    modules_of,
+)
+from recbole_microlens.encoders.weights import (
+    Fit,
+    PackagedWeights,
+    PublishedWeights,
+    load_published,
+    require_published,
+)
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """One row of the table: everything the package knows about an encoder.
+    """Everything the package knows about an encoder.
 
     Attributes
     ----------
-    name : what ``--encoder`` takes.
-    paper_name : the encoder's name in the tables of the paper; empty if it is in none.
-    modality : ``video``, ``image`` or ``text``.
-    build : ``(frames, size) -> network``, the library's own network, with its classification layer if
-        ``head`` names one.
-    stages : names of the network's modules in the order of the forward pass, grouped into the stages that are
+    name : str
+        What ``--encoder`` takes.
+    paper_name : str
+        The encoder's name in the tables of the paper; empty if it is in none.
+    modality : {'video', 'image', 'text'}
+    build : callable
+        ``(frames, size) -> network``, the library's own network, with its classification layer if ``head``
+        names one.
+    stages : tuple of tuple of str
+        Names of the network's modules in the order of the forward pass, grouped into the stages that are
         frozen or trained as one. The last stage is the top-most.
-    feature_dim : length of the pooled feature vector.
-    mean, std : per RGB channel, on pixels in [0, 1]; empty for text.
-    published : the weights that ``encoder_weights: pretrained`` loads.
-    head : names of the modules of the classification layer, which take the pooled features; the last one is
+    feature_dim : int
+        Length of the pooled feature vector.
+    mean, std : tuple of float
+        Per RGB channel, on pixels in [0, 1]; empty for text.
+    published : PublishedWeights or PackagedWeights
+        What ``encoder_weights: pretrained`` loads.
+    head : tuple of str
+        Names of the modules of the classification layer, which take the pooled features; the last one is
         linear. Empty if none is published. They are removed unless their logits are asked for.
-    released_head : how the released runs read them; None where these took the pooled features.
-    released_stages : how many top stages the released runs of the paper left trainable.
-    least_frames, least_size : the smallest clip that the network takes.
-    pathways : turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
-    walk : ``(spec, network) -> Walk``, how the network is run in parts.
-    pools : by name, what the last stage returns -> features [N, feature_dim]. The first is the default.
-    frame_pools : by name, ``(features of a frame) -> module`` that pools over the frames; only where an image
-        network looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frames`. The first is the
+    released_head : ReleasedHead, optional
+        How the released runs read the logits; None where these took the pooled features.
+    least_frames, least_size : int
+        The smallest clip that the network takes.
+    pathways : callable, optional
+        Turns clips [N, 3, T, S, S] into the network's input where it is not the clip itself.
+    step : callable, optional
+        ``network -> ((module, features) -> features)``, how a module of a stage is called where it takes
+        more than the features.
+    fit : callable, optional
+        ``(checkpoint, the network's own) -> checkpoint``, reshapes weights that may differ in length.
+    pools : mapping of str to callable
+        By name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+    frame_pools : mapping of str to callable
+        By name, ``(features of a frame) -> module`` that pools over the frames; only where an image network
+        looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frame_by_frame`. The first is the
         default.
-    load : ``(spec, network, source)``, how weights get into the network; ``source`` is ``pretrained``,
-        ``none`` or a path.
-    check : ``(encoder)``, raises where the encoder cannot be cut as it is; for networks nobody has tried.
+    check : callable, optional
+        ``(encoder)``, raises where the encoder does not compute what its library does; for networks that
+        no test has tried.
     """
 
     name: str
     paper_name: str
     modality: str
     build: Callable[[int, int], nn.Module]
-    stages: tuple[tuple[str, ...], ...]
+    stages: Stages
     feature_dim: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     published: PublishedWeights | PackagedWeights
     head: tuple[str, ...] = ()
     released_head: ReleasedHead | None = None
-    released_stages: int = 1
     least_frames: int = 1
     least_size: int = 32
     pathways: Callable[[Tensor], Features] | None = None
-    walk: Callable = stage_walk
+    step: Callable[[nn.Module], Step] | None = None
+    fit: Fit | None = None
     pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
-    load: Callable[["EncoderSpec", nn.Module, str], None] = load_published
-    check: Callable | None = None
+    check: Callable[[Any], None] | None = None
 
     def takes_head(self, output: str) -> bool:
         """Whether logits are what an ``encoder_output`` gives."""
         return output == "head" or (output == "released" and self.released_head is not None)
+
+    def trainable_stages(self, mode: str, finetune_stages: int | str) -> int | str | None:
+        """What trains under the settings ``finetune`` and ``finetune_stages``; see
+        :func:`recbole_microlens.encoders.finetune.trainable_stages`.
+        """
+        return trainable_stages(mode, finetune_stages, len(self.stages))
+
+    def staged_forward(self, network: nn.Module) -> StagedForward:
+        """How the stages of a network that :attr:`build` returned are run."""
+        return SequentialStages(modules_of(network, self.stages), self.step and self.step(network))
+
+    def load(self, network: nn.Module, source: str | None) -> None:
+        """Load weights into a network, in place.
+
+        Parameters
+        ----------
+        network : nn.Module
+            What :attr:`build` returned.
+        source : str, optional
+            ``pretrained`` (or ``kinetics``), ``none``, or the path of a checkpoint.
+
+        Raises
+        ------
+        MicroLensError
+            The weights cannot be had or do not fit.
+        """
+        load_published(network, source, self.published, self.head, self.fit)
+
+    def require_weights(self, source: str | None, frames: int, size: int) -> None:
+        """Look for what the encoder is loaded from, and download what is not here.
+
+        Parameters
+        ----------
+        source : str, optional
+            As in :meth:`load`; or a hub id where the library knows such.
+        frames, size : int
+            Of the clips that it will see: frames, and height and width in pixels.
+
+        Raises
+        ------
+        MicroLensError
+            It is neither here nor can it be downloaded; the message says how a first run goes without.
+        """
+        require_published(source, self.published)

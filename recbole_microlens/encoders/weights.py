@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -15,9 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.errors import MicroLensError, first_line
-
-if TYPE_CHECKING:
-    from recbole_microlens.encoders.spec import EncoderSpec
 
 State = Mapping[str, Tensor]
 Fit = Callable[[State, State], State]
@@ -28,6 +24,7 @@ WITHOUT_DOWNLOAD = (
     "--features=FILE.npy."
 )
 
+PUBLISHED = ("pretrained", "kinetics")
 _WRAPPERS = ("model_state", "state_dict", "model")
 _SHOWN = 8
 
@@ -79,32 +76,67 @@ class PackagedWeights:
             return read_state(path)
 
 
-def load_published(spec: EncoderSpec, network: nn.Module, source: str, fit: Fit | None = None) -> None:
+def torchvision_weights(file: str, trained_on: str) -> PublishedWeights:
+    """A file of ``download.pytorch.org``, whose name ends in the start of its hash."""
+    return PublishedWeights(f"https://download.pytorch.org/models/{file}", "BSD-3-Clause", trained_on, True)
+
+
+def load_published(
+    network: nn.Module,
+    source: str | None,
+    published: PublishedWeights | PackagedWeights,
+    head: tuple[str, ...] = (),
+    fit: Fit | None = None,
+) -> None:
     """Load weights into a network, in place. The classification layer is left out where the network has none.
 
     Parameters
     ----------
-    spec : the encoder's row; ``spec.published`` is what ``pretrained`` (or ``kinetics``) stands for.
-    source : ``pretrained``, ``none``, or the path of a file that ``torch.load(weights_only=True)`` reads.
-    fit : ``(checkpoint, the network's own) -> checkpoint``, reshapes what may differ in length.
+    network : nn.Module
+    source : str, optional
+        ``pretrained`` (or ``kinetics``), ``none``, or the path of a file that
+        ``torch.load(weights_only=True)`` reads.
+    published : PublishedWeights or PackagedWeights
+        What ``pretrained`` stands for.
+    head : tuple of str
+        Names of the modules of the classification layer.
+    fit : callable, optional
+        ``(checkpoint, the network's own) -> checkpoint``, reshapes what may differ in length.
 
     Raises
     ------
     MicroLensError
         The download is impossible; the file is missing or no checkpoint; a key or a shape does not match.
     """
-    if source is None or str(source).lower() == "none":
+    if is_none(source):
         return
-    is_published = source in ("pretrained", "kinetics")
-    state = spec.published.read() if is_published else read_state(Path(source))
+    is_published = source in PUBLISHED
+    state = published.read() if is_published else read_state(Path(source))
     own = network.state_dict()
-    absent = tuple(f"{name}." for name in spec.head if not any(key.startswith(f"{name}.") for key in own))
+    absent = tuple(f"{name}." for name in head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}
     # Old checkpoints, such as torchvision's ResNets, have no count of batches; torch itself starts it at 0.
     state = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | state
     state = fit(state, own) if fit else state
-    _check(state, own, spec.published.url if is_published else str(source))
+    _check(state, own, published.url if is_published else str(source))
     network.load_state_dict(state)
+
+
+def require_published(source: str | None, published: PublishedWeights | PackagedWeights) -> None:
+    """Download what :func:`load_published` will read, unless it is here; raises as that does."""
+    if is_none(source):
+        return
+    if source not in PUBLISHED:
+        require_file(Path(source))
+    elif isinstance(published, PublishedWeights):
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
+        if not kept.is_file():
+            _download(published)
+
+
+def is_none(source: str | None) -> bool:
+    """Whether ``encoder_weights`` asks for random weights."""
+    return source is None or str(source).lower() == "none"
 
 
 def _download(published: PublishedWeights) -> State:
@@ -140,9 +172,7 @@ def read_state(path: Path) -> State:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise MicroLensError(
             f"encoder_weights: {path} is not a file of plain tensors that torch.load(weights_only=True) "
-            "accepts "
-            f"({first_line(error)}). Save the network's state_dict with torch.save and use that "
-            "file."
+            f"accepts ({first_line(error)}). Save the network's state_dict with torch.save and use that file."
         ) from error
     return _unwrap(loaded, str(path))
 
@@ -154,13 +184,6 @@ def require_file(path: Path) -> None:
             f"encoder_weights: there is no file {path}. Set `encoder_weights` to pretrained, none, or a "
             "checkpoint's path."
         )
-
-
-def fetch(published: PublishedWeights) -> None:
-    """Download a checkpoint, unless ``torch.hub`` has it; raises as :func:`load_published`."""
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
-    if not kept.is_file():
-        _download(published)
 
 
 def _unwrap(loaded: object, origin: str) -> State:

@@ -12,16 +12,16 @@ from recbole.model.sequential_recommender import SASRec
 from tqdm import tqdm
 
 from recbole_microlens import __version__
+from recbole_microlens.activation_cache.fingerprint import digest
 from recbole_microlens.config import Config
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.media import ItemReader, create_reader
 from recbole_microlens.data.missing import report_missing
 from recbole_microlens.encoders.encoder import Encoder
-from recbole_microlens.encoders.registry import encoder_spec
+from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.items.feature_file import written_features
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
-from recbole_microlens.items.towers import build_encoder
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.training import acceleration, checkpoint, run_folder
@@ -52,18 +52,24 @@ def extract(
 
     Parameters
     ----------
-    dataset : name of a folder in ``data_path``.
-    encoder : a name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
-        ``seed``); or
-    run : the folder of a run, whose trained encoder and settings are taken.
-    modality : which encoder of a run that has several; ``video`` for an image encoder that looks at each
-        frame.
-    out : the ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
-    settings : further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
+    dataset : str
+        Name of a folder in ``data_path``.
+    encoder : str, optional
+        A name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
+        ``seed``), or.
+    run : str | Path, optional
+        The folder of a run, whose trained encoder and settings are taken.
+    modality : str, optional
+        Which encoder, if the run has several; ``video`` for an image encoder that looks at each frame.
+    out : str | Path, optional
+        The ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
+    settings : dict, optional
+        Further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
 
     Returns
     -------
-    The path of the ``.npy`` file.
+    Path
+        The path of the ``.npy`` file.
 
     Raises
     ------
@@ -74,13 +80,16 @@ def extract(
     if (encoder is None) == (run is None):
         raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
     if run is None:
+        assert encoder is not None
         config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])
-            network = build_encoder(config, modality_settings(config, modality))
+            looked_at = modality_settings(config, modality)
+            network = create_encoder(looked_at.encoder.name, looked_at.options, modality)
     else:
         config, modality = _config_of_run(dataset, Path(run), modality, settings or {})
         network = _trained_encoder(config, modality, Path(run))
+    options = network.options
     folder = Path(config["data_path"])
     path = Path(out) if out else folder / f"{modality}-{network.spec.name.replace('/', '--')}.npy"
     if path.suffix != ".npy":
@@ -92,11 +101,11 @@ def extract(
         "dataset": dataset,
         "modality": modality,
         "encoder": network.spec.name,
-        "encoder_weights": modality_settings(config, modality).weights if run is None else str(run),
-        "encoder_fingerprint": network.fingerprint(0),
-        "encoder_output": modality_settings(config, modality).output,
-        "num_frames": config["num_frames"],
-        "frame_size": config["frame_size"],
+        "encoder_weights": options.weights if run is None else str(run),
+        "encoder_fingerprint": digest(network.fingerprint(0)),
+        "encoder_output": options.output,
+        "num_frames": options.frames,
+        "frame_size": options.size,
         "max_title_tokens": config["max_title_tokens"],
         "recbole_microlens": __version__,
         "row_order": _ROW_ORDER,
@@ -147,8 +156,8 @@ def _config_of_run(dataset: str, run: Path, modality: str | None, settings: dict
 
 
 def _trained_encoder(config, modality: str, run: Path) -> Encoder:
-    settings = replace(modality_settings(config, modality), weights="none")
-    network = build_encoder(config, settings)
+    settings = modality_settings(config, modality)
+    network = create_encoder(settings.encoder.name, replace(settings.options, weights="none"), modality)
     prefix = f"item_embedding.towers.{modality}.encoder."
     saved = checkpoint.weights(run / BEST)
     state = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}

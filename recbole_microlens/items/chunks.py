@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_microlens.encoders.statistics import counted_before, takes_statistics
+from recbole_microlens.encoders.batchnorm import counted_before, takes_statistics
 from recbole_microlens.items.constant_part import constant_part, has_constant_part
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -26,8 +26,10 @@ def encode_in_chunks(
 
     Parameters
     ----------
-    encode : U items -> [U, d].
-    towers : what ``encode`` runs. Their frozen parts run once only, because nothing of them is needed in the
+    encode : Callable[[ItemMedia], Tensor]
+        U items -> [U, d].
+    towers : nn.ModuleDict
+        What ``encode`` runs. Their frozen parts run once only, because nothing of them is needed in the
         backward pass.
     """
     if not torch.is_grad_enabled():
@@ -39,12 +41,11 @@ def encode_in_chunks(
         return nullcontext(), counted_before(towers.values())
 
     def encoded(chunk: ItemMedia) -> Tensor:
-        # As plain tensors: by those among its arguments, checkpoint knows the GPUs whose rng state,
-        # for dropout, it has to keep.
+        # By the tensors among its arguments, checkpoint knows the GPUs whose random state it keeps, for
+        # dropout.
         return checkpoint(
-            lambda item_ids, content: encode(ItemMedia(item_ids, content)),
-            chunk.item_ids,
-            chunk.content,
+            lambda *_: encode(chunk),
+            *chunk.tensors(),
             use_reentrant=False,
             context_fn=contexts,
         )
@@ -58,7 +59,7 @@ def _through_frozen_parts(towers: nn.ModuleDict, media: ItemMedia) -> ItemMedia:
     for name, tower in towers.items():
         encoder = getattr(tower, "encoder", None)
         if isinstance(content.get(name), Tensor) and encoder is not None and has_constant_part(encoder):
-            content[name] = constant_part(encoder)(content[name])
+            content[name] = constant_part(encoder, content[name])
     return ItemMedia(media.item_ids, content)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from recbole_microlens.encoders.encoder import Encoder, TrunkOutput
+from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.media_batch import Content
 
 
@@ -15,25 +14,43 @@ def has_constant_part(encoder: Encoder) -> bool:
     return encoder.trainable_stages < encoder.n_stages and not encoder.trains_embeddings
 
 
-def constant_part(encoder: Encoder) -> Callable[[Tensor], TrunkOutput]:
-    """From items' content to a tuple of tensors [U, ...]: the trunk's output, or the features
-    [U, feature_dim] where the whole encoder is frozen, pooled only where its head draws in training.
+def constant_part(encoder: Encoder, content: Tensor) -> TrunkOutput:
+    """What the frozen part gives for U items.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    content : Tensor [U, ...]
+        As the encoder takes it.
+
+    Returns
+    -------
+    TrunkOutput
+        The state below the stages that train; or the features [U, feature_dim] where the whole encoder is
+        frozen, pooled only where its head draws at random in training.
     """
-    if encoder.trainable_stages:
-        return encoder.trunk(encoder.trainable_stages)
-    if encoder.draws:
-        return lambda content: (encoder.pooled(content),)
-    return lambda content: (encoder(content),)
+    if not encoder.trainable_stages and encoder.draws:
+        return TrunkOutput.of(encoder.pooled(content))
+    return encoder.forward_trunk(content, encoder.trainable_stages)
 
 
 def features_of(encoder: Encoder, content: Content) -> Tensor:
-    """Features [U, feature_dim] from items' content, or from what :func:`constant_part` gave for it.
+    """Features of U items.
 
-    The tuple may have been stored in half precision: it is computed on in float32, or as autocast likes.
+    Parameters
+    ----------
+    encoder : Encoder
+    content : Tensor [U, ...] or TrunkOutput
+        The items' content, or what :func:`constant_part` gave for it. That may have been stored in half
+        precision: it is computed on in float32, or as autocast likes.
+
+    Returns
+    -------
+    Tensor [U, feature_dim]
     """
-    if not isinstance(content, tuple):
+    if not isinstance(content, TrunkOutput):
         return encoder(content)
-    rows = tuple(part.float() if part.is_floating_point() else part for part in content)
-    if encoder.trainable_stages:
-        return encoder(rows)
-    return encoder.through_head(rows[0]) if encoder.draws else rows[0]
+    output = content.float()
+    if not encoder.trainable_stages and encoder.draws:
+        return encoder.through_head(output.features)
+    return encoder.forward_top(output, encoder.trainable_stages)

@@ -32,16 +32,22 @@ class ContentItemEmbedding(nn.Module):
 
     Parameters
     ----------
-    towers : by modality, :class:`ItemMedia` of U items -> [U, d].
-    n_items : number of items, padding (id 0) included.
-    embedding_dim : d.
-    fusion : one [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
-    encode_chunk : items encoded at once while training; more are encoded in chunks, which bounds the memory.
-        All at once by default.
+    towers : nn.ModuleDict
+        By modality, :class:`ItemMedia` of U items -> [U, d].
+    n_items : int
+        Number of items, padding (id 0) included.
+    embedding_dim : int
+        d.
+    fusion : nn.Module, optional
+        One [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
+    encode_chunk : int, optional
+        Items encoded at once while training; more are encoded in chunks, which bounds the memory. All at once
+        by default.
 
     Attributes
     ----------
-    rows : by modality, an activation cache on this layer's device; read in place of the content of the batch.
+    rows : dict[str, TrunkRows]
+        By modality, an activation cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
@@ -77,7 +83,7 @@ class ContentItemEmbedding(nn.Module):
 
     def _encode(self, media: ItemMedia) -> Tensor:
         cached = {name: rows.read(media.item_ids) for name, rows in self.rows.items()}
-        media = ItemMedia(media.item_ids, media.content | cached)
+        media = ItemMedia(media.item_ids, {**media.content, **cached})
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 
@@ -104,7 +110,7 @@ class ContentItemEmbedding(nn.Module):
         IndexError
             An id has no content in the batch.
         """
-        if self._rows is not None:
+        if self._rows is not None and self._row_of is not None:
             return nn.functional.embedding(self._row_of[item_ids], self._rows)
         return nn.functional.embedding(item_ids, self.weight)
 
@@ -121,7 +127,8 @@ class ContentItemEmbedding(nn.Module):
 
         Parameters
         ----------
-        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
+        batches : Iterable[ItemMedia]
+            The content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
             processes, of each its share.
 
         Returns

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import encoder_spec
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError
@@ -20,28 +22,15 @@ class ModalitySettings:
 
     Attributes
     ----------
-    name : ``text``, ``image`` or ``video``.
-    encoder : the encoder's row in the registry.
-    weights : ``pretrained``, a path, a hub id, or ``none``.
-    finetune, finetune_stages : see :mod:`recbole_microlens.encoders.finetune`.
-    pooling : ``cls``, ``mean``, or None for the encoder's own.
-    frame_pooling : how an image encoder's features of frames become those of a video; None for its own.
-    output, freeze_bn_statistics, gradient_checkpointing, normalisation, finetune_embeddings : see
-        :func:`recbole_microlens.encoders.registry.create_encoder`.
+    name : {'text', 'image', 'video'}
+    encoder : EncoderSpec
+    options : EncoderOptions
+        How it is built and used.
     """
 
     name: str
     encoder: EncoderSpec
-    weights: str
-    finetune: str
-    finetune_stages: int | str
-    output: str
-    pooling: str | None
-    freeze_bn_statistics: bool
-    gradient_checkpointing: bool
-    normalisation: str
-    finetune_embeddings: bool
-    frame_pooling: str | None = None
+    options: EncoderOptions
 
 
 @dataclass(frozen=True)
@@ -50,9 +39,12 @@ class ProjectionSettings:
 
     Attributes
     ----------
-    layers, dropout : hidden layers, and the dropout after each.
-    activation : ``gelu`` or ``linear``, of the last layer.
-    group : ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
+    layers, dropout : int, float
+        Hidden layers, and the dropout after each.
+    activation : str
+        ``gelu`` or ``linear``, of the last layer.
+    group : str
+        ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
     """
 
     layers: int
@@ -86,20 +78,21 @@ def modality_settings(config, name: str) -> ModalitySettings:
             f"encoder: {spec.name} looks at {spec.modality}, {config['model']} wants one for {name}. Run "
             f"`recbole-microlens encoders` for the list, or choose a model with another suffix."
         )
-    return ModalitySettings(
-        name,
-        spec,
-        weights=of_modality(config, "encoder_weights", name),
-        finetune=of_modality(config, "finetune", name),
-        finetune_stages=of_modality(config, "finetune_stages", name),
-        output=of_modality(config, "encoder_output", name),
-        pooling=of_modality(config, "encoder_pooling", name),
-        freeze_bn_statistics=of_modality(config, "freeze_bn_statistics", name),
-        gradient_checkpointing=of_modality(config, "gradient_checkpointing", name),
-        normalisation=of_modality(config, "normalisation", name),
-        finetune_embeddings=of_modality(config, "finetune_embeddings", name),
-        frame_pooling=of_modality(config, "frame_pooling", name) if spec.frame_pools else None,
+    own = partial(of_modality, config, name=name)
+    options = EncoderOptions(
+        frames=config["num_frames"],
+        size=config["frame_size"],
+        weights=own("encoder_weights"),
+        trainable_stages=spec.trainable_stages(own("finetune"), own("finetune_stages")),
+        output=own("encoder_output"),
+        pooling=own("encoder_pooling"),
+        freeze_bn_statistics=own("freeze_bn_statistics"),
+        gradient_checkpointing=own("gradient_checkpointing"),
+        normalisation=own("normalisation"),
+        finetune_embeddings=own("finetune_embeddings"),
+        frame_pooling=own("frame_pooling") if spec.frame_pools else None,
     )
+    return ModalitySettings(name, spec, options)
 
 
 def projection_settings(config, name: str) -> ProjectionSettings:
@@ -121,7 +114,7 @@ def features_path(config, name: str) -> str | None:
     Raises
     ------
     MicroLensError
-        ``features`` is one path, and the model looks at several modalities beside ids.
+        ``features`` is one path, and the model looks at several modalities besides ids.
     """
     features = config["features"]
     if features is None or name not in ENCODED:

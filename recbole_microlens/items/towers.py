@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.encoder import Encoder
-from recbole_microlens.encoders.finetune import trainable_stages
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.items.constant_part import features_of
 from recbole_microlens.items.feature_file import open_features
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import (
-    ModalitySettings,
     ProjectionSettings,
     features_path,
     modalities,
@@ -30,14 +28,19 @@ class EncoderTower(nn.Module):
 
     Parameters
     ----------
-    modality : which part of the items' content it looks at.
-    encoder : content [U, ...] -> features [U, encoder.feature_dim].
-    embedding_dim : d.
-    projection : its settings; one linear layer by default.
+    modality : str
+        Which part of the items' content it looks at.
+    encoder : Encoder
+        Content [U, ...] -> features [U, encoder.feature_dim].
+    embedding_dim : int
+        d.
+    projection : ProjectionSettings, default _PLAIN
+        Its settings; one linear layer by default.
 
     Attributes
     ----------
-    trains_with_encoder : whether the projection has the encoder's learning rate and weight decay.
+    trains_with_encoder : bool
+        Whether the projection has the encoder's learning rate and weight decay.
     """
 
     def __init__(
@@ -59,9 +62,12 @@ class FeatureTower(nn.Module):
 
     Parameters
     ----------
-    modality : which part of the items' content the features are.
-    feature_dim : length of a feature vector.
-    embedding_dim, projection : as those of :class:`EncoderTower`.
+    modality : str
+        Which part of the items' content the features are.
+    feature_dim : int
+        Length of a feature vector.
+    embedding_dim, projection : int, ProjectionSettings
+        As those of :class:`EncoderTower`.
     """
 
     def __init__(
@@ -81,7 +87,8 @@ class IdTower(nn.Module):
 
     Parameters
     ----------
-    table : the embedding that the stock model built, [n_items, d].
+    table : nn.Embedding
+        The embedding that the stock model built, [n_items, d].
     """
 
     def __init__(self, table: nn.Embedding):
@@ -98,34 +105,14 @@ def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
 
     Parameters
     ----------
-    id_embedding : the item embedding that the stock model built; kept if the model looks at ids.
+    id_embedding : nn.Embedding
+        The item embedding that the stock model built; kept if the model looks at ids.
     """
     towers = {
         name: IdTower(id_embedding) if name == "id" else _tower(config, name, id_embedding.embedding_dim)
         for name in modalities(config)
     }
     return nn.ModuleDict(towers)
-
-
-def build_encoder(config, settings: ModalitySettings) -> Encoder:
-    """The encoder of one modality under the settings of a run, its weights loaded."""
-    spec = settings.encoder
-    stages = trainable_stages(settings.finetune, settings.finetune_stages, len(spec.stages))
-    return create_encoder(
-        spec.name,
-        config["num_frames"],
-        config["frame_size"],
-        settings.weights,
-        stages,
-        settings.output,
-        settings.pooling,
-        settings.freeze_bn_statistics,
-        settings.gradient_checkpointing,
-        settings.normalisation,
-        settings.finetune_embeddings,
-        settings.frame_pooling,
-        settings.name,
-    )
 
 
 def _tower(config, name: str, dim: int) -> nn.Module:
@@ -135,7 +122,8 @@ def _tower(config, name: str, dim: int) -> nn.Module:
     # The draws of an encoder's random weights change nothing that is built after it: the rest of the model
     # starts the same whatever encodes the items.
     with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(config, modality_settings(config, name))
+        settings = modality_settings(config, name)
+        encoder = create_encoder(settings.encoder.name, settings.options, name)
     return EncoderTower(name, encoder, dim, projection)
 
 

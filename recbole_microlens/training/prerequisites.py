@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from recbole_microlens.data.named_columns import require_named_columns
-from recbole_microlens.encoders.at_hand import require_at_hand
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.sample.dataset import SAMPLE, make_sample
@@ -36,7 +35,8 @@ def require_weights(config) -> None:
     for name in modalities(config):
         if name in ENCODED and features_path(config, name) is None:
             settings = modality_settings(config, name)
-            require_at_hand(settings.encoder, settings.weights, config["num_frames"], config["frame_size"])
+            options = settings.options
+            settings.encoder.require_weights(options.weights, options.frames, options.size)
 
 
 def require_dataset(config) -> None:

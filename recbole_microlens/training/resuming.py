@@ -1,4 +1,4 @@
-"""What a resumed run may change: every setting that it is given anew is applied, or refused by name."""
+"""What a resumed run may change: every setting given with --resume is applied, or refused by name."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ _RUNNING = (
 
 
 def config_of(folder: Path, model, dataset: str | None, files: list[str], given: dict) -> Config:
-    """Configuration of a run that is continued: its own, and what is given anew.
+    """Configuration of a run that is continued: its own, and the settings given with --resume.
 
     Raises
     ------
     MicroLensError
-        The folder is no run or one of another model or dataset, or a setting that a resume cannot change
-        would become another.
+        The folder is not a run folder, or one of another model or dataset, or a setting that a resume cannot
+        change would become another.
     """
     run_folder.require_same_experiment(folder, model, dataset)
     own = str(run_folder.config_path(folder))
@@ -96,7 +96,7 @@ def require_effect(folder: Path, epochs_done: int, epochs: int, is_finished: boo
         return
     given = ", ".join(f"{key}={after}" for key, (_, after) in changed.items())
     raise MicroLensError(
-        f"--resume: {epochs_done} epochs of {folder} are trained and no more are due, so nothing can be "
-        f"trained with {given}. Raise `epochs` (or "
-        "`stopping_step`, if it stopped early), leave the setting out, or start a new run."
+        f"--resume: {epochs_done} epochs of {folder} are trained and none is left to train, so nothing can "
+        f"be trained with {given}. Raise `epochs` (or `stopping_step`, if it stopped early), leave the "
+        "setting out, or start a new run."
     )

@@ -21,6 +21,7 @@ from recbole_microlens.activation_cache.plan import Work
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, RowFormat, open_cache, rows_path
 from recbole_microlens.data.media import ItemReader
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.towers import EncoderTower
 
@@ -29,7 +30,7 @@ META = CacheMeta({"weights": "a"}, 7, (RowFormat((2, 3), "float32"), RowFormat((
 
 def rows_of(items):
     ids = torch.tensor(list(items))
-    return ids.float().view(-1, 1, 1).expand(-1, 2, 3), ids.view(-1, 1).expand(-1, 4)
+    return TrunkOutput((ids.float().view(-1, 1, 1).expand(-1, 2, 3), ids.view(-1, 1).expand(-1, 4)))
 
 
 def build(folder, stop_after=None):
@@ -64,7 +65,9 @@ def caches_of(folder, reader):
 def test_rows_come_back_as_they_were_written_and_padding_is_zero(tmp_path):
     assert build(tmp_path / "cache") == [range(1, 3), range(3, 5), range(5, 7)]
     rows = open_cache(tmp_path / "cache", META.parts)
-    for got, wanted in zip(rows.read(torch.tensor([6, 0, 2])), rows_of([6, 0, 2]), strict=True):
+    for got, wanted in zip(
+        rows.read(torch.tensor([6, 0, 2])).tensors, rows_of([6, 0, 2]).tensors, strict=True
+    ):
         assert got.dtype == wanted.dtype and torch.equal(got, wanted)
     assert open_cache(tmp_path / "cache", {"weights": "b"}) is None
     assert not partial_path(tmp_path / "cache").exists()
@@ -78,7 +81,7 @@ def test_a_cache_may_be_larger_than_the_memory(tmp_path):
         file.truncate(meta.size)  # sparse: it takes no space
         file.seek(-4, os.SEEK_END)
         file.write(np.float32(2.5).tobytes())
-    (rows,) = CachedRows(tmp_path, meta).read(torch.tensor([1, n_items - 1]))
+    (rows,) = CachedRows(tmp_path, meta).read(torch.tensor([1, n_items - 1])).tensors
     assert rows.sum(1).tolist() == [0, 2.5]
 
 
@@ -107,7 +110,7 @@ KILLED_BUILD = """
 import sys
 from pathlib import Path
 from recbole_microlens.activation_cache.build import PartialCache
-from test_cache_build import Pixels, caches_of
+from test_build import Pixels, caches_of
 
 write = PartialCache.write
 
@@ -126,7 +129,8 @@ caches_of(Path(sys.argv[1]), Pixels()).ensure(may_build=True)
 def test_a_build_killed_in_the_middle_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "_SPARE_BYTES", 0)
     here = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
+    paths = [here.parent, here, Path(__file__).parent]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     command = [sys.executable, "-c", KILLED_BUILD, str(tmp_path / "killed")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         written = [int(process.stdout.readline()) for _ in range(3)]

@@ -93,7 +93,7 @@ def test_half_precision_rows_are_off_by_their_rounding_alone(folder, dtype, erro
     exact, half = Setting(folder), Setting(folder, dtype=dtype)
     for setting in (exact, half):
         setting.caches.ensure(may_build=True)
-    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS) for s in (exact, half))
+    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS).tensors for s in (exact, half))
     assert half_rows.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     torch.testing.assert_close(half_rows.float(), exact_rows, rtol=error, atol=1e-6)
     torch.testing.assert_close(half.gradients()[0], exact.gradients()[0], rtol=0.05, atol=0.01)
@@ -105,7 +105,7 @@ def test_rows_of_a_wholly_frozen_encoder_are_its_features(folder):
     assert [form.shape for form in setting.layer.rows["video"].meta.formats] == [(6,)]
 
 
-def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_chance_alone(folder):
+def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_rng_alone(folder):
     setting = Setting(folder)
     before = {key: value.clone() for key, value in setting.layer.state_dict().items()}
     state = torch.get_rng_state()
@@ -222,7 +222,7 @@ def test_too_little_disk_is_said_before_any_work_and_the_run_goes_on(folder, cap
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 100, 100))
     setting = Setting(folder)
     setting.caches.ensure(may_build=True)
-    assert "are needed" in caplog.text and "going on without it" in caplog.text
+    assert "are needed" in caplog.text and "continuing without it" in caplog.text
     assert sum(map(len, setting.sources["video"].reads)) <= 2
     assert setting.layer.rows == {} and list(folder.iterdir()) == []
     torch.testing.assert_close(setting.gradients()[0], Setting(None).gradients()[0], atol=0, rtol=0)
@@ -272,16 +272,17 @@ def test_rows_survive_another_run_and_a_worker_process(folder):
     before = setting.reader.readers["video"].read(IDS)
     Setting(folder).caches.ensure(may_build=True)
     loader = setting.reader.all_items(batch_size=5, workers=2)
-    rows = torch.cat([media.content["video"][0] for media in loader])
-    torch.testing.assert_close(rows[IDS - 1], before[0], atol=0, rtol=0)
+    rows = torch.cat([media.content["video"].tensors[0] for media in loader])
+    torch.testing.assert_close(rows[IDS - 1], before.tensors[0], atol=0, rtol=0)
     assert isinstance(next(iter(loader)), ItemMedia)
 
 
 def test_both_pathways_of_slowfast_are_cached(folder):
+    from recbole_microlens.encoders.encoder import EncoderOptions
     from recbole_microlens.encoders.registry import create_encoder
 
     torch.manual_seed(0)
-    encoder = create_encoder("slowfast_r50", frames=5, size=32, trainable_stages=1)
+    encoder = create_encoder("slowfast_r50", EncoderOptions(frames=5, size=32, trainable_stages=1))
     reader = Pixels(num_frames=5, size=32)
     layer = ContentItemEmbedding(
         nn.ModuleDict({"video": EncoderTower("video", encoder, 5)}), n_items=N_ITEMS, embedding_dim=5

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from recbole_microlens.activation_cache.fingerprint import cache_parts, differences
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
-from recbole_microlens.encoders.transformers_folder import folder_spec
+from recbole_microlens.encoders.transformers.folder import folder_spec
 
 
 class Black:
@@ -22,7 +23,7 @@ def test_cuts_that_differ_by_modules_without_weights_have_caches_of_their_own():
     parts = []
     for cut in ("relu", "maxpool"):
         torch.manual_seed(0)
-        encoder = create_encoder("resnet18", 1, 32, trainable_stages=cut)
+        encoder = create_encoder("resnet18", EncoderOptions(1, 32, trainable_stages=cut))
         parts.append(cache_parts(encoder, Black(), tokens, "fp32"))
     assert differences(*parts) == ["cut"]
 
@@ -34,7 +35,10 @@ def test_normalisation_and_output_count():
         torch.manual_seed(0)
         parts.append(
             cache_parts(
-                create_encoder("resnet18", 1, 32, trainable_stages=1, **other), Black(), tokens, "fp32"
+                create_encoder("resnet18", EncoderOptions(1, 32, trainable_stages=1, **other)),
+                Black(),
+                tokens,
+                "fp32",
             )
         )
     assert differences(*parts) == ["weights"]
@@ -53,7 +57,9 @@ def test_what_a_folder_says_of_its_network_counts_and_who_wrote_it_does_not(tmp_
     for change in ({}, {"transformers_version": "9"}, {"hidden_act": "relu"}, {"num_attention_heads": 4}):
         (tmp_path / "config.json").write_text(json.dumps(said | change))
         folder_spec.cache_clear()
-        encoder = create_encoder(str(tmp_path), 1, 32, trainable_stages=1, weights=str(tmp_path))
+        encoder = create_encoder(
+            str(tmp_path), EncoderOptions(1, 32, trainable_stages=1, weights=str(tmp_path))
+        )
         parts[next(iter(change), "")] = cache_parts(encoder, Black(), np.array(["[PAD]", "a"]), "fp32")
     assert parts["transformers_version"] == parts[""]
     for change in ("hidden_act", "num_attention_heads"):

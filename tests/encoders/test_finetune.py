@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from rows import Row, small_row
+from specs import Built, small_spec
 from torch import nn
 
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.finetune import cut_stages, trainable_stages
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
@@ -15,8 +16,8 @@ KINDS = ("x3d_xs", "slowfast_r50", "mvit_base_16x4", "swin3d_t", "resnet18")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def row(request):
-    return Row(ENCODERS[request.param])
+def built(request):
+    return Built(ENCODERS[request.param])
 
 
 def trained_modules(encoder):
@@ -45,23 +46,23 @@ def test_fine_tuning_modes(mode, stages, expected):
     ],
 )
 def test_everything_from_a_named_module_on_trains(name, module, n_stages, n_top):
-    row = Row(ENCODERS[name])
-    encoder = row.encoder(module)
+    built = Built(ENCODERS[name])
+    encoder = built.encoder(module)
     assert (encoder.n_stages, encoder.trainable_stages) == (n_stages, n_top)
     names = [key for key, _ in encoder.network.named_parameters()]
-    head = f"{row.spec.head[-1]}."
+    head = f"{built.spec.head[-1]}."
     first = next(number for number, key in enumerate(names) if key.startswith(f"{module}."))
     assert trained_modules(encoder) - set(names[first:]) == set()
     assert {key for key in names[first:] if not key.startswith(head)} <= trained_modules(encoder)
     encoder.eval()
     with torch.no_grad():
-        torch.testing.assert_close(encoder(row.content), row.encoder().eval()(row.content))
+        torch.testing.assert_close(encoder(built.content), built.encoder().eval()(built.content))
 
 
 @pytest.mark.parametrize("module", ["blocks.3.multipathway_blocks.0.res_blocks.2", "blocks.9"])
-def test_a_cut_that_the_walk_cannot_make_lists_those_that_it_can(module):
+def test_a_cut_that_cannot_be_made_lists_those_that_it_can(module):
     with pytest.raises(MicroLensError, match="one of: blocks.0, blocks.1, blocks.2, blocks.3, blocks.4"):
-        create_encoder("slowfast_r50", 5, 32, trainable_stages=module)
+        create_encoder("slowfast_r50", EncoderOptions(5, 32, trainable_stages=module))
 
 
 def test_a_cut_inside_a_stage_keeps_the_order_of_its_modules():
@@ -90,40 +91,40 @@ def test_bad_modes_say_what_to_do(mode, stages, message):
 
 @pytest.mark.parametrize("name", ["vit_mae_base", "bert_small", "resnet18"])
 def test_embeddings_train_below_frozen_layers_and_leave_nothing_constant(name):
-    row = Row(small_row(name))
-    encoder = row.encoder(1, finetune_embeddings=True).train()
-    encoder(row.content).square().sum().backward()
+    built = Built(small_spec(name))
+    encoder = built.encoder(1, finetune_embeddings=True).train()
+    encoder(built.content).square().sum().backward()
     first, *between, last = encoder.stages()
     given = {id(parameter) for stage in (first, last) for parameter in stage.parameters()}
     for parameter in encoder.parameters():
         assert (parameter.grad is not None) == (id(parameter) in given)
     assert not any(module.training for stage in between for part in stage for module in part.modules())
     assert not has_constant_part(encoder)
-    assert has_constant_part(row.encoder(0, finetune_embeddings=True))
-    assert not row.encoder(0, finetune_embeddings=True).trains_embeddings
+    assert has_constant_part(built.encoder(0, finetune_embeddings=True))
+    assert not built.encoder(0, finetune_embeddings=True).trains_embeddings
 
 
-def test_batchnorm_with_frozen_statistics_still_trains_its_scale_and_shift(row):
-    encoder = row.encoder(freeze_bn_statistics=True).train()
+def test_batchnorm_with_frozen_statistics_still_trains_its_scale_and_shift(built):
+    encoder = built.encoder(freeze_bn_statistics=True).train()
     before = {key: value.clone() for key, value in encoder.named_buffers()}
-    encoder(row.content).square().sum().backward()
+    encoder(built.content).square().sum().backward()
     for key, value in encoder.named_buffers():
         assert torch.equal(value, before[key])
-    layers = [m for m in row.network.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
+    layers = [m for m in built.network.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
     assert all(layer.weight.grad is not None for layer in layers)
-    other = [module for module in row.network.modules() if isinstance(module, nn.LayerNorm | nn.Conv3d)]
+    other = [module for module in built.network.modules() if isinstance(module, nn.LayerNorm | nn.Conv3d)]
     assert all(module.training for module in other)
 
 
 @pytest.mark.parametrize("stages", [2, None])
-def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(row, stages):
-    original = {key: value.clone() for key, value in row.network.state_dict().items()}
+def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(built, stages):
+    original = {key: value.clone() for key, value in built.network.state_dict().items()}
     results = []
     for checkpointing in (False, True):
-        row.network.load_state_dict(original)
-        encoder = row.encoder(stages, gradient_checkpointing=checkpointing).train()
+        built.network.load_state_dict(original)
+        encoder = built.encoder(stages, gradient_checkpointing=checkpointing).train()
         torch.manual_seed(3)
-        loss = encoder(row.content).square().mean()
+        loss = encoder(built.content).square().mean()
         loss.backward()
         gradients = {
             key: parameter.grad.clone()
@@ -133,7 +134,7 @@ def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(row, st
         }
         statistics = {key: value.clone() for key, value in encoder.named_buffers()}
         results.append({"loss": loss.detach()} | gradients | statistics)
-    row.network.load_state_dict(original)
+    built.network.load_state_dict(original)
     plain, checkpointed = results
     assert plain.keys() == checkpointed.keys()
     for key, value in plain.items():
@@ -142,7 +143,7 @@ def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(row, st
         )
 
 
-def test_checkpointing_keeps_fewer_activations(row):
+def test_checkpointing_keeps_fewer_activations(built):
     def bytes_kept(checkpointing):
         kept = []
 
@@ -150,10 +151,10 @@ def test_checkpointing_keeps_fewer_activations(row):
             kept.append(tensor.numel() * tensor.element_size())
             return tensor
 
-        encoder = row.encoder(gradient_checkpointing=checkpointing).train()
+        encoder = built.encoder(gradient_checkpointing=checkpointing).train()
         weights = sum(p.numel() * p.element_size() for p in encoder.parameters())
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            encoder(row.content)
+            encoder(built.content)
         return sum(kept), weights
 
     plain, _ = bytes_kept(False)
@@ -161,20 +162,20 @@ def test_checkpointing_keeps_fewer_activations(row):
     assert less < plain / 4
 
 
-def test_fingerprint_changes_with_the_trunk_and_with_nothing_else(row):
+def test_fingerprint_changes_with_the_trunk_and_with_nothing_else(built):
     def fingerprint(n_top=1, **options):
-        return row.encoder(**options).fingerprint(n_top)
+        return str(built.encoder(**options).fingerprint(n_top))
 
     first = fingerprint()
     assert fingerprint() == first
     assert len({first, fingerprint(2), fingerprint(output="head"), fingerprint(pooling="mean")}) == 4
-    *_, below, above = row.encoder().stages()
+    *_, below, above = built.encoder().stages()
     with torch.no_grad():
         next(above.parameters()).add_(1)
         assert fingerprint() == first
         next(below.parameters()).add_(1)
         changed = fingerprint()
         assert changed != first
-        for buffer in list(row.encoder().stages()[0].buffers())[:1]:
+        for buffer in list(built.encoder().stages()[0].buffers())[:1]:
             buffer.add_(1)
             assert fingerprint() != changed

@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_microlens.cli import main
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.listing import as_table, describe, list_encoders, on_meta
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
@@ -20,17 +21,17 @@ def test_slowfast_computes_most_of_its_features_below_the_top_stage():
     """In time, 93 % was measured: the lower blocks have few channels and many positions, so that memory and
     not arithmetic is what they wait for.
     """
-    encoder = on_meta("slowfast_r50", 5, 224).eval()
-    trunk = encoder.trunk(1)(torch.zeros(1, 5, 224, 224, 3, dtype=torch.uint8, device="meta"))
+    encoder = on_meta("slowfast_r50", EncoderOptions(5, 224)).eval()
+    trunk = encoder.forward_trunk(torch.zeros(1, 5, 224, 224, 3, dtype=torch.uint8, device="meta"), 1)
     with FlopCounterMode(display=False) as counter:
-        encoder.top(1)(trunk)
+        encoder.forward_top(trunk, 1)
     top = counter.get_total_flops() / 2e9
     assert 1 - top / describe("slowfast_r50").gigaflops == pytest.approx(0.773, abs=0.001)
 
 
 def test_parameters_are_counted_by_top_stages():
     line = describe("r3d_18", size=64)
-    encoder = create_encoder("r3d_18", 5, 64, trainable_stages=2)
+    encoder = create_encoder("r3d_18", EncoderOptions(5, 64, trainable_stages=2))
     trainable = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     assert line.trainable[1] == trainable
     assert line.trainable[-1] == line.parameters == sum(p.numel() for p in encoder.parameters())

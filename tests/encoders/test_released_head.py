@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.constant_part import constant_part, features_of
@@ -43,7 +44,7 @@ def library_network(name):
 def test_released_output_is_that_of_the_librarys_own_head(name):
     torch.manual_seed(0)
     library = library_network(name).eval()
-    encoder = create_encoder(name, 5, SIZE, output="released", trainable_stages=0).eval()
+    encoder = create_encoder(name, EncoderOptions(5, SIZE, output="released", trainable_stages=0)).eval()
     encoder.network.load_state_dict(library.state_dict())
     with torch.no_grad():
         expected = library(encoder.prepare(pixels()))
@@ -57,7 +58,7 @@ def test_released_output_is_that_of_the_librarys_own_head(name):
 def test_dropout_of_a_frozen_released_head_draws_as_the_librarys_does(name):
     torch.manual_seed(0)
     library = library_network(name).eval()
-    encoder = create_encoder(name, 5, SIZE, output="released", trainable_stages=0).train()
+    encoder = create_encoder(name, EncoderOptions(5, SIZE, output="released", trainable_stages=0)).train()
     encoder.network.load_state_dict(library.state_dict())
     for module in library.modules():
         if isinstance(module, nn.Dropout) and module.p == 0.5:
@@ -86,19 +87,21 @@ def test_slowfast_weighs_the_middle_frames_of_the_fast_pathway_double():
 
 
 def test_what_is_constant_of_a_frozen_encoder_ends_before_the_dropout_of_its_head():
-    encoder = create_encoder("slowfast_r50", 5, 32, output="released", trainable_stages=0).train()
+    encoder = create_encoder(
+        "slowfast_r50", EncoderOptions(5, 32, output="released", trainable_stages=0)
+    ).train()
     content = pixels(size=32)
     with torch.no_grad():
-        (pooled,) = rows = constant_part(encoder)(content)
-        torch.testing.assert_close(constant_part(encoder)(content), rows, atol=0, rtol=0)
+        (pooled,) = (output := constant_part(encoder, content)).tensors
+        torch.testing.assert_close(constant_part(encoder, content).tensors, output.tensors, atol=0, rtol=0)
         assert pooled.shape == (2, 2304, 2, 1, 1)
         for training in (True, False):
             encoder.train(training)
             torch.manual_seed(3)
             expected = encoder(content)
             torch.manual_seed(3)
-            torch.testing.assert_close(features_of(encoder, rows), expected)
-            assert torch.equal(features_of(encoder, rows), expected) != training
+            torch.testing.assert_close(features_of(encoder, output), expected)
+            assert torch.equal(features_of(encoder, output), expected) != training
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "swin3d_t"])
@@ -107,14 +110,14 @@ def test_an_encoder_whose_head_the_released_code_removed_gives_pooled_features(n
     encoders = []
     for output in ("released", "pooled"):
         torch.manual_seed(0)
-        encoders.append(create_encoder(name, 2, 32, output=output).eval())
+        encoders.append(create_encoder(name, EncoderOptions(2, 32, output=output)).eval())
     with torch.no_grad():
         features = [encoder(pixels(size=32)[:, :2]) for encoder in encoders]
     torch.testing.assert_close(features[0], features[1], atol=0, rtol=0)
 
 
 def test_the_released_head_trains_with_the_last_stage():
-    encoder = create_encoder("x3d_xs", 5, 32, output="released", trainable_stages=1).train()
+    encoder = create_encoder("x3d_xs", EncoderOptions(5, 32, output="released", trainable_stages=1)).train()
     encoder(pixels(size=32)).square().sum().backward()
     head = encoder.network.blocks[5]
     assert head.proj.weight.grad.abs().sum() > 0 and head.pool.post_conv.weight.grad.abs().sum() > 0
@@ -122,6 +125,6 @@ def test_the_released_head_trains_with_the_last_stage():
 
 def test_a_clip_that_the_released_windows_do_not_fit_is_an_error():
     with pytest.raises(MicroLensError, match="released head of slowfast_r50 fits 5 frames, not 4"):
-        create_encoder("slowfast_r50", 4, 32, output="released")
+        create_encoder("slowfast_r50", EncoderOptions(4, 32, output="released"))
     with pytest.raises(MicroLensError, match="trained on 'cls'"):
-        create_encoder("mvit_base_16x4", 2, 32, output="released", pooling="mean")
+        create_encoder("mvit_base_16x4", EncoderOptions(2, 32, output="released", pooling="mean"))

@@ -1,4 +1,4 @@
-"""Models that nobody wrote a row for: found out from a folder, cut anywhere, loaded with their weights."""
+"""Models in a folder: their families, cut anywhere, loaded with their weights; unknown ones run whole."""
 
 import json
 import logging
@@ -6,8 +6,9 @@ import logging
 import pytest
 import torch
 
+from recbole_microlens.encoders.encoder import EncoderOptions
+from recbole_microlens.encoders.pooling import TokenPool
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
-from recbole_microlens.encoders.tokens import TokenPool
 from recbole_microlens.errors import MicroLensError
 
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
@@ -78,14 +79,19 @@ def kind(request):
 
 def make(folder, **options):
     torch.manual_seed(0)
-    return create_encoder(folder, 5, 32, **options)
+    return create_encoder(folder, EncoderOptions(5, 32, **options))
 
 
-def test_row_says_what_the_model_is(kind, save_model):
+def test_spec_says_what_the_model_is(kind, save_model):
     _, modality, layers, pools, dim, n_stages = MODELS[kind]
-    row = encoder_spec(save_model(config_of(kind)))
-    assert (row.modality, row.layers, list(row.pools), row.feature_dim) == (modality, layers, pools, dim)
-    assert len(row.stages) == n_stages
+    spec = encoder_spec(save_model(config_of(kind)))
+    assert (spec.modality, spec.family.blocks, list(spec.pools), spec.feature_dim) == (
+        modality,
+        layers,
+        pools,
+        dim,
+    )
+    assert len(spec.stages) == n_stages
 
 
 def test_every_cut_is_exact_and_trains_the_stated_stages(kind, save_model, content_of):
@@ -107,9 +113,9 @@ def test_every_cut_is_exact_and_trains_the_stated_stages(kind, save_model, conte
         assert found == expected == {id(p) for p in encoder.parameters() if p.requires_grad}
         encoder.eval()
         with torch.no_grad():
-            whole = encoder.top(n_stages)(encoder.trunk(n_stages)(content))
+            whole = encoder.forward_top(encoder.forward_trunk(content, n_stages), n_stages)
             torch.testing.assert_close(
-                encoder.top(stages)(encoder.trunk(stages)(content)), whole, atol=1e-5, rtol=0
+                encoder.forward_top(encoder.forward_trunk(content, stages), stages), whole, atol=1e-5, rtol=0
             )
 
 
@@ -150,10 +156,10 @@ def test_a_title_of_nothing_but_padding_counts_as_one_token(kind, save_model):
 
 
 def test_parts_used_below_the_layers_freeze_with_them(save_model):
-    row = encoder_spec(save_model(config_of("deberta-v2")))
-    assert row.stages[0] == ("embeddings", "encoder.rel_embeddings", "encoder.LayerNorm")
-    row = encoder_spec(save_model(config_of("mpnet")))
-    assert row.stages[0] == ("embeddings", "encoder.relative_attention_bias")
+    spec = encoder_spec(save_model(config_of("deberta-v2")))
+    assert spec.stages[0] == ("embeddings", "encoder.rel_embeddings", "encoder.LayerNorm")
+    spec = encoder_spec(save_model(config_of("mpnet")))
+    assert spec.stages[0] == ("embeddings", "encoder.relative_attention_bias")
 
 
 def test_a_model_of_pictures_and_texts_gives_its_picture_tower(save_model):
@@ -172,18 +178,26 @@ def test_random_masks_of_vit_mae_are_off(save_model, content_of):
         save_model(ViTMAEConfig(**LAYERS, **PICTURE)), weights="pretrained", trainable_stages=1
     ).eval()
     with torch.no_grad():
-        assert encoder.trunk(1)(content_of("image"))[0].shape == (2, 5, 16)
+        assert encoder.forward_trunk(content_of("image"), 1).tensors[0].shape == (2, 5, 16)
 
 
-def test_a_network_that_cannot_be_cut_says_so_and_may_train_in_full(save_model, content_of):
+def test_an_unknown_architecture_names_the_known_and_trains_in_full_or_not_at_all(save_model, content_of):
     from transformers import XLMConfig
 
     config = XLMConfig(emb_dim=16, n_layers=3, n_heads=2, n_words=50, max_position_embeddings=40)
     folder = save_model(config)
-    with pytest.raises(MicroLensError, match="cannot be cut below its top 1 stages.*Set `finetune` to full"):
+    message = (
+        "architecture 'xlm' is not in the table.*Set `finetune` to full or frozen.*family: bert, roberta"
+    )
+    with pytest.raises(MicroLensError, match=message):
         make(folder, trainable_stages=1)
-    encoder = make(folder)
-    assert encoder(content_of("text")).shape == (2, 16)
+    spec = encoder_spec(folder)
+    with pytest.raises(MicroLensError, match=message):
+        spec.trainable_stages("top", 1)
+    for mode, trains in (("frozen", False), ("full", True)):
+        encoder = make(folder, trainable_stages=spec.trainable_stages(mode, 1)).train()
+        features = encoder(content_of("text"))
+        assert features.shape == (2, 16) and features.requires_grad == trains
 
 
 def test_shared_layers_are_one_stage_and_that_is_logged(save_model, caplog):
@@ -210,8 +224,8 @@ def test_mean_and_std_are_the_processor_s(processor, mean, std, warned, save_mod
     if processor:
         (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(processor))
     with caplog.at_level(logging.WARNING):
-        row = encoder_spec(folder)
-    assert (row.mean, row.std) == (mean, std)
+        spec = encoder_spec(folder)
+    assert (spec.mean, spec.std) == (mean, std)
     assert ("ImageNet's are taken" in caplog.text) == warned
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from recbole_microlens.encoders.positions import interpolate_positions
+from recbole_microlens.encoders.encoder import EncoderOptions
+from recbole_microlens.encoders.position_interpolation import interpolate_positions
 from recbole_microlens.encoders.registry import create_encoder
-from recbole_microlens.encoders.transformers_load import fetched
+from recbole_microlens.encoders.transformers.config import fetched
 from recbole_microlens.errors import MicroLensError
 
 
@@ -26,37 +27,41 @@ def library_class(name):
     ],
 )
 def test_folder_of_a_larger_model_gives_its_encoder(name, cls, thin, save_model):
-    row = thin(name)
-    config = row.build(5, 32).config
+    spec = thin(name)
+    config = spec.build(5, 32).config
     folder = save_model(config, library_class(cls))
     state = load_file(f"{folder}/model.safetensors")
-    own = create_encoder(name, 5, 32, weights=folder).network.state_dict()
+    own = create_encoder(name, EncoderOptions(5, 32, weights=folder)).network.state_dict()
     prefix = library_class(cls).base_model_prefix
     key = next(key for key in own if key.endswith("weight") and "layer" in key and f"{prefix}.{key}" in state)
     torch.testing.assert_close(own[key], state[f"{prefix}.{key}"])
-    from_file = create_encoder(name, 5, 32, weights=f"{folder}/model.safetensors").network.state_dict()
+    from_file = create_encoder(
+        name, EncoderOptions(5, 32, weights=f"{folder}/model.safetensors")
+    ).network.state_dict()
     assert all(torch.equal(from_file[key], own[key]) for key in own)
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_vivit_positions_are_interpolated_over_time_and_space(form, thin, save_model):
-    row = thin("vivit_base")
-    config = row.build(32, 224).config
+    spec = thin("vivit_base")
+    config = spec.build(32, 224).config
     folder = save_model(config)
     source = folder if form == "folder" else f"{folder}/model.safetensors"
     table = load_file(f"{folder}/model.safetensors")["embeddings.position_embeddings"]
     assert table.shape == (1, 1 + 16 * 14 * 14, 16)
-    own = create_encoder("vivit_base", 5, 64, weights=source).network.embeddings.position_embeddings
+    own = create_encoder(
+        "vivit_base", EncoderOptions(5, 64, weights=source)
+    ).network.embeddings.position_embeddings
     torch.testing.assert_close(own.data, interpolate_positions(table, (16, 14, 14), (2, 4, 4)))
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_timesformer_positions_over_space_and_over_time_are_tables_of_their_own(form, thin, save_model):
-    row = thin("timesformer_base")
-    folder = save_model(row.build(8, 224).config)
+    spec = thin("timesformer_base")
+    folder = save_model(spec.build(8, 224).config)
     source = folder if form == "folder" else f"{folder}/model.safetensors"
     state = load_file(f"{folder}/model.safetensors")
-    own = create_encoder("timesformer_base", 5, 64, weights=source).network.embeddings
+    own = create_encoder("timesformer_base", EncoderOptions(5, 64, weights=source)).network.embeddings
     space = interpolate_positions(state["embeddings.position_embeddings"], (1, 14, 14), (1, 4, 4))
     time = interpolate_positions(state["embeddings.time_embeddings"], (8, 1, 1), (5, 1, 1))
     torch.testing.assert_close(own.position_embeddings.data, space)
@@ -65,36 +70,38 @@ def test_timesformer_positions_over_space_and_over_time_are_tables_of_their_own(
 
 @pytest.mark.parametrize("name", ["clip_vit_base", "dinov2_small", "vit_mae_base"])
 def test_positions_of_pictures_are_interpolated(name, thin, save_model):
-    row = thin(name)
-    folder = save_model(row.build(1, 224).config)
+    spec = thin(name)
+    folder = save_model(spec.build(1, 224).config)
     key = "embeddings.position_embedding.weight" if "clip" in name else "embeddings.position_embeddings"
     table = load_file(f"{folder}/model.safetensors")[key]
     side = 16 if "dino" in name else 14
     wanted = 5 if "dino" in name else 4
-    own = create_encoder(name, 1, 64, weights=folder).network.state_dict()[key]
+    own = create_encoder(name, EncoderOptions(1, 64, weights=folder)).network.state_dict()[key]
     torch.testing.assert_close(own, interpolate_positions(table, (1, side, side), (1, wanted, wanted)))
 
 
 def test_equal_shapes_are_loaded_as_they_are_from_a_torch_file(tmp_path, thin):
     thin("clip_vit_base")
-    state = create_encoder("clip_vit_base", 1, 32).network.state_dict()
+    state = create_encoder("clip_vit_base", EncoderOptions(1, 32)).network.state_dict()
     torch.save({f"vision_model.{key}": value for key, value in state.items()}, tmp_path / "clip.pth")
-    loaded = create_encoder("clip_vit_base", 1, 32, weights=str(tmp_path / "clip.pth")).network.state_dict()
+    loaded = create_encoder(
+        "clip_vit_base", EncoderOptions(1, 32, weights=str(tmp_path / "clip.pth"))
+    ).network.state_dict()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
 
 
 def test_half_precision_weights_become_fp32(tmp_path, thin):
     thin("bert_small")
-    state = create_encoder("bert_small").network.state_dict()
+    state = create_encoder("bert_small", EncoderOptions()).network.state_dict()
     save_file({key: value.half() for key, value in state.items()}, tmp_path / "half.safetensors")
-    network = create_encoder("bert_small", weights=str(tmp_path / "half.safetensors")).network
+    network = create_encoder("bert_small", EncoderOptions(weights=str(tmp_path / "half.safetensors"))).network
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_mismatch_lists_keys_and_shapes(form, thin, save_model):
-    row = thin("bert_small")
-    folder = save_model(row.build(1, 32).config)
+    spec = thin("bert_small")
+    folder = save_model(spec.build(1, 32).config)
     path = f"{folder}/model.safetensors"
     state = load_file(path)
     del state["encoder.layer.0.output.dense.weight"]
@@ -102,7 +109,7 @@ def test_mismatch_lists_keys_and_shapes(form, thin, save_model):
     state["encoder.layer.1.output.dense.bias"] = torch.zeros(3)
     save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(MicroLensError) as error:
-        create_encoder("bert_small", weights=folder if form == "folder" else path)
+        create_encoder("bert_small", EncoderOptions(weights=folder if form == "folder" else path))
     message = str(error.value)
     assert "missing encoder.layer.0.output.dense.weight [16, 32]" in message
     assert "unexpected encoder.layer.7.output.dense.weight" in message
@@ -113,12 +120,12 @@ def test_another_architecture_is_an_error(thin, save_model):
     thin("bert_small")
     folder = save_model(thin("dinov2_small").build(1, 56).config)
     with pytest.raises(MicroLensError, match="holds a 'dinov2', the encoder is a 'bert'"):
-        create_encoder("bert_small", weights=folder)
+        create_encoder("bert_small", EncoderOptions(weights=folder))
 
 
 def test_hub_out_of_reach_names_the_id_the_cache_and_what_to_do(offline, tmp_path):
     with pytest.raises(MicroLensError) as error:
-        create_encoder("bert_small", weights="pretrained")
+        create_encoder("bert_small", EncoderOptions(weights="pretrained"))
     message = str(error.value)
     assert "encoder_weights: prajjwal1/bert-small" in message
     assert str(tmp_path / "cache") in message
@@ -136,7 +143,7 @@ def test_library_s_log_level_is_put_back(offline):
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     with pytest.raises(MicroLensError):
-        create_encoder("bert_small", weights="pretrained")
+        create_encoder("bert_small", EncoderOptions(weights="pretrained"))
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
@@ -146,4 +153,4 @@ def test_no_file_is_unpickled(tmp_path, thin):
     thin("bert_small")
     (tmp_path / "model.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(MicroLensError, match="not a file of plain tensors"):
-        create_encoder("bert_small", weights=str(tmp_path / "model.pth"))
+        create_encoder("bert_small", EncoderOptions(weights=str(tmp_path / "model.pth")))

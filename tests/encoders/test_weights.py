@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recbole_microlens.encoders import registry
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 from recbole_microlens.errors import MicroLensError
 
@@ -17,7 +18,7 @@ from recbole_microlens.errors import MicroLensError
 def checkpoint_of(name, wrapper=None):
     """A checkpoint in the published form: the whole network with a classification layer of 400 classes."""
     torch.manual_seed(1)
-    state = create_encoder(name, 5, 32).network.state_dict()
+    state = create_encoder(name, EncoderOptions(5, 32)).network.state_dict()
     prefix = ENCODERS[name].head[-1]
     state[f"{prefix}.weight"], state[f"{prefix}.bias"] = torch.randn(400, 7), torch.randn(400)
     return {wrapper: state, "epoch": 3} if wrapper else state
@@ -51,19 +52,19 @@ def test_kinetics_weights_are_downloaded_once_and_loaded(name, wrapper, server, 
     state = checkpoint_of(name, wrapper)
     torch.save(state, folder / "weights.pyth")
     point_to(monkeypatch, name, f"{url}/weights.pyth")
-    encoder = create_encoder(name, 5, 32, weights="kinetics")
+    encoder = create_encoder(name, EncoderOptions(5, 32, weights="kinetics"))
     for key, value in encoder.network.state_dict().items():
         torch.testing.assert_close(value, (state[wrapper] if wrapper else state)[key])
     assert (cache / "weights.pyth").is_file()
     (folder / "weights.pyth").unlink()
-    create_encoder(name, 5, 32, weights="kinetics")
+    create_encoder(name, EncoderOptions(5, 32, weights="kinetics"))
 
 
 def test_impossible_download_names_the_url_and_where_to_put_the_file(server, monkeypatch):
     _, url, cache = server
     point_to(monkeypatch, "x3d_xs", f"{url}/missing.pyth")
     with pytest.raises(MicroLensError) as error:
-        create_encoder("x3d_xs", 5, 32, weights="kinetics")
+        create_encoder("x3d_xs", EncoderOptions(5, 32, weights="kinetics"))
     assert f"{url}/missing.pyth" in str(error.value)
     assert str(cache) in str(error.value)
 
@@ -73,14 +74,16 @@ def test_damaged_download_is_an_error(server, monkeypatch):
     (folder / "broken.pyth").write_bytes(b"not a checkpoint")
     point_to(monkeypatch, "x3d_xs", f"{url}/broken.pyth")
     with pytest.raises(MicroLensError, match="damaged or no checkpoint"):
-        create_encoder("x3d_xs", 5, 32, weights="kinetics")
+        create_encoder("x3d_xs", EncoderOptions(5, 32, weights="kinetics"))
 
 
 def test_file_is_loaded_and_none_is_random(tmp_path):
     state = checkpoint_of("x3d_xs")
     torch.save(state, tmp_path / "x3d.pth")
-    loaded = create_encoder("x3d_xs", 5, 32, weights=str(tmp_path / "x3d.pth")).network.state_dict()
-    random = create_encoder("x3d_xs", 5, 32, weights="none").network.state_dict()
+    loaded = create_encoder(
+        "x3d_xs", EncoderOptions(5, 32, weights=str(tmp_path / "x3d.pth"))
+    ).network.state_dict()
+    random = create_encoder("x3d_xs", EncoderOptions(5, 32, weights="none")).network.state_dict()
     assert all(torch.equal(loaded[key], state[key]) for key in loaded)
     assert not torch.equal(random["blocks.0.conv.conv_t.weight"], state["blocks.0.conv.conv_t.weight"])
 
@@ -92,7 +95,7 @@ def test_mismatch_lists_keys_and_shapes(tmp_path):
     state["blocks.0.norm.bias"] = torch.zeros(3)
     torch.save(state, tmp_path / "wrong.pth")
     with pytest.raises(MicroLensError) as error:
-        create_encoder("x3d_xs", 5, 32, weights=str(tmp_path / "wrong.pth"))
+        create_encoder("x3d_xs", EncoderOptions(5, 32, weights=str(tmp_path / "wrong.pth")))
     message = str(error.value)
     assert "missing blocks.0.norm.weight [24]" in message
     assert "unexpected blocks.9.weight [2]" in message
@@ -113,11 +116,13 @@ def test_mismatch_lists_keys_and_shapes(tmp_path):
 )
 def test_published_form_is_loaded_with_its_head_and_without(name, wrapper, tmp_path):
     torch.manual_seed(1)
-    state = create_encoder(name, 2, 32, output="head").network.state_dict()
+    state = create_encoder(name, EncoderOptions(2, 32, output="head")).network.state_dict()
     path = tmp_path / "published.pth"
     torch.save({wrapper: state} if wrapper else state, path)
     for output, absent in (("head", 0), ("pooled", 2)):
-        loaded = create_encoder(name, 2, 32, weights=str(path), output=output).network.state_dict()
+        loaded = create_encoder(
+            name, EncoderOptions(2, 32, weights=str(path), output=output)
+        ).network.state_dict()
         assert len(loaded) == len(state) - absent
         assert all(torch.equal(value, state[key]) for key, value in loaded.items())
     path.unlink()
@@ -127,7 +132,9 @@ def test_a_checkpoint_without_counts_of_batches_is_loaded(tmp_path):
     state = checkpoint_of("x3d_xs")
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "old.pth")
-    loaded = create_encoder("x3d_xs", 5, 32, weights=str(tmp_path / "old.pth")).network.state_dict()
+    loaded = create_encoder(
+        "x3d_xs", EncoderOptions(5, 32, weights=str(tmp_path / "old.pth"))
+    ).network.state_dict()
     assert torch.equal(loaded["blocks.0.norm.weight"], state["blocks.0.norm.weight"])
     assert loaded["blocks.0.norm.num_batches_tracked"] == 0
 
@@ -149,4 +156,4 @@ class _Harmful:
 def test_unusable_file_is_an_error_and_runs_no_code(tmp_path, write, message):
     write(tmp_path / "file.pth")
     with pytest.raises(MicroLensError, match=message):
-        create_encoder("x3d_xs", 5, 32, weights=str(tmp_path / "file.pth"))
+        create_encoder("x3d_xs", EncoderOptions(5, 32, weights=str(tmp_path / "file.pth")))

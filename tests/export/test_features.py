@@ -11,6 +11,7 @@ from recbole_microlens import cli
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.data.media import create_reader
+from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.features import extract
@@ -39,7 +40,7 @@ def quick(settings, tiny_encoders):
 def weights(tmp_path, tiny_encoders):
     """A checkpoint of the tiny video encoder."""
     torch.manual_seed(5)
-    torch.save(create_encoder("tiny_video").network.state_dict(), tmp_path / "weights.pth")
+    torch.save(create_encoder("tiny_video", EncoderOptions()).network.state_dict(), tmp_path / "weights.pth")
     return str(tmp_path / "weights.pth")
 
 
@@ -61,7 +62,7 @@ def test_rows_are_what_the_encoder_gives_in_the_order_of_the_items(encoder, quic
     assert (about["encoder"], about["without_media"]) == (encoder, [])
 
     torch.manual_seed(3)
-    network = create_encoder(encoder, 2, 32).eval()
+    network = create_encoder(encoder, EncoderOptions(2, 32)).eval()
     modality = about["modality"]
     config = Config("SASRecV", "tiny", config_dict=quick | {f"{modality}_encoder": encoder})
     reader = create_reader(config, modality, np.array(["[PAD]", *items]))
@@ -132,7 +133,9 @@ def test_items_without_media_are_encoded_as_a_model_would_and_named(quick, write
     about = json.loads(path.with_suffix(".json").read_text())
     assert about["item_ids"][-1:] == about["without_media"] == ["late"]
     torch.manual_seed(3)
-    black = create_encoder("tiny_video", 2, 32).eval()(torch.zeros(1, 2, 32, 32, 3, dtype=torch.uint8))
+    black = create_encoder("tiny_video", EncoderOptions(2, 32)).eval()(
+        torch.zeros(1, 2, 32, 32, 3, dtype=torch.uint8)
+    )
     np.testing.assert_allclose(np.load(path)[-1], black[0].detach().numpy(), atol=1e-6)
 
 
@@ -144,8 +147,8 @@ def test_items_without_media_are_encoded_as_a_model_would_and_named(quick, write
         (["--encoder", "tiny_vidoe"], "Did you mean 'tiny_video'"),
         (["--encoder", "tiny_video", "--modality", "text"], "tiny_video looks at video, not at text"),
         (["--encoder", "tiny_video", "--encoder-weights", "none", "--out", "f.txt"], "does not end in .npy"),
-        (["--run", "nowhere"], "nowhere is no run"),
-        (["--run", "nowhere", "--frame-size", "3"], "--frame-size is what the run says"),
+        (["--run", "nowhere"], "nowhere is not a run folder"),
+        (["--run", "nowhere", "--frame-size", "3"], "--frame-size is known from the run"),
         (["--encoder", "tiny_video", "--frame-size", "-3"], "frame_size: -3 is not"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Encoders that Hugging Face ``transformers`` builds."""

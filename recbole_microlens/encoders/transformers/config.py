@@ -1,0 +1,216 @@
+"""Configs of ``transformers``: where they come from, and what is read off them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import getLogger
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+
+from recbole_microlens.encoders.position_interpolation import Grid
+from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
+from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD
+from recbole_microlens.errors import MicroLensError, explained, first_line
+
+Loaded = TypeVar("Loaded")
+
+
+def config_of(model_type: str, **settings):
+    """The config of an architecture with these settings."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(model_type, **settings)
+
+
+def config_at(source: str, setting: str = "encoder"):
+    """The config in a folder or on the hub; of a model of pictures and texts, its picture tower's.
+
+    Parameters
+    ----------
+    source : str
+        A folder or a hub id.
+    setting : str
+        The setting that asks for it, the start of a message.
+
+    Raises
+    ------
+    MicroLensError
+        It is neither here nor can it be downloaded, or its architecture is not one of ``transformers``.
+    """
+    from transformers import AutoConfig
+
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise MicroLensError(
+            f"{setting}: {source} holds no config.json. Give a folder that transformers' save_pretrained "
+            "wrote, or a hub id."
+        )
+
+    def load(local: bool):
+        return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+
+    config = fetched(setting, source, load)
+    config = getattr(config, "vision_config", config)
+    names = family_of(config).names
+    if names:
+        config.attribute_map = {**config.attribute_map, **names}
+    return config
+
+
+def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
+    """Call ``load(local_files_only)``: what is on this machine is taken from it, the rest is downloaded once.
+
+    Parameters
+    ----------
+    what : str
+        The setting that asks for it, the start of a message.
+    source : str
+        A folder or a hub id.
+    load : callable
+
+    Raises
+    ------
+    MicroLensError
+        It is neither here nor can it be downloaded, or the folder does not hold it.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    with (
+        quiet(),
+        explained(f"{what}: cannot load {source}", "Use another folder or hub id; code in it is never run."),
+    ):
+        try:
+            return load(True)
+        except OSError as error:
+            missing = error
+        if Path(source).exists():
+            raise MicroLensError(f"{what}: {source} cannot be loaded ({first_line(missing)}).") from missing
+        try:
+            return load(False)
+        except OSError as error:
+            raise MicroLensError(
+                f"{what}: {source} is no folder here, is not in the cache {HF_HUB_CACHE}, and cannot be "
+                f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache "
+                "on a machine with network, or set `encoder_weights: none` and an `encoder` of the table (of "
+                f"titles bert_bytes, whose tokenizer is no file). {WITHOUT_DOWNLOAD}"
+            ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's reports of every load out of the log: what matters in them is an error here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def model_class(config) -> type[nn.Module]:
+    """The class that ``AutoModel`` builds for a config; of an encoder-decoder its encoder alone.
+
+    Raises
+    ------
+    MicroLensError
+        There is none.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
+
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
+    if type(config) not in mapping:
+        kind = " that runs its encoder alone" if config.is_encoder_decoder else ""
+        raise MicroLensError(
+            f"encoder: transformers has no model{kind} for the architecture '{config.model_type}'. Choose an "
+            "encoder of text, images or videos."
+        )
+    found = mapping[type(config)]
+    return found[0] if isinstance(found, list | tuple) else found
+
+
+def model_options(cls: type[nn.Module]) -> dict:
+    """Arguments of the class that leave out the pooler, which nothing here uses."""
+    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(cls).parameters else {}
+
+
+def family_of(config) -> Family:
+    """What the table says of a config's architecture."""
+    return FAMILIES.get(config.model_type, UNKNOWN)
+
+
+def fit(config, frames: int, size: int):
+    """The config for clips of ``frames`` pictures of ``size`` pixels, with what the architecture needs.
+
+    Raises
+    ------
+    MicroLensError
+        A shape that the network cannot take.
+    """
+    family = family_of(config)
+    for key, value in family.settings.items():
+        if hasattr(config, key):
+            setattr(config, key, value)
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    if hasattr(config, "image_size"):
+        config.image_size = _like(config.image_size, _fitting_size(config, family, size))
+    if hasattr(config, "num_frames"):
+        tubelet = patch_of(config)[0]
+        if frames < tubelet:
+            raise MicroLensError(
+                f"num_frames: {config.model_type} takes {tubelet} frames at once, {frames} are too few. Set "
+                f"num_frames >= {tubelet}."
+            )
+        config.num_frames = frames
+    return config
+
+
+def grid_of(config) -> Grid | None:
+    """Patches of a clip or picture: over time, height and width; None of a network that takes none."""
+    if not hasattr(config, "image_size"):
+        return None
+    tubelet, patch = patch_of(config)
+    size = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
+    return max(getattr(config, "num_frames", 1) // tubelet, 1), size // patch, size // patch
+
+
+def patch_of(config) -> tuple[int, int]:
+    """Frames and pixels of a patch."""
+    tubelet = getattr(config, "tubelet_size", 1)
+    if isinstance(tubelet, list | tuple):
+        return tubelet[0], tubelet[1]
+    patch = getattr(config, "patch_size", 1)
+    return tubelet, patch if isinstance(patch, int) else patch[-1]
+
+
+def next_multiple(size: int, patch: int) -> int:
+    """The least multiple of ``patch`` that is no less than ``size``."""
+    return -(-size // patch) * patch
+
+
+def _fitting_size(config, family: Family, size: int) -> int:
+    patch = patch_of(config)[1]
+    fitting = next_multiple(size, patch)
+    if fitting != size and not family.resizes:
+        raise MicroLensError(
+            f"frame_size: {config.model_type} cuts pictures into patches of {patch} pixels, {size} is no "
+            f"multiple of that. Set `frame_size` to {max(fitting - patch, patch)} or {fitting}."
+        )
+    if fitting != size:
+        getLogger().warning(
+            "frame_size: %s cuts pictures into patches of %d pixels: enlarging %d to %d.",
+            config.model_type, patch, size, fitting,
+        )  # fmt: skip
+    return fitting
+
+
+def _like(old: object, size: int) -> object:
+    return [size, size] if isinstance(old, list | tuple) else size

@@ -1,0 +1,216 @@
+"""How the networks of ``transformers`` are run in parts: a table, by the ``model_type`` of their config.
+
+A network is: embeddings -> blocks, one after another -> final norm. An entry names the modules of each part
+and, in functions of :mod:`recbole_microlens.encoders.transformers.calls`, what they take beside the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from recbole_microlens.encoders.transformers import calls
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture.
+
+    Attributes
+    ----------
+    blocks : str
+        Name of the list of blocks, between any two of which the network can be cut; empty if it cannot.
+    before : tuple of str
+        Modules called one after another on the input; their output is the state that the blocks start from.
+    beside : tuple of str
+        Modules that :attr:`context` uses: they train with the embeddings.
+    first_block : tuple of str
+        Modules that :attr:`after_block` uses: they train with the first block.
+    after : tuple of str
+        Modules called one after another on the state of the last block. A module that a config leaves out is
+        skipped, here as in the other parts.
+    embed : callable
+        ``(network, before, input, mask) -> states``, where :attr:`before` are not simply called.
+    context : callable
+        ``(network, blocks, states, mask) -> list of dict``, for each block what it takes beside the states.
+        It depends on the shape of the states alone, not on their values.
+    after_block : callable, optional
+        ``(network, number, state before, state after, mask) -> state``, what follows a block.
+    finish : callable
+        ``(network, after, states) -> states``, where :attr:`after` are not simply called.
+    class_tokens : int or callable
+        How many class tokens (also registers, distillation tokens) stand before the patches, or
+        ``config -> int``. 0 for text, where the config tells.
+    unused : tuple of str
+        Parameters within the parts that the states do not depend on.
+    settings : mapping
+        Values of the config that hold whatever a checkpoint's config says.
+    names : mapping of str to str
+        The config's own names of settings that others call ``image_size`` and ``num_frames``.
+    ignored : tuple of str
+        Prefixes of keys of a checkpoint that the network has no use for.
+    resizes : bool
+        Pictures are enlarged to the next multiple of the patch size, not refused.
+    own_inputs : callable
+        ``(network, input) -> dict``, what the network's own ``forward`` takes beside the input.
+    own_states : callable
+        ``(network, what its own forward returned) -> states``, as the parts give them.
+    """
+
+    blocks: str = ""
+    before: tuple[str, ...] = ("embeddings",)
+    beside: tuple[str, ...] = ()
+    first_block: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    embed: Callable[..., Tensor] = calls.embedded
+    context: Callable[..., list[dict]] = calls.nothing
+    after_block: Callable[..., Tensor] | None = None
+    finish: Callable[..., Tensor] = calls.called_in_order
+    class_tokens: int | Callable[[object], int] = 0
+    unused: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    resizes: bool = False
+    own_inputs: Callable[[nn.Module, Tensor], dict] = calls.no_further_inputs
+    own_states: Callable[[nn.Module, object], Tensor] = calls.last_hidden_state
+
+    def stages(self, network: nn.Module) -> tuple[tuple[str, ...], ...]:
+        """Names of the modules of each stage: below the blocks, each block, the last one with what is above.
+
+        Parameters
+        ----------
+        network : nn.Module
+            On any device; what its config leaves out is in no stage.
+        """
+
+        def there(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if calls.part(network, name) is not None)
+
+        below = there((*self.before, *self.beside))
+        above = tuple(name for name in there(self.after) if name not in below)
+        if not self.blocks:
+            return (below + above,)
+        blocks = [(f"{self.blocks}.{n}",) for n in range(len(network.get_submodule(self.blocks)))]
+        blocks[0] += there(self.first_block)
+        blocks[-1] += above
+        return (below, *blocks)
+
+    def n_class_tokens(self, config) -> int:
+        """How many class tokens stand before the patches of a network of this config."""
+        return self.class_tokens(config) if callable(self.class_tokens) else self.class_tokens
+
+
+_BERT = Family("encoder.layer", context=calls.bidirectional)
+_DEBERTA = Family(
+    "encoder.layer", beside=("encoder.rel_embeddings", "encoder.LayerNorm"),
+    embed=calls.embedded_with_mask, context=calls.relative_positions,
+)  # fmt: skip
+_T5 = Family(
+    "encoder.block", before=("encoder.embed_tokens", "encoder.dropout"),
+    after=("encoder.final_layer_norm", "encoder.dropout"), context=calls.bias_of_first_block,
+)  # fmt: skip
+_LLAMA = Family(
+    "layers", before=("embed_tokens",), beside=("rotary_emb",), after=("norm",), context=calls.causal
+)
+_VIT = Family("layers", after=("layernorm",), class_tokens=1)
+_DINOV2 = Family("encoder.layer", after=("layernorm",), class_tokens=1, resizes=True)
+_SWIN = Family("encoder.layers", after=("layernorm",), context=calls.shrinking_grid)
+_CONVNEXT = Family(
+    "encoder.stages", after=("layernorm",), finish=calls.mean_first, own_states=calls.pooler_output
+)
+_RESNET = Family("encoder.stages", before=("embedder",))
+
+
+def _with_registers(config) -> int:
+    return 1 + config.num_register_tokens
+
+
+FAMILIES: dict[str, Family] = {
+    # Text.
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
+    "data2vec-text": _BERT,
+    "ernie": _BERT,
+    "mobilebert": _BERT,
+    "electra": replace(_BERT, before=("embeddings", "embeddings_project")),
+    "rembert": replace(_BERT, before=("embeddings", "encoder.embedding_hidden_mapping_in")),
+    "megatron-bert": replace(_BERT, after=("encoder.ln",)),
+    "xlm-roberta-xl": replace(_BERT, after=("encoder.LayerNorm",)),
+    "roberta-prelayernorm": replace(_BERT, after=("LayerNorm",)),
+    "distilbert": Family("transformer.layer", context=calls.bidirectional),
+    "mpnet": replace(_BERT, beside=("encoder.relative_attention_bias",), context=calls.position_bias),
+    # Its layers share their weights.
+    "albert": Family(before=("embeddings", "encoder"), embed=calls.own_forward),
+    "deberta": _DEBERTA,
+    "deberta-v2": replace(
+        _DEBERTA, first_block=("encoder.conv",), after_block=calls.convolution_after_the_first
+    ),
+    "modernbert": Family(
+        "layers", beside=("rotary_emb",), after=("final_norm",), context=calls.by_attention_type
+    ),
+    "nomic_bert": Family("layers", beside=("rotary_emb",), context=calls.rotary),
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": replace(_T5, context=calls.bidirectional),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "phi3": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gpt2": Family(
+        "h", before=("wte", "wpe", "drop"), after=("ln_f",),
+        embed=calls.tokens_and_positions, context=calls.causal,
+    ),
+    # Images.
+    "vit": _VIT,
+    "vit_msn": _VIT,
+    "deit": replace(_VIT, class_tokens=2),
+    "ijepa": replace(_VIT, class_tokens=0),
+    "vit_mae": replace(
+        _VIT, embed=calls.patches_in_order, settings={"mask_ratio": 0.0},
+        own_inputs=calls.rising_noise,
+    ),
+    "beit": replace(_VIT, beside=("shared_position_bias",), context=calls.resolution),
+    "dinov2": replace(
+        # Its patches of 14 pixels divide none of the usual sizes but 224.
+        _DINOV2, settings={"use_mask_token": False}, ignored=("embeddings.mask_token",),
+    ),
+    "dinov2_with_registers": replace(
+        _DINOV2, class_tokens=_with_registers, unused=("embeddings.mask_token",)
+    ),
+    "dinov3_vit": Family(
+        "model.layer", beside=("rope_embeddings",), after=("norm",), class_tokens=_with_registers,
+        context=calls.rotary_of_patches, unused=("embeddings.mask_token",),
+    ),
+    "siglip_vision_model": Family(
+        "encoder.layers", after=("post_layernorm",), context=calls.no_mask
+    ),
+    "clip_vision_model": Family(
+        "encoder.layers", before=("embeddings", "pre_layrnorm"), after=("post_layernorm",), class_tokens=1,
+        context=calls.no_mask, own_states=calls.normalised_tokens,
+    ),
+    "swin": _SWIN,
+    "swinv2": _SWIN,
+    "donut-swin": replace(_SWIN, after=()),
+    "convnext": _CONVNEXT,
+    "convnextv2": _CONVNEXT,
+    "resnet": _RESNET,
+    "regnet": _RESNET,
+    # Videos.
+    "videomae": Family("encoder.layer", after=("layernorm",), embed=calls.unmasked_patches),
+    "timesformer": Family("encoder.layer", after=("layernorm",), class_tokens=1),
+    "vivit": _VIT,
+    "vjepa2": Family(
+        "encoder.layer", before=("encoder.embeddings",), after=("encoder.layernorm",),
+        names={"image_size": "crop_size", "num_frames": "frames_per_clip"},
+        own_inputs=calls.encoder_alone,
+    ),
+}  # fmt: skip
+
+UNKNOWN = Family(before=("",), embed=calls.own_forward)

@@ -1,0 +1,188 @@
+"""Weights of a network of ``transformers``: from the hub, a folder or a file, fitted to its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from recbole_microlens.encoders.position_interpolation import Grid, interpolate_positions
+from recbole_microlens.encoders.transformers.config import (
+    config_at,
+    family_of,
+    fetched,
+    grid_of,
+    model_options,
+    quiet,
+)
+from recbole_microlens.encoders.weights import read_state, require_fit, wrong_shapes
+from recbole_microlens.errors import MicroLensError, explained
+
+State = dict[str, Tensor]
+
+_POSITIONS = ("position_embeddings", "position_embedding.weight", "pos_embed", "time_embeddings")
+_HUB_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def load_transformer(
+    network: nn.Module,
+    source: str,
+    published,
+    ignored: tuple[str, ...] = (),
+    ignores_other_parts: bool = True,
+    unused: Collection[str] = (),
+) -> None:
+    """Load weights into a network, in place. Tables of positions of another length are interpolated.
+
+    Parameters
+    ----------
+    network : nn.Module
+    source : str
+        A hub id, a folder as ``from_pretrained`` takes it, or a checkpoint file (``.safetensors``, or what
+        ``torch.load(weights_only=True)`` reads).
+    published : PretrainedConfig
+        The architecture that a checkpoint file holds.
+    ignored : tuple of str
+        Prefixes of keys of heads, of a decoder, or of what only the training of the weights used.
+    ignores_other_parts : bool
+        Ignore the keys of all parts that the network does not have.
+    unused : collection of str
+        Parameters of the network that may be missing.
+
+    Raises
+    ------
+    MicroLensError
+        The weights cannot be had; a key or a shape does not match.
+    """
+    from_file = Path(source).is_file()
+    state, report = (
+        _from_file(network, Path(source), grid_of(published)) if from_file else _from_folder(network, source)
+    )
+    parts = {name for name, _ in network.named_children()}
+
+    def is_needless(key: str) -> bool:
+        other_part = ignores_other_parts and key.split(".")[0] not in parts
+        return key.startswith(ignored) or other_part
+
+    report = {**report, "unexpected_keys": [k for k in report["unexpected_keys"] if not is_needless(k)]}
+    _check(state, report, network, unused, source)
+    network.load_state_dict(state)
+
+
+def is_cached(source: str) -> bool:
+    """Whether the hub's cache has a config and weights of a hub id."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config, *weights = (try_to_load_from_cache(source, name) for name in ("config.json", *_HUB_FILES))
+    except HFValidationError:  # no hub id: loading it says so
+        return False
+    return isinstance(config, str) and any(isinstance(path, str) for path in weights)
+
+
+def donor_of(network: nn.Module, source: str) -> tuple[nn.Module, Mapping]:
+    """A network of the same class with the weights of a folder or of the hub, and what did not fit into it.
+
+    Raises
+    ------
+    MicroLensError
+        The weights cannot be had, or are of another architecture.
+    """
+    config = config_at(source, "encoder_weights")
+    if config.model_type != network.config.model_type:
+        raise MicroLensError(
+            f"encoder_weights: {source} holds a '{config.model_type}', the encoder is a "
+            f"'{network.config.model_type}'. Use weights of this very architecture, or another `encoder`."
+        )
+    for key, value in family_of(config).settings.items():
+        setattr(config, key, value)
+    cls = type(network)
+
+    def load(local: bool):
+        return cls.from_pretrained(source, config=config, local_files_only=local, **_options(cls))
+
+    return fetched("encoder_weights", source, load)
+
+
+def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
+    donor, report = donor_of(network, source)
+    return _fitted(donor.state_dict(), network, grid_of(donor.config)), report
+
+
+def _from_file(network: nn.Module, path: Path, old: Grid | None) -> tuple[State, Mapping]:
+    state = _fitted(_file_state(path), network, old)
+    cls = type(network)
+    with (
+        quiet(),
+        explained(f"encoder_weights: cannot load {path}", "Use weights of this very architecture."),
+    ):
+        donor, report = cls.from_pretrained(
+            None,
+            config=deepcopy(network.config),
+            state_dict=state,
+            **_options(cls),
+        )
+    return donor.state_dict(), report
+
+
+def _options(cls: type[nn.Module]) -> dict:
+    """What does not fit is reported, for :func:`_check`; no file is unpickled."""
+    reported = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    return model_options(cls) | reported | {"weights_only": True}
+
+
+def _file_state(path: Path) -> State:
+    if path.suffix != ".safetensors":
+        return dict(read_state(path))
+    from safetensors.torch import load_file
+
+    with explained(f"encoder_weights: {path} is no safetensors file", "Use an intact checkpoint."):
+        return load_file(path)
+
+
+def _fitted(state: State, network: nn.Module, old: Grid | None) -> State:
+    """The state with every table of positions as long as the network's."""
+    own = network.state_dict()
+    for key, table in state.items():
+        name = next((name for name in own if key.endswith(name) and name.endswith(_POSITIONS)), None)
+        if old and name and table.dim() in (2, 3) and table.shape[:-2] == own[name].shape[:-2]:
+            state[key] = _fitted_table(table, own[name].shape[-2], old, grid_of(network.config))
+    return state
+
+
+def _fitted_table(table: Tensor, wanted: int, old: Grid, new: Grid) -> Tensor:
+    """A table over time, over space, or over both, whichever its length and the wanted one say."""
+    length = table.shape[-2]
+    if length == wanted:
+        return table
+    for axes in ((True, True), (False, True), (True, False)):
+        before = tuple(n if axis else 1 for n, axis in zip(old, (axes[0], axes[1], axes[1]), strict=True))
+        after = tuple(n if axis else 1 for n, axis in zip(new, (axes[0], axes[1], axes[1]), strict=True))
+        n_class = length - before[0] * before[1] * before[2]
+        if n_class >= 0 and n_class == wanted - after[0] * after[1] * after[2] and n_class <= 8:
+            return interpolate_positions(table, before, after)
+    return table
+
+
+def _check(state: State, report: Mapping, network: nn.Module, unused: Collection[str], source: str) -> None:
+    own = network.state_dict()
+    mismatched = {key: shapes for key, *shapes in report["mismatched_keys"]}
+    faults = [
+        f"missing {key} {list(own[key].shape)}"
+        for key in sorted(report["missing_keys"])
+        if key in own and key not in (*mismatched, *unused)
+    ]
+    faults += [f"unexpected {key}" for key in sorted(report["unexpected_keys"])]
+    faults += [
+        f"{key} is {list(found)}, the network has {list(own[key].shape)}"
+        for key, (found, *_) in mismatched.items()
+    ]
+    require_fit(faults + wrong_shapes(state, own), source)

@@ -1,0 +1,90 @@
+"""A network of ``transformers`` run in parts: embeddings, each block, and what is above the last one."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from torch import Tensor, nn
+
+from recbole_microlens.encoders.staged_forward import Features, modules_of
+from recbole_microlens.encoders.transformers.families import Family
+from recbole_microlens.errors import MicroLensError
+
+Stages = tuple[tuple[str, ...], ...]
+
+
+class TransformerStages:
+    """Stage 0 is what comes before the blocks, stage i the i-th block; see
+    :class:`~recbole_microlens.encoders.staged_forward.StagedForward`.
+
+    Text: the input is tokens [N, 2, L]; what a stage returns is the tokens' states [N, L, d] and their mask
+    [N, L], so that the part above needs no tokens. Pixels: a stage returns the tokens' states, or maps.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder, for messages.
+    network : nn.Module
+    family : Family
+        How its modules are called.
+    stages : tuple of tuple of str
+        Names of the modules of each stage; several blocks may be one stage.
+    is_text : bool
+
+    Raises
+    ------
+    MicroLensError
+        The stages cut the network elsewhere than before one of its blocks.
+    """
+
+    def __init__(self, name: str, network: nn.Module, family: Family, stages: Stages, is_text: bool):
+        self.network, self.family, self.is_text = network, family, is_text
+        self.stages = modules_of(network, stages)
+        self.blocks = network.get_submodule(family.blocks) if family.blocks else nn.ModuleList()
+        self._starts = _first_blocks(name, family, stages)
+
+    def __call__(self, features: Features, first: int, last: int) -> Features:
+        if first == last:
+            return features
+        if not self.is_text:
+            return self._run(features, None, first, last)
+        states, mask = features if first else (features[:, 0].long(), _with_one_real_token(features[:, 1]))
+        return [self._run(states, mask.long(), first, last), mask]
+
+    def _run(self, states: Tensor, mask: Tensor | None, first: int, last: int) -> Tensor:
+        if first == 0:
+            states = self.family.embed(self.network, self.family.before, states, mask)
+        states = self._through_blocks(states, mask, self._starts[first], self._starts[last])
+        if last == len(self.stages):
+            states = self.family.finish(self.network, self.family.after, states)
+        return states
+
+    def _through_blocks(self, states: Tensor, mask: Tensor | None, first: int, last: int) -> Tensor:
+        if first == last:
+            return states
+        context = self.family.context(self.network, self.blocks, states, mask)
+        for number in range(first, last):
+            before, found = states, self.blocks[number](states, **context[number])
+            states = found[0] if isinstance(found, tuple) else found
+            if self.family.after_block:
+                states = self.family.after_block(self.network, number, before, states, mask)
+        return states
+
+
+def _first_blocks(name: str, family: Family, stages: Stages) -> list[int]:
+    """For each stage the number of blocks below it; at the end the number of all blocks."""
+    prefix = f"{family.blocks}." if family.blocks else "\0"
+    for names in stages[1:]:
+        if not names[0].startswith(prefix):
+            raise MicroLensError(
+                f"finetune_stages: '{name}' cannot be cut at '{names[0]}', only before one of its layers "
+                f"({prefix}0, ...). Set a number of stages, or `finetune` to full or frozen."
+            )
+    return [0, *accumulate(sum(name.startswith(prefix) for name in names) for names in stages)]
+
+
+def _with_one_real_token(mask: Tensor) -> Tensor:
+    """The mask with position 0 set: a title of nothing but padding would give NaN."""
+    mask = mask.clone()
+    mask[:, 0] = 1
+    return mask
