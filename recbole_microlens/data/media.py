@@ -16,6 +16,7 @@ from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 
@@ -42,7 +43,7 @@ class Reader(Protocol):
     def absent(self) -> np.ndarray:
         """Internal ids of the items that it has no content for."""
 
-    def read(self, item_ids: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def read(self, item_ids: Tensor) -> Tensor | TrunkOutput:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
 
 
@@ -60,6 +61,13 @@ class ItemReader:
     def __init__(self, n_items: int, readers: dict[str, Reader]):
         self.n_items = n_items
         self.readers = readers
+
+    def read_with(self, modality: str, reader: Reader | None) -> None:
+        """Read a modality with another reader from now on; ``None``: leave it out of what a batch brings."""
+        if reader is None:
+            self.readers.pop(modality, None)
+        else:
+            self.readers[modality] = reader
 
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
