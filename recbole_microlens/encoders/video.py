@@ -41,11 +41,12 @@ def slow_and_fast(clips: Tensor) -> list[Tensor]:
 
     Parameters
     ----------
-    clips : [N, 3, T, S, S]
+    clips : Tensor [N, 3, T, S, S]
 
     Returns
     -------
-    [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
+    list of Tensor
+        [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
     """
     frames = clips.size(2)
     slow = torch.linspace(0, frames - 1, (frames - 1) // 4 + 1, device=clips.device).round().long()

@@ -33,7 +33,11 @@ _SHOWN = 8
 class PublishedWeights:
     """Where a checkpoint is published, under which licence, and what it was trained on.
 
-    ``hash_in_name``: the file's name ends in the start of its SHA-256, which is then checked.
+    Attributes
+    ----------
+    url, licence, trained_on : str
+    hash_in_name : bool
+        The file's name ends in the start of its SHA-256, which is then checked.
     """
 
     url: str
@@ -50,7 +54,12 @@ class PublishedWeights:
 class PackagedWeights:
     """A checkpoint that comes with a package of the registry, installed with this one: nothing is downloaded.
 
-    ``file`` is its path inside the package.
+    Attributes
+    ----------
+    package : str
+    file : str
+        Its path inside the package.
+    licence, trained_on : str
     """
 
     package: str
@@ -159,7 +168,7 @@ def _download(published: PublishedWeights) -> State:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a checkpoint file.
+    """The tensors of a checkpoint file, by name.
 
     Raises
     ------
