@@ -74,7 +74,7 @@ def compare(ways: dict, rounds: int, label: str) -> dict:
 
 
 def put_scores_at_hand(network, loader) -> None:
-    """Let the model answer with scores made before: a user's are those of his number, whatever the batch."""
+    """Let the model answer with scores made before: they depend on the user alone."""
     dataset = loader._dataset
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(SCORE_ROWS, dataset.item_num, generator=generator)

@@ -1,4 +1,4 @@
-"""Commands that are killed (kill -9) at random instants and given again: is it as if they were not?
+"""Commands that are killed (kill -9) at random instants and started again: is it as if they were not?
 
 Of each of convert, frames (a store whose commits are of 50 MB), building an activation cache and a training
 with workers. A command runs in a fork of a process that has imported everything, so that the instants fall
@@ -70,10 +70,10 @@ def cache_words(world: World, folder: Path) -> list:
     settings = {
         "encoder": "x3d_xs",
         "encode_batch_size": 2,
-        "trunk_cache": folder / "cache",
+        "activation_cache": folder / "cache",
         "frame_size": 64,
     }
-    return quick("SASRecV", world.data, folder, **settings, trunk_cache_dtype="fp32")
+    return quick("SASRecV", world.data, folder, **settings, activation_cache_dtype="fp32")
 
 
 def training_words(world: World, folder: Path) -> list:
@@ -81,13 +81,13 @@ def training_words(world: World, folder: Path) -> list:
 
 
 def training_again(world: World, folder: Path) -> list:
-    """Go on from the last checkpoint; without one a new run is begun."""
+    """Continue from the last checkpoint; without one start a new run."""
     lasts = sorted(folder.rglob("last.pth"))
     return ["run", f"--resume={lasts[-1].parent}"] if lasts else training_words(world, folder)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Of a converted dataset; what a kill left under a passing name is counted by :func:`leftovers`."""
+    """Of a converted dataset; what a kill left under a temporary name is counted by :func:`leftovers`."""
     paths = (path for path in (folder / "log").rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
@@ -125,7 +125,7 @@ KINDS = {
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What is still there under a passing name when all is done."""
+    """What is still there under a temporary name when all is done."""
     return sorted(path.name for path in folder.rglob("*") if ".partial" in path.name)
 
 
@@ -149,7 +149,7 @@ def make_inputs(world: World, rows: int, items: int, pixels: int) -> None:
 
 
 def kill_often(kind: Kind, name: str, world: World, kills: int, minutes: float, rng: random.Random) -> dict:
-    """Kill at random instants, give the command again, compare; half of the times twice before it may end."""
+    """Kill at random instants, run the command again, compare; half of the time twice before it may end."""
     end = time.monotonic() + 60 * minutes
     folder = world.scratch / f"unbroken-{name}"
     folder.mkdir(parents=True)

@@ -76,7 +76,7 @@ def main() -> None:
         "encoder": arguments.encoder,
         "encoder_weights": "none",
         "finetune": "top",
-        "trunk_cache": "off",
+        "activation_cache": "off",
         "frame_size": arguments.frame_size,
         "train_batch_size": arguments.batch_size,
         "hidden_size": 64,

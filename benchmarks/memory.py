@@ -41,7 +41,7 @@ def train(kind: str, data: Path, arguments) -> dict:
     settings = {
         "data_path": data,
         "checkpoint_dir": data / "runs",
-        "trunk_cache": data / "cache",
+        "activation_cache": data / "cache",
         "encoder": arguments.encoder,
         "encoder_weights": "none",
         "max_title_tokens": arguments.tokens,

@@ -25,7 +25,7 @@ from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, RowF
 def step_seconds(arguments, users: int, folder: Path) -> dict:
     """Median seconds of a cached step with so many users in a batch."""
     problem = Problem.of(users, arguments.frames, arguments.size)
-    settings = settings_of(arguments, folder, trunk_cache=str(folder / "cache"))
+    settings = settings_of(arguments, folder, activation_cache=str(folder / "cache"))
     trainer = trainer_of(problem, folder / f"users-{users}", settings)
     step = partial(timed, our_step(trainer, problem.batch(with_media=False)), trainer.device)
     results = measure({"cached": step}, arguments.rounds)

@@ -67,8 +67,8 @@ def settings_of(arguments, folder: Path, **more) -> dict:
         "inner_size": 4 * arguments.hidden_size,
         "hidden_dropout_prob": 0.0,
         "attn_dropout_prob": 0.0,
-        "trunk_cache": "off",
-        "trunk_cache_dtype": arguments.cache_dtype,
+        "activation_cache": "off",
+        "activation_cache_dtype": arguments.cache_dtype,
         "encode_batch_size": 16,
         "worker": 0,
         "show_progress": False,
@@ -126,7 +126,7 @@ def bare_top(trainer, problem: Problem):
     """Forward and backward of the encoder's top alone, on the distinct items of the batch."""
     encoder = trainer.model.item_embedding.towers["video"].encoder
     ids = torch.arange(1, problem.distinct + 1, device=trainer.device)
-    rows = tuple(rows.float() for rows in trainer.model.item_embedding.rows["video"].read(ids))
+    rows = tuple(rows.float() for rows in trainer.model.item_embedding.cached["video"].read(ids))
 
     def step() -> Tensor:
         encoder.zero_grad(set_to_none=True)
@@ -158,7 +158,7 @@ def our_steps(arguments, folder: Path, finetune: str) -> dict:
         trainer = trainer_of(problem, folder, settings | {"encode_chunk": arguments.encode_chunk})
         return steps | {"ours": our_step(trainer, problem.batch(with_media=True))}
     uncached = trainer_of(problem, folder, settings)
-    cached = trainer_of(problem, folder, settings | {"trunk_cache": str(folder / "cache")})
+    cached = trainer_of(problem, folder, settings | {"activation_cache": str(folder / "cache")})
     return steps | {
         "uncached": our_step(uncached, problem.batch(with_media=True)),
         "cached": our_step(cached, problem.batch(with_media=False)),

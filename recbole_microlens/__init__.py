@@ -23,6 +23,9 @@ on_import.watch()
 
 def __getattr__(name: str):
     if name in __all__:  # Only now: they import torch and RecBole, which takes seconds.
+        from recbole_microlens.compat.requirements import require_recbole
+
+        require_recbole()
         from recbole_microlens import quick_start
 
         return getattr(quick_start, name)

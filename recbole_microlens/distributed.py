@@ -72,26 +72,26 @@ def join(device: torch.device) -> None:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE, device_id=own_gpu)
     except (RuntimeError, ValueError) as error:
         raise MicroLensError(
-            f"The processes of this run cannot meet ({error}). Start them with torchrun or `nproc`, and "
-            "check MASTER_ADDR and MASTER_PORT."
+            f"The processes of this run cannot connect to each other ({error}). Start them with torchrun or "
+            "`nproc`, and check MASTER_ADDR and MASTER_PORT."
         ) from error
 
 
 def leave() -> None:
-    """Part from the others."""
+    """Leave the group of processes."""
     if _is_on():
         dist.destroy_process_group()
 
 
 def barrier() -> None:
-    """Return when every process has come here."""
+    """Wait until every process is here."""
     if _is_on():
         dist.barrier()
 
 
 def share_of(values: T, number: int, processes: int) -> T:
     """The values of one of several processes: every ``processes``-th, from ``number`` on."""
-    return values[number::processes]
+    return values[number::processes]  # type: ignore[return-value]  # a slice is of the same type
 
 
 def my_share(values: T) -> T:
@@ -251,7 +251,7 @@ def require_supported(config) -> None:
             )
         return
     modes = set(config["eval_args"]["mode"].values())
-    if config["item_modality"] is None or modes != {"full"}:
+    if not config.is_content_model or modes != {"full"}:
         raise MicroLensError(
             f"nproc: several processes train content models (such as SASRecV) under full ranking; "
             f"{config['model']} with mode {', '.join(sorted(modes))} runs in one. Leave out nproc or "

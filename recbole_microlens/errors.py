@@ -3,6 +3,7 @@
 import difflib
 import errno
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging import Formatter, LogRecord, getLogger
@@ -10,6 +11,8 @@ from logging import Formatter, LogRecord, getLogger
 # Not of what was being done: a disk that is full or cannot be written to, too many open files.
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _OF_THE_SYSTEM |= {errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
+
+_OURS = __name__.partition(".")[0]
 
 
 class MicroLensError(Exception):
@@ -38,8 +41,10 @@ def printable(text: object, lines: bool = False) -> str:
 
     Parameters
     ----------
-    text : a title, an id, a file's name, a message; of another type, its ``str``.
-    lines : keep line ends and tabs, which are the message's own.
+    text : object
+        A title, an id, a file's name, a message; of another type, its ``str``.
+    lines : bool, default False
+        Keep line ends and tabs, which are the message's own.
     """
     return _UNPRINTABLE.sub(lambda found: _spelled(found[0], lines), str(text))
 
@@ -61,14 +66,20 @@ class PrintableFormatter(Formatter):
 
 
 @contextmanager
-def explained(what: str, advice: str) -> Iterator[None]:
-    """Turn any error of another library inside the block into a :class:`MicroLensError`, but for a lack of
+def explained(what: str, advice: str, by: str | None = None) -> Iterator[None]:
+    """Turn an error of another library inside the block into a :class:`MicroLensError`, but for a lack of
     memory, and what the system says against a file.
 
     Parameters
     ----------
-    what : what was being done, the start of the message.
-    advice : what to do about it, the end of the message.
+    what : str
+        What was being done, the start of the message.
+    advice : str
+        What to do about it, the end of the message.
+    by : str, optional
+        The package whose code, or what it calls, raises such an error. One that comes out of our own code
+        is a fault of ours and passes as it is. Without a name, every error is one of another library: for
+        blocks that call nothing else.
     """
     try:
         yield
@@ -77,11 +88,20 @@ def explained(what: str, advice: str) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM):
             raise
+        if by is not None and not _is_raised_by(by, error):
+            raise
         getLogger().debug(what, exc_info=True)
         raise MicroLensError(
             f"{what}: {type(error).__name__}: {first_line(error)}. {advice} --state=DEBUG shows the "
             "traceback."
         ) from error
+
+
+def _is_raised_by(package: str, error: Exception) -> bool:
+    """Whether the innermost frame that is a package's or ours is the package's."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [name.partition(".")[0] for name in modules]
+    return next((name == package for name in reversed(packages) if name in (package, _OURS)), False)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what the system says against a file in words."""
+"""Files that are whole or not there, and the system's errors about files in words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import IO
 try:
     import fcntl
 except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
-_AGAIN = "give the command again, which goes on from what is there"
+_AGAIN = "run the command again, which continues from what is there"
 # What is wrong, and what to do.
 _WORDS = {
     errno.ENOSPC: ("no space is left on the disk", "Free some, then {again}."),
@@ -24,18 +24,18 @@ _WORDS = {
         "Choose another folder, or raise the limit.",
     ),
     errno.EROFS: ("the file system is read-only", "Choose a folder that can be written to."),
-    errno.EACCES: ("permission is denied", "Check whose it is, or choose another folder."),
-    errno.EPERM: ("this is not permitted", "Check whose it is, or choose another folder."),
+    errno.EACCES: ("permission is denied", "Check who owns it, or choose another folder."),
+    errno.EPERM: ("this is not permitted", "Check who owns it, or choose another folder."),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "Choose a shorter one."),
     errno.EMFILE: ("too many files are open", "Lower `worker`, or raise the limit with `ulimit -n`."),
     errno.ENFILE: ("the system has too many open files", "Close other programs, or lower `worker`."),
     errno.EIO: ("the disk reports an input/output error", "Check the disk (`dmesg`), then {again}."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another path."),
-    errno.EISDIR: ("it is a folder, and a file is wanted", "Move it away, or choose another path."),
+    errno.EISDIR: ("it is a folder, not a file", "Move it away, or choose another path."),
     errno.ENOENT: ("there is no such file or folder", "Check the path."),
     errno.EEXIST: ("it exists already", "Move it away, or choose another path."),
     errno.ENOTEMPTY: ("the folder is not empty", "Move it away, or choose another path."),
-    errno.EXDEV: ("it lies on another file system", "Choose a folder on the same one."),
+    errno.EXDEV: ("it is on another file system", "Choose a folder on the same one."),
     errno.ESTALE: ("the network file system has lost it", "Check its server, then {again}."),
     errno.ETIMEDOUT: ("the file system does not answer", "Check its server, then {again}."),
 }
@@ -48,7 +48,8 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 
     Parameters
     ----------
-    mode : ``w`` for UTF-8 text with ``\\n`` as line ends, or ``wb``.
+    mode : str, default 'w'
+        ``w`` for UTF-8 text with ``\\n`` as line ends, or ``wb``.
 
     Raises
     ------
@@ -71,9 +72,9 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO]:
 
 @contextmanager
 def writing(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Open a file for writing; what fails within, or as it is closed, is told with the file's name."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with naming(path), path.open(mode, **text) as file:
+    """Open a file for writing; an error inside the block, or on closing, names the file."""
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with naming(path), path.open(mode, encoding=encoding, newline=newline) as file:
         yield file
 
 
@@ -92,13 +93,18 @@ def naming(path: Path) -> Iterator[None]:
 def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Iterator[bool]:
     """Make a folder and hold it for this process; a process that is killed lets go of it by itself.
 
+    Not by ``filelock``, which holds a file made for it and leaves that behind: inside it would be published
+    with the rest, beside it would need a folder above that can be written to. Here the folder itself is held.
+
     Parameters
     ----------
-    wait : called where another process holds it, before this one waits; ``None``: do not wait.
+    wait : Callable[[], None], optional
+        Called where another process holds it, before this one waits; ``None``: do not wait.
 
     Yields
     ------
-    False where another process holds it, or gave it another name while this one waited.
+    bool
+        False where another process holds it, or gave it another name while this one waited.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -131,9 +137,12 @@ def in_words(error: OSError, again: str = _AGAIN) -> str:
 
     Parameters
     ----------
-    again : how the user goes on when the disk is in order.
+    again : str, default _AGAIN
+        How the user continues once the disk is in order.
     """
-    wrong, advice = _WORDS.get(error.errno, (error.strerror or str(error), "Check the path and the disk."))
+    wrong, advice = _WORDS.get(
+        error.errno or 0, (error.strerror or str(error), "Check the path and the disk.")
+    )
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return f"{' -> '.join(names) or 'A file'}: {wrong}. {advice.format(again=again)}"
 

@@ -14,12 +14,14 @@ def log_popularity(train_counts: Tensor) -> Tensor:
 
     Parameters
     ----------
-    train_counts : [n_items + 1], training interactions per item; index 0 is padding.
+    train_counts : Tensor [n_items + 1]
+        Training interactions per item; index 0 is padding.
 
     Returns
     -------
-    [n_items + 1] float32, 0 at index 0. An item that never occurs in training gets the share of one
-    interaction, so that the correction of a cold item stays finite.
+    Tensor [n_items + 1], float32
+        0 at index 0. An item that never occurs in training gets the share of one interaction, so that the
+        correction of a cold item stays finite.
     """
     counts = train_counts.double().clone()
     counts[0] = 0
@@ -33,12 +35,15 @@ def log_absence(sample_counts: Tensor, n_samples: int) -> Tensor:
 
     Parameters
     ----------
-    sample_counts : [n_items + 1], training samples that contain each item; index 0 is padding.
-    n_samples : training samples in all.
+    sample_counts : Tensor [n_items + 1]
+        Training samples that contain each item; index 0 is padding.
+    n_samples : int
+        Training samples in all.
 
     Returns
     -------
-    [n_items + 1] float32. An item in no sample counts as one in one sample.
+    Tensor [n_items + 1], float32
+        An item in no sample counts as one in one sample.
     """
     shares = sample_counts.double().clamp(min=1, max=max(n_samples, 1)) / max(n_samples, 1)
     return torch.log1p(-shares).float()
@@ -52,8 +57,10 @@ def log_presence(log_absence: Tensor, n_samples: int) -> Tensor:
 
     Parameters
     ----------
-    log_absence : [...], log(1 - p) of each item; see :func:`log_absence`.
-    n_samples : n, the samples that the candidates come from.
+    log_absence : Tensor [...]
+        log(1 - p) of each item; see :func:`log_absence`.
+    n_samples : int
+        n, the samples that the candidates come from.
     """
     return torch.log(-torch.expm1(log_absence * n_samples))
 
@@ -69,21 +76,26 @@ def in_batch_softmax(
 
     The candidates are all real slots of all sequences, a column for each occurrence. From a logit the
     candidate's ``log_popularity`` is subtracted. Candidates whose item is anywhere in the row's own sequence
-    are left out, but for the row's own target.
+    are left out, except for the row's own target.
 
     Parameters
     ----------
-    user_states : [B, L, D], output of the backbone at each input position.
-    item_embeddings : [B, L + 1, D], embedding of each id in ``item_ids``.
-    item_ids : [B, L + 1], a user's sequence: the first L are inputs, the last L targets; 0 is padding, on any
-        side.
-    target_mask : [B, L] bool, true where ``item_ids[:, t + 1]`` is a real target of position t.
-    log_popularity : [n_items + 1], natural log of the share of training interactions, 0 for padding.
+    user_states : Tensor [B, L, D]
+        Output of the backbone at each input position.
+    item_embeddings : Tensor [B, L + 1, D]
+        Embedding of each id in ``item_ids``.
+    item_ids : Tensor [B, L + 1]
+        A user's sequence: the first L are inputs, the last L targets; 0 is padding, on any side.
+    target_mask : Tensor [B, L], bool
+        True where ``item_ids[:, t + 1]`` is a real target of position t.
+    log_popularity : Tensor [n_items + 1]
+        Natural log of the share of training interactions, 0 for padding.
 
     Returns
     -------
-    Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is twice (real targets) x (real
-    slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient.
+    Tensor
+        Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is twice (real targets) x
+        (real slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient.
     """
     is_slot = item_ids != 0  # [B, L + 1]
     slot_ids = item_ids[is_slot]  # [S]
@@ -126,7 +138,7 @@ def _columns_of_own_items(is_slot: Tensor, slot_ids: Tensor) -> tuple[Tensor, Te
 def _leave_out_own_items(
     logits: Tensor, target_mask: Tensor, target_column: Tensor, user: Tensor, column: Tensor
 ) -> None:
-    """Write -inf into every row of a user at his own items' columns, but for the row's own target."""
+    """Write -inf into each row of a user at the columns of their items, except for the row's own target."""
     rows = torch.arange(len(logits), device=logits.device)
     of_targets = logits[rows, target_column]
     row_number = target_mask.flatten().cumsum(0).view_as(target_mask) - 1

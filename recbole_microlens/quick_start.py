@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from recbole.utils import init_seed
@@ -44,7 +45,7 @@ def run(
     model, dataset, config_file_list, config_dict
         See :class:`~recbole_microlens.config.Config`.
     resume : str or Path, optional
-        Folder of an interrupted run, whose configuration is read from there. Settings given beside it are
+        Folder of an interrupted run, whose configuration is read from there. Settings given with it are
         applied or refused, see :mod:`~recbole_microlens.training.resuming`.
 
     Returns
@@ -65,7 +66,7 @@ def run(
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
     if resume is None and config["init_from"] is not None:
-        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume needs it no more.
+        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
     _main_process_first(lambda: require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -145,10 +146,10 @@ class LoadedRun:
     """
 
     config: Config
-    train_data: object
-    valid_data: object
-    test_data: object
-    trainer: object
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    trainer: Any
     _scratch: TemporaryDirectory
 
     @property
@@ -172,16 +173,16 @@ def load(folder: str | Path) -> LoadedRun:
     Raises
     ------
     MicroLensError
-        The folder is no run, its checkpoint is missing or damaged, or its dataset is gone.
+        The folder is not a run folder, its checkpoint is missing or damaged, or its dataset is gone.
     """
     folder = Path(folder)
     config = Config(config_file_list=[str(run_folder.config_path(folder))])
     require_dataset(config)
     scratch = TemporaryDirectory()
-    loaders, trainer = _build(config, Path(scratch.name), trains=False)
+    (train_data, valid_data, test_data), trainer = _build(config, Path(scratch.name), trains=False)
     trainer.load_model(folder / BEST)
-    trainer.eval_collector.data_collect(loaders[0])
-    return LoadedRun(config, *loaders, trainer, scratch)
+    trainer.eval_collector.data_collect(train_data)
+    return LoadedRun(config, train_data, valid_data, test_data, trainer, scratch)
 
 
 def _config(model, dataset, files, given, resume) -> Config:
@@ -191,7 +192,7 @@ def _config(model, dataset, files, given, resume) -> Config:
 
 
 def _main_process_first(prepare: Callable[[], None]) -> None:
-    """Let the main process write what all then find."""
+    """Run a preparation in the main process first, then in the others, which find what it wrote."""
     if distributed.is_main_process():
         prepare()
     distributed.barrier()
@@ -200,7 +201,7 @@ def _main_process_first(prepare: Callable[[], None]) -> None:
 
 
 def _seed_apart(config, model) -> None:
-    """From one model in all processes on, each has its own random numbers, for dropout."""
+    """Start all processes from one model, then give each random numbers of its own, for dropout."""
     distributed.broadcast_module(model)
     if distributed.world_size() > 1:
         init_seed(config["seed"] + distributed.rank(), config["reproducibility"])
@@ -217,16 +218,18 @@ def _building(config):
     return explained(
         f"{config['model']} cannot be built on {config['dataset']} with these settings",
         "See RecBole's page on this model for the data, settings and libraries that it needs.",
+        by="recbole",
     )
 
 
 def _training(config):
-    """RecBole's own models stop at some settings and data with an error of their own."""
-    if config["item_modality"] is not None:
+    """RecBole's own models raise errors of their own for some settings and data."""
+    if config.is_content_model:
         return nullcontext()
     return explained(
         f"{config['model']} cannot be trained on {config['dataset']} with these settings",
         "See RecBole's page on this model for the data and settings that it needs.",
+        by="recbole",
     )
 
 

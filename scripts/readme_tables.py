@@ -1,7 +1,7 @@
-"""Write the README's tables anew: each block after a comment that names a command is that command's output.
+"""Write the tables of the documentation anew: each block after a comment that names a command is its output.
 
-``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it. With
-``--check`` nothing is written; the exit code says whether the README is up to date.
+``<!-- recbole-microlens models --markdown -->`` begins such a block, ``<!-- end -->`` ends it, in README.md
+and in the pages of docs/. With ``--check`` nothing is written; the exit code says whether all are up to date.
 """
 
 import re
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from recbole_microlens.cli import main
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- recbole-microlens (?P<arguments>[^>]+?) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -31,8 +32,13 @@ def _output(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    before = README.read_text(encoding="utf-8")
-    after = refreshed(before)
-    if sys.argv[1:] == ["--check"]:
-        sys.exit(0 if after == before else "README.md is out of date: run python scripts/readme_tables.py")
-    README.write_text(after, encoding="utf-8")
+    outdated = []
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = refreshed(before)
+        if after != before:
+            outdated.append(page.name)
+            if sys.argv[1:] != ["--check"]:
+                page.write_text(after, encoding="utf-8")
+    if outdated and sys.argv[1:] == ["--check"]:
+        sys.exit(f"out of date: {', '.join(outdated)}. Run python scripts/readme_tables.py")

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_microlens.config import Config
-from recbole_microlens.property_files import known_keys, properties_folder
-from recbole_microlens.settings_text import YamlLoader, read_yaml
+from recbole_microlens.config import Config, known_keys, properties_folder
+from recbole_microlens.config.text import YamlLoader, read_yaml
 
 PAGE = (Path(__file__).parents[1] / "docs" / "differences.md").read_text(encoding="utf-8")
 SETTING = re.compile(r"`([a-z_]+): ([^`]+)`")

@@ -14,7 +14,8 @@ def _exchange():
         "share": distributed.my_share([10, 11, 12]),
         "first": distributed.broadcast_object({"from": number}),
         "all": distributed.all_gather_object(number),
-        "total": distributed.total(number + 1.5, torch.device("cpu")),
+        "total": distributed.total(number + 1.5, torch.device("cpu")).item(),
+        "most": distributed.all_reduce_max(number, torch.device("cpu")),
         "rows": distributed.all_gather_rows(rows).tolist(),
         "is_first": distributed.is_main_process(),
     }
@@ -28,6 +29,7 @@ def test_values_are_shared_out_and_brought_together():
         "first": {"from": 0},
         "all": [0, 1],
         "total": 4.0,
+        "most": 1,
         "rows": [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]],
     }.items():
         assert first[key] == second[key] == expected

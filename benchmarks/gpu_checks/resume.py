@@ -1,4 +1,4 @@
-"""Check of a run that was broken off: continued, it ends like the unbroken one."""
+"""Check of a run that was interrupted: continued, it ends like the unbroken one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EPOCHS = 3
 
 
 def resume(place: Place, report: Report) -> None:
-    """With dropout, in fp16 on a GPU: what chance and the loss scale were is part of it.
+    """With dropout, in fp16 on a GPU: random states and the loss scale are part of it.
 
     A GPU adds up in no fixed order, so that two unbroken runs need not be equal: the bound is ten times what
     lies between them.

@@ -27,7 +27,7 @@ def published_and_ours(encoder: str, place: Place, report: Report) -> None:
     """
     arguments = _arguments(encoder, place)
     settings = settings_of(arguments, place.scratch) | {"encode_batch_size": 64}
-    cached = settings | {"trunk_cache": str(place.scratch / "cache")}
+    cached = settings | {"activation_cache": str(place.scratch / "cache")}
     in_half = {"precision": "bf16"}
     ways = {
         "uncached": lambda problem: _ours(problem, place, settings),
@@ -67,7 +67,7 @@ def same_loss(place: Place, report: Report) -> None:
     )
     problem = Problem.of(2 if place.short else 8, arguments.frames, arguments.size)
     settings = settings_of(arguments, place.scratch)
-    cached = settings | {"trunk_cache": str(place.scratch / "cache"), "trunk_cache_dtype": "fp32"}
+    cached = settings | {"activation_cache": str(place.scratch / "cache"), "activation_cache_dtype": "fp32"}
     with exact_products(place):
         losses = {
             name: [step().item() for _ in range(3)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from recbole_microlens import distributed
-from recbole_microlens.activation_cache.build import Overflow, PartialCache, sole_builder
+from recbole_microlens.activation_cache.build import Overflow, Pace, PartialCache, sole_builder
 from recbole_microlens.activation_cache.fingerprint import cache_parts, differences, digest
 from recbole_microlens.activation_cache.memory import in_words
-from recbole_microlens.activation_cache.pace import Pace
 from recbole_microlens.activation_cache.plan import Work, fits, lacking_space, probe, reason_against
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.activation_cache.store import DTYPES, CachedRows, CacheMeta, open_cache
@@ -37,11 +37,16 @@ class ActivationCaches:
 
     Parameters
     ----------
-    settings : see :class:`CacheSettings`.
-    layer : its towers' encoders are what is cached.
-    reader : its ``readers``, by modality, read the items' content; those of cached modalities are replaced.
-    tokens : original item id of each internal id, [n_items].
-    work : what the run would do without a cache.
+    settings : CacheSettings
+        See :class:`CacheSettings`.
+    layer : ContentItemEmbedding
+        Its towers' encoders are what is cached.
+    reader : Reader
+        Its ``readers``, by modality, read the items' content; those of cached modalities are replaced.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items].
+    work : Work
+        What the run would do without a cache.
     """
 
     def __init__(
@@ -63,7 +68,8 @@ class ActivationCaches:
 
         Parameters
         ----------
-        may_build : without it, caches that are there are used, and none is made.
+        may_build : bool
+            Without it, caches that are there are used, and none is made.
         """
         for modality in sorted(self._unchecked):
             encoder = self.layer.encoders()[modality]
@@ -81,14 +87,15 @@ class ActivationCaches:
         ]
 
     def _watch(self, modality: str) -> None:
-        """Look again once the encoder's weights were loaded from somewhere."""
+        """Look again after the encoder's weights were loaded."""
 
         def loaded(*_) -> None:
             self._unchecked.add(modality)
 
         self.layer.encoders()[modality].register_load_state_dict_post_hook(loaded)
 
-    def _find_or_build(self, modality: str, encoder: Encoder, may_build: bool) -> CachedRows | None:
+    def _find_or_build(self, modality: str, encoder: Any, may_build: bool) -> CachedRows | None:
+        assert self.settings.folder is not None  # or nothing would be cacheable
         reader = self._media_readers[modality]
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
@@ -105,7 +112,7 @@ class ActivationCaches:
                 overflowed.touch()
                 getLogger().warning(
                     f"activation cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
-                    "building it in fp32. `trunk_cache_dtype: bf16` would take half the disk."
+                    "building it in fp32. `activation_cache_dtype: bf16` would take half the disk."
                 )
         return None
 
@@ -115,7 +122,8 @@ class ActivationCaches:
             probed = probe(encoder, reader, len(self.tokens), DTYPES[parts["dtype"]], device)
             if probed.formats is None:
                 getLogger().warning(
-                    f"activation cache: {encoder.spec.name} gives no row for each item; going on without it."
+                    f"activation cache: {encoder.spec.name} does not give one output for each item; "
+                    "continuing without a cache."
                 )
                 return None
             meta = CacheMeta(parts, len(self.tokens), probed.formats)
@@ -130,9 +138,9 @@ class ActivationCaches:
                 return self._build_rows(modality, encoder, meta, folder)
             except OSError as error:
                 getLogger().warning(
-                    f"activation cache: {folder} cannot be written ({error}); going on without it. What was "
-                    "built is kept for the next run. Free disk space, or set `trunk_cache` to another "
-                    "folder, or off."
+                    f"activation cache: {folder} cannot be written ({error}); continuing without it. What "
+                    "was built is kept for the next run. Free disk space, or set `activation_cache` to "
+                    "another folder, or off."
                 )
                 return None
 
@@ -164,9 +172,9 @@ class ActivationCaches:
         if lacking:
             partial.close() if items < meta.n_items - 1 else partial.discard()
             getLogger().warning(
-                f"activation cache: {lacking}; going on without it, so every step passes its items "
-                "through the trunk. Free disk space, set `trunk_cache` to a folder on another disk, "
-                "or use `trunk_cache_dtype: fp16`."
+                f"activation cache: {lacking}; continuing without it, so every step passes its items "
+                "through the trunk. Free disk space, set `activation_cache` to a folder on another disk, or "
+                "use `activation_cache_dtype: fp16`."
             )
             return None
         partial.close()
@@ -184,9 +192,10 @@ class ActivationCaches:
         Raises
         ------
         Overflow, OSError
-            What any of the processes came upon, in all of them.
+            Raised in all processes if it occurs in one of them.
         """
-        error, partial = None, None
+        error: Overflow | OSError | None = None
+        partial: Any = None
         try:
             partial = PartialCache(folder, meta, self.settings.range_items)
             self._write(partial, mine, modality, encoder)
@@ -206,7 +215,7 @@ class ActivationCaches:
     @torch.inference_mode()
     def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
         device = next(self.layer.parameters()).device
-        loader = DataLoader(
+        loader: DataLoader = DataLoader(
             _Ranges(self._media_readers[modality], ranges),
             batch_size=None,
             num_workers=min(self.settings.workers, len(ranges)),
@@ -225,19 +234,16 @@ class ActivationCaches:
         before = self._in_use.get(modality)
         if rows is not None and before is not None and rows.folder == before.folder:
             return
-        self.layer.rows.pop(modality, None)
         self._in_use.pop(modality, None)
-        self.reader.readers[modality] = self._media_readers[modality]
         if rows is None:
+            self.layer.read_trunk_output(modality, None)
+            self.reader.read_with(modality, self._media_readers[modality])
             return
         self._in_use[modality] = rows
         device = next(self.layer.parameters()).device
         in_memory = fits(rows.meta.size, device, self.settings.device_fraction)
-        if in_memory:
-            self.layer.rows[modality] = rows.load(device)
-            del self.reader.readers[modality]
-        else:
-            self.reader.readers[modality] = rows
+        self.layer.read_trunk_output(modality, rows.load(device) if in_memory else None)
+        self.reader.read_with(modality, None if in_memory else rows)
         where = f"in the memory of {device}" if in_memory else "read from the disk by the loader"
         getLogger().info(
             f"activation cache: {modality} from {rows.folder}, {in_words(rows.meta.size)}, {where}"
@@ -246,7 +252,7 @@ class ActivationCaches:
 
 @contextmanager
 def _in_eval_mode(encoder: Encoder) -> Iterator[None]:
-    """An encoder whose ``train()`` was never called has its frozen part in training mode, too."""
+    """An encoder whose ``train()`` was never called has its frozen part in training mode too."""
     training = encoder.training
     encoder.eval()
     try:
@@ -274,7 +280,7 @@ class _Ranges:
 
 
 def _log_why(folder: Path, parts: dict) -> None:
-    """Say in which part of their fingerprint the caches of this encoder differ that are there already."""
+    """Log in which part of their fingerprint the existing caches of this encoder differ."""
     prefix = folder.name.rsplit("-", 1)[0]
     metas = [CacheMeta.read(path) for path in folder.parent.glob(f"{prefix}-*") if path.suffix == ""]
     reasons = [differences(parts, meta.parts) for meta in metas if meta is not None]
@@ -284,5 +290,5 @@ def _log_why(folder: Path, parts: dict) -> None:
     what = f"the nearest has other {', '.join(nearest)}" if nearest else "its files are damaged"
     getLogger().info(
         f"activation cache: none of the {len(reasons)} of {prefix} in {folder.parent} fits: {what}. Delete "
-        "those that no run needs any more."
+        "those that no run needs any longer."
     )

@@ -20,11 +20,15 @@ def cache_parts(encoder: Encoder, reader, tokens: np.ndarray, dtype: str) -> dic
 
     Parameters
     ----------
-    encoder : its frozen part is what the rows come from.
-    reader : where the items' content comes from. A reader of a media store counts by the store's identity and
-        by the reader's own settings, any other by all that it reads.
-    tokens : original item id of each internal id, [n_items].
-    dtype : what the rows are stored in.
+    encoder : Encoder
+        Its frozen part is what the rows come from.
+    reader : Reader
+        Where the items' content comes from. A reader of a media store counts by the store's identity and by
+        the reader's own settings, any other by all that it reads.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items].
+    dtype : str
+        What the rows are stored in.
     """
     return {
         "cache version": CACHE_VERSION,

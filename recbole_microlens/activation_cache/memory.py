@@ -18,7 +18,7 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that are free for this process; several processes of one machine share its CPU's memory alike."""
+    """Bytes that are free for this process; processes of one machine share its CPU memory equally."""
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what torch holds in reserve is free, too
         return torch.cuda.mem_get_info(device)[0]

@@ -27,8 +27,10 @@ class Work:
 
     Attributes
     ----------
-    epochs, rankings : at most; a ranking encodes every item once.
-    items_an_epoch : items encoded in all batches of an epoch.
+    epochs, rankings : int
+        At most; a ranking encodes every item once.
+    items_an_epoch : int
+        Items encoded in all batches of an epoch.
     """
 
     epochs: int
@@ -45,8 +47,10 @@ class Probe:
 
     Attributes
     ----------
-    formats : of the rows; ``None`` where its output has no row for each item.
-    seconds : for one item.
+    formats : tuple[RowFormat, ...], or None
+        Of the rows; ``None`` where its output has no row for each item.
+    seconds : float
+        For one item.
     """
 
     formats: tuple[RowFormat, ...] | None
@@ -88,9 +92,7 @@ def lacking_space(folder: Path, needed: int) -> str | None:
     free = shutil.disk_usage(there).free
     if free - needed >= _SPARE_BYTES:
         return None
-    return (
-        f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is left alone)"
-    )
+    return f"{in_words(needed)} are needed in {folder}, {in_words(free)} are free (1 GB of them is kept free)"
 
 
 def fits(size: int, device: torch.device, fraction: float) -> bool:

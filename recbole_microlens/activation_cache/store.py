@@ -29,8 +29,10 @@ class RowFormat:
 
     Attributes
     ----------
-    shape : of a row, as stored.
-    dtype : name of a torch type.
+    shape : tuple[int, ...]
+        Of a row, as stored.
+    dtype : str
+        Name of a torch type.
     """
 
     shape: tuple[int, ...]
@@ -61,9 +63,12 @@ class CacheMeta:
 
     Attributes
     ----------
-    parts : the fingerprint; see :mod:`recbole_microlens.activation_cache.fingerprint`.
-    n_items : number of rows, padding included.
-    formats : of each tensor.
+    parts : dict[str, str | int]
+        The fingerprint; see :mod:`recbole_microlens.activation_cache.fingerprint`.
+    n_items : int
+        Number of rows, padding included.
+    formats : tuple[RowFormat, ...]
+        Of each tensor.
     """
 
     parts: dict[str, str | int]
@@ -102,8 +107,10 @@ class CachedRows:
 
     Parameters
     ----------
-    folder : of a finished cache.
-    meta : what it says of itself.
+    folder : Path
+        Of a finished cache.
+    meta : CacheMeta
+        What it says of itself.
     """
 
     def __init__(self, folder: Path, meta: CacheMeta):

@@ -9,6 +9,7 @@ import sys
 from recbole_microlens import __version__
 from recbole_microlens.cli import (
     compare,
+    config,
     convert,
     covers,
     doctor,
@@ -21,12 +22,13 @@ from recbole_microlens.cli import (
     verify,
 )
 from recbole_microlens.cli.failures import ended
+from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, PrintableFormatter
 
 _DESCRIPTION = "Train, evaluate and compare recommenders that look at the content of items."
 _EPILOG = (
     "Run a sub-command with --help for its options; --debug shows the traceback of an unexpected error. The "
-    "README has an example of each."
+    "README has examples."
 )
 _COMMANDS = {
     "run": run,
@@ -38,9 +40,12 @@ _COMMANDS = {
     "extract": extract,
     "encoders": encoders,
     "models": models,
+    "config": config,
     "compare": compare,
     "doctor": doctor,
 }
+# These take any setting of RecBole or of this package, which argparse does not know.
+_OF_SETTINGS = ("run", "config")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,12 +69,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _call(argv: list[str]) -> int:
-    if argv[:1] == ["run"]:
-        return run.call_with(argv[1:])
+    if argv and argv[0] in _OF_SETTINGS:
+        return _COMMANDS[argv[0]].call_with(argv[1:])
     for argument in argv:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
-            raise MicroLensError(f"{argument}: there is no value. Write {argument[:-2]}VALUE.")
+            raise MicroLensError(f"{argument}: the value is missing. Write {argument[:-2]}VALUE.")
     arguments = parser().parse_args(argv)
+    if arguments.call is not doctor.call:  # at the first command of all, not hours later
+        require_recbole()
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[screen])
@@ -77,7 +84,7 @@ def _call(argv: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells of a help that nobody could be shown; argparse keeps that to itself."""
+    """Raises if the help cannot be printed; argparse ignores that."""
 
     def _print_message(self, message, file=None):
         if message:
@@ -85,14 +92,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all sub-commands but ``run``, which takes any setting."""
+    """The parser of all sub-commands but those that take any setting."""
     whole = _Parser("recbole-microlens", description=_DESCRIPTION, epilog=_EPILOG)
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     for name, command in _COMMANDS.items():
         text = command.HELP
         own = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=command is not run
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=name not in _OF_SETTINGS
         )
         command.add_arguments(own)
         own.set_defaults(call=getattr(command, "call", None))

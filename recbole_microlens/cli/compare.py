@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "one table of the results of several runs"
+HELP = "show the results of several runs side by side"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens.cli.options import add_data_path, add_dataset
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
-HELP = "release folder, or a log -> RecBole atomic files"
+HELP = "convert a release folder, or a log, to RecBole atomic files"
 _ROLES = ("user", "item", "time", "event")
 
 
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_path(parser)
     parser.add_argument(
         "--columns",
-        help="what the columns of a log are, where their names do not say it: "
-        "user=user_id,item=video_id,time=event_time,event=event_type",
+        help="which columns of a log are which, if their names do not tell, e.g. "
+        "user=who,item=clip,time=at,event=kind",
     )
     parser.add_argument("--events", help="the kinds of events that count, e.g. play,like (default: all)")
     parser.add_argument(

@@ -7,7 +7,7 @@ import argparse
 from recbole_microlens.cli import media
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES
 
-HELP = "covers -> cover.lmdb"
+HELP = "build cover.lmdb from covers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "versions, work-arounds, device, and what is missing"
+HELP = "print versions, work-arounds, the device, and what is missing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-HELP = "one table of all content encoders"
+HELP = "list the content encoders"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

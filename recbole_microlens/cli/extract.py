@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens.cli.options import add_data_path, add_dataset, dataset_of
 from recbole_microlens.errors import MicroLensError
 
-HELP = "items -> an encoder's features (.npy)"
+HELP = "write an encoder's features of all items to a .npy file"
 _SETTINGS = {
     "encoder_weights": "encoder_weights",
     "frame_size": "frame_size",
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", help="name of the encoder")
     parser.add_argument("--encoder-weights", help="pretrained (default), a path, a hub id, or none (random)")
     parser.add_argument("--run", type=Path, help="take the trained encoder of this run folder instead")
-    parser.add_argument("--modality", help="which encoder of a run that has several")
+    parser.add_argument("--modality", help="which encoder, if the run has several")
     parser.add_argument("--frame-size", type=int, help="height and width in pixels (default 224)")
     parser.add_argument("--num-frames", type=int, help="frames of a clip (default 5)")
     parser.add_argument(
@@ -51,7 +51,9 @@ def call(arguments: argparse.Namespace) -> int:
     given = {name: value for name in _SETTINGS if (value := getattr(arguments, name)) is not None}
     for name in _SAID_BY_A_RUN:
         if arguments.run is not None and name in given:
-            raise MicroLensError(f"--{name.replace('_', '-')} is what the run says. Leave it or --run out.")
+            raise MicroLensError(
+                f"--{name.replace('_', '-')} is known from the run. Remove it, or remove --run."
+            )
     settings = {_SETTINGS[name]: str(v) if isinstance(v, Path) else v for name, v in given.items()}
     path = extract(
         dataset,

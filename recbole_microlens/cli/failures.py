@@ -31,23 +31,23 @@ _OF_LIBRARIES = (
     ),
     (
         re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)", re.S),
-        "A process that reads data was ended by the system, probably for lack of memory. Lower `worker` or "
+        "A process that reads data was killed by the system, probably for lack of memory. Lower `worker` or "
         "`train_batch_size`.",
     ),
 )
 
 
 def ended(command: Callable[[], int], arguments: Iterable[str] = (), shows_traceback: bool = False) -> int:
-    """Run a command to its exit code, with its errors told on standard error and its output written out.
+    """Run a command and return its exit code; print its errors on standard error and flush its output.
 
     Parameters
     ----------
     command : callable
         Returns the exit code.
     arguments : iterable of str
-        Of the command line, to look whether this locale can read them.
+        Of the command line, to check that this locale can read them.
     shows_traceback : bool
-        Whether an unexpected error, which is ours, is shown with where it happened.
+        Whether an unexpected error is shown with its traceback.
     """
     _let_warnings_be_warnings()
     _print_any_character()
@@ -57,12 +57,12 @@ def ended(command: Callable[[], int], arguments: Iterable[str] = (), shows_trace
 
 
 def _require_working_directory() -> None:
-    """Libraries end the whole process where there is none."""
+    """Without one, libraries end the whole process."""
     try:
         os.getcwd()
     except OSError as error:
         raise MicroLensError(
-            "The working directory is gone. Change into another, and give the command again."
+            "The working directory no longer exists. Change to another one and run the command again."
         ) from error
 
 
@@ -86,7 +86,7 @@ def _told(command: Callable[[], int], arguments: Iterable[str]) -> int:
     except MicroLensError as error:
         return _refuse(str(error))
     except interruption.Preempted as stop:
-        return _say_how_to_go_on("Stopped as the scheduler asks", stop, 0)
+        return _say_how_to_go_on("Stopped on the scheduler's request", stop, 0)
     except KeyboardInterrupt as stop:
         return _say_how_to_go_on("\nInterrupted", stop, INTERRUPTED)
     except BrokenPipeError:
@@ -107,7 +107,7 @@ def _told(command: Callable[[], int], arguments: Iterable[str]) -> int:
 
 
 def _unexpected_told(command: Callable[[], int], shows_traceback: bool) -> int:
-    """Tell of an error that nobody has thought of, which is a fault of this package, in one line."""
+    """Report an unexpected error, which is a fault of this package, in one line."""
     try:
         return command()
     except (MicroLensError, OSError, UnicodeEncodeError):
@@ -117,7 +117,7 @@ def _unexpected_told(command: Callable[[], int], shows_traceback: bool) -> int:
             raise
         if shows_traceback:
             traceback.print_exc()
-        where = "" if shows_traceback else " Run the same with --debug to see where it happened."
+        where = "" if shows_traceback else " Run the same command with --debug to see where it happened."
         _print_error(
             f"unexpected error: {type(error).__name__}: {printable(first_line(error))}. This is a fault of "
             f"recbole-microlens, not yours.{where}"
@@ -144,9 +144,9 @@ def _say_how_to_go_on(what: str, stop: BaseException, code: int) -> int:
     interruption.heard()
     folder = interruption.folder_of(stop)
     if folder is None:
-        advice = "Give the command again: a build continues where it was."
+        advice = "Run the command again: a build continues where it stopped."
     else:
-        advice = f"Go on with: python run_recbole_ml.py --resume={folder}"
+        advice = f"Continue with: python run_recbole_ml.py --resume={folder}"
     if _is_first():
         _print_error(f"{what}. {advice}")
     return code

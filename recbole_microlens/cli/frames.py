@@ -7,7 +7,7 @@ import argparse
 from recbole_microlens.cli import media
 from recbole_microlens.media.suffixes import VIDEO_SUFFIXES
 
-HELP = "videos (or ready frames) -> video.lmdb"
+HELP = "build video.lmdb from videos, or from ready frames"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-frames", type=int, default=5, help="frames of an item (default 5)")
     parser.add_argument(
-        "--interval", type=int, default=1, help="video frames from one to the next (default 1)"
+        "--interval", type=int, default=1, help="distance between the frames in the video (default 1)"
     )
     media.add_arguments(parser)
 

@@ -22,7 +22,8 @@ def launch(arguments: list[str], processes: int) -> int:
 
     Returns
     -------
-    The exit code: 0, or that of the process that failed first; the others are then ended.
+    int
+        The exit code: 0, or that of the process that failed first; the others are then ended.
     """
     command = [sys.executable, "-m", "recbole_microlens", "run", *arguments]
     common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}

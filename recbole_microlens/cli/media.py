@@ -15,14 +15,14 @@ _MOST_MISSING = 0.1  # of the dataset's items; more is rather a wrong folder tha
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that both have to a parser."""
     parser.add_argument(
-        "release", type=Path, help="folder of a release, or of the media files, in sub-folders if need be"
+        "release", type=Path, help="folder of a release, or of the media files; sub-folders are searched"
     )
     add_dataset(parser)
     add_data_path(parser)
     parser.add_argument("--size", type=int, default=224, help="height and width in pixels (default 224)")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
-    parser.add_argument("--overwrite", action="store_true", help="start anew, whatever is there")
+    parser.add_argument("--overwrite", action="store_true", help="build from scratch, whatever is there")
     parser.add_argument(
         "--allow-missing",
         action="store_true",
@@ -78,7 +78,7 @@ def _print_new_items(report) -> None:
             "(--interacted-only leaves them out)"
         )
     if report.failed_without_interactions:
-        print(f"{len(report.failed_without_interactions)} more without interactions gave nothing")
+        print(f"{len(report.failed_without_interactions)} more without interactions could not be used")
 
 
 def _judge(report, n_items: int, allow_missing: bool) -> int:
@@ -94,7 +94,8 @@ def _judge(report, n_items: int, allow_missing: bool) -> int:
     item = printable(report.failed[0][0])
     print(
         f"That is more than a tenth. A file is named after its item, e.g. {item}.mp4 or {item}.jpg. Add or "
-        "mend the files and run the same command, which continues from here; or accept it: --allow-missing.",
+        "repair the files and run the same command, which continues from here; or accept it with "
+        "--allow-missing.",
         file=sys.stderr,
     )
     return 1

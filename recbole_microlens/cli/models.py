@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "the models there are, and how each is trained"
+HELP = "list the models and how each is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Print the tables."""
-    from recbole_microlens.model_table import format_models
+    from recbole_microlens.config.model_table import format_models
 
     print(format_models(arguments.markdown))
     return 0

@@ -29,7 +29,7 @@ def dataset_of(arguments: argparse.Namespace) -> str:
     """
     given = [name for name in (arguments.dataset, arguments.positional_dataset) if name is not None]
     if len(given) != 1:
-        raise MicroLensError(f"--dataset: {'two are' if given else 'none is'} given. Write --dataset=NAME.")
+        raise MicroLensError(f"--dataset is {'given twice' if given else 'missing'}. Write --dataset=NAME.")
     return given[0]
 
 

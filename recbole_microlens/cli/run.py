@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
+from recbole_microlens.compat.requirements import require_recbole
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 
 HELP = "train and evaluate a model"
@@ -16,16 +18,18 @@ _RUN_HELP = """usage: python run_recbole_ml.py --model=MODEL --dataset=DATASET [
 Train a model, choose its best epoch on validation, test it, and leave everything in
 runs/<dataset>/<model>-<time>/.
 
-  --model, -m       any stock RecBole model, or one of ours: {models};
+  --model, -m       any stock RecBole model, or one of ours:
+                    {models};
                     `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
-  --config_files    a file with settings; give it again, or a list [a.yaml, b c.yaml], for several: a later
-                    one wins, the command line wins over all
-  --preset          published: what the released runs of the paper did where our defaults differ; yours win
-  --resume          continue a run that was broken off
-  --key=value       any setting of RecBole or of this package, such as --encoder=x3d_xs --finetune=top
-                    --frame_size=112 --epochs=20 --train_batch_size=64 --gpu_id=0 --use_gpu=false
-                    --protocol=recbole --nproc=4; the README lists ours
+  --config_files    a file with settings; repeat the option, or give a list [a.yaml, b c.yaml]; a later
+                    file wins over an earlier one, the command line over all
+  --resume          continue a run that was interrupted
+  --key=value       any setting of RecBole or of this package, such as the ones below; of a key given twice
+                    the last counts. `recbole-microlens config --list` lists all, and
+                    `recbole-microlens config --model=M --dataset=D` says what a run would use, and why
+
+{settings}
 """
 
 
@@ -45,7 +49,7 @@ def call_with(argv: list[str]) -> int:
     Parameters
     ----------
     argv : list of str
-        What stands behind ``run``, such as ``["--model=SASRecV", "--dataset=microlens-sample"]``.
+        What follows ``run``, such as ``["--model=SASRecV", "--dataset=microlens-sample"]``.
 
     Returns
     -------
@@ -53,16 +57,18 @@ def call_with(argv: list[str]) -> int:
         The exit code.
     """
     if not argv or "--help" in argv or "-h" in argv:
-        from recbole_microlens.model_table import tuned_models
+        from recbole_microlens.config.model_table import tuned_models
+        from recbole_microlens.config.reference import main_settings
 
-        print(_RUN_HELP.format(models=", ".join(tuned_models())))
+        print(_RUN_HELP.format(models=", ".join(tuned_models()), settings=main_settings()))
         return 0 if argv else 2
+    require_recbole()
     settings = parse_settings(argv)
     given_files = settings.pop("config_files", [])
     from recbole_microlens import distributed
     from recbole_microlens.cli.launch import launch
     from recbole_microlens.config import wanted_processes
-    from recbole_microlens.settings_text import config_files
+    from recbole_microlens.config.text import config_files
     from recbole_microlens.training.run_folder import config_path
 
     files = config_files(given_files)
@@ -86,7 +92,7 @@ def call_with(argv: list[str]) -> int:
         if not is_out_of_memory(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error
-    # Not after an error: the others would die of the parting before this process has said what is wrong.
+    # Not after an error: leaving would end the other processes before this one has printed what is wrong.
     distributed.leave()
     if distributed.launched_rank() == 0:
         _print_result(result)
@@ -95,27 +101,27 @@ def call_with(argv: list[str]) -> int:
 
 def _print_result(result: dict) -> None:
     metrics = [f"{name} {value:.4f}" for name, value in result["test_result"].items()]
-    print("test: " + ("    ".join(metrics) or "no part of the data is for it"))
+    print("test: " + ("    ".join(metrics) or "the split leaves no test data"))
     print(f"run folder: {result['folder']}")
 
 
-def parse_settings(argv: list[str]) -> dict[str, str | list[str]]:
+def parse_settings(argv: list[str]) -> dict[str, Any]:
     """``--key=value`` and ``--key value`` arguments as a dict of strings; a later one of a key wins, but
     ``config_files`` is a list of all that are given.
 
     Raises
     ------
     MicroLensError
-        An argument that is no setting, or a key without a value.
+        An argument is not a setting, or a key has no value.
     """
-    settings: dict[str, str | list[str]] = {}
+    settings: dict[str, Any] = {}
     rest = list(argv)
     while rest:
         argument = rest.pop(0)
         argument = {"-m": "--model", "-d": "--dataset"}.get(argument, argument)
         key, has_value, value = argument.partition("=")
         if not key.startswith("--") or len(key) == 2:
-            raise MicroLensError(f"'{argument}' is no setting. Write settings as --key=value.")
+            raise MicroLensError(f"'{argument}' is not a setting. Write settings as --key=value.")
         if not has_value:
             if not rest or rest[0].startswith("--"):
                 raise MicroLensError(f"{key} has no value. Write {key}=VALUE.")

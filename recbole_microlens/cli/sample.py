@@ -13,7 +13,9 @@ HELP = "make the sample dataset microlens-sample"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sample`` to its parser."""
     add_data_path(parser)
-    parser.add_argument("--release", type=Path, help="keep the release folder it is made from here")
+    parser.add_argument(
+        "--release", type=Path, help="also keep the release folder that it is made from, in this folder"
+    )
     parser.add_argument(
         "--seed", type=int, default=2023, help="the same seed gives the same data (default 2023)"
     )

@@ -7,7 +7,7 @@ import argparse
 from recbole_microlens.cli.options import add_data_path, add_dataset, dataset_of
 from recbole_microlens.errors import MicroLensError, printable
 
-HELP = "decode everything in a dataset's stores and say what is wrong"
+HELP = "decode everything in a dataset's stores and list what is wrong"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

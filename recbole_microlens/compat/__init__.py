@@ -18,7 +18,10 @@ worked_around: dict[str, str] = {}
 @cache
 def recbole_folder() -> Path:
     """Folder of the installed RecBole, without importing it."""
-    return Path(importlib.util.find_spec("recbole").origin).parent
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("No module named 'recbole'")
+    return Path(spec.origin).parent
 
 
 @cache

@@ -17,7 +17,6 @@ MODULES = {
     "tensorboard": "torch.utils.tensorboard",
     "torchvision": "torchvision.models.video",
 }
-OPTIONAL = ("ray",)
 
 
 def examine() -> tuple[str, bool]:
@@ -31,10 +30,6 @@ def examine() -> tuple[str, bool]:
         )
         if problem:
             missing[package] = problem
-    lines += [
-        f"{package} {compat.installed_version(package) or 'not installed'} (not needed)"
-        for package in OPTIONAL
-    ]
     lines += [f"worked around {library}: {what}" for library, what in compat.worked_around.items()]
     if "torch" not in missing:
         lines.append(_devices())
@@ -62,4 +57,4 @@ def _devices() -> str:
 def _verdict(missing: dict[str, str]) -> str:
     if not missing:
         return "Everything that a run needs is there."
-    return f"Missing: {', '.join(missing)}. Install with: pip install -c constraints.txt ."
+    return f"Missing: {', '.join(missing)}. Type: {requirements.how_to_install(missing)}"

@@ -18,7 +18,7 @@ def hand_over(tensors: Iterable[Tensor]) -> None:
     """In a worker process, put tensors into shared memory; elsewhere do nothing.
 
     The queue of a ``DataLoader`` would do it, in a thread of its own: where there is too little of it, that
-    prints a traceback and drops the batch, and the training waits for it for ever.
+    prints a traceback and drops the batch, and the training waits for it forever.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class EndWithParent:
     with that process, also where it is killed.
 
     torch's workers look for their parent every few seconds, but take for it whoever is their parent as they
-    begin: one whose parent was killed in that moment would stay for ever.
+    begin: one whose parent was killed in that moment would stay forever.
     """
 
     def __init__(self):

@@ -28,7 +28,7 @@ def _mend_recbole() -> None:
 
 
 class _Watch:
-    """A finder that finds nothing new: at the first search for a library it mends what is wrong with it."""
+    """A finder that finds nothing new: at the first search for a library it repairs what is wrong with it."""
 
     pending = {"torchvision": _mend_torchvision, "recbole": _mend_recbole}
 
@@ -63,7 +63,7 @@ def watch() -> None:
     if _Watch in sys.meta_path:
         return
     sys.meta_path.insert(0, _Watch)
-    if "recbole" in sys.modules and _Watch.pending.pop("recbole", None):
+    if "recbole" in sys.modules and _Watch.pending.pop("recbole", None) is not None:
         _mend_recbole()
     if "torchvision" in sys.modules:
         _Watch.pending.pop("torchvision", None)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from recbole_microlens.compat import worked_around
 
+_kept: list = []  # the schemas live as long as their library
+
 
 @cache
 def fix_torchvision() -> None:
@@ -19,13 +21,12 @@ def fix_torchvision() -> None:
 
     # Not by ``importlib.util``: the watch of ``torchvision_import`` would call this function again.
     spec = importlib.machinery.PathFinder.find_spec("torchvision")
-    if spec is None or _torchvision_operators_load(Path(spec.origin).parent):
+    if spec is None or spec.origin is None or _torchvision_operators_load(Path(spec.origin).parent):
         return
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    # The schemas live as long as this object.
-    fix_torchvision.library = library
+    _kept.append(library)
     worked_around["torchvision"] = "its compiled part does not load with this torch: declared nms and qnms"
 
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from functools import cache, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -113,7 +113,7 @@ def _stop_keeping() -> None:
 
 
 @cache
-def _libc() -> ctypes.CDLL | None:
+def _libc() -> Any:  # ctypes.CDLL | None
     """glibc, or ``None`` under other systems and with other C libraries."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

@@ -25,12 +25,16 @@ class ContentBatch(Interaction):
 
     Attributes
     ----------
-    media : :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending
-        order, padding left out.
-    item_fields : names of the fields that hold item ids.
-    n_samples : samples in the batch of all processes together.
-    is_idle : there was nothing left for this process in a batch shared by several; the sample is another's
-        and must not count.
+    media : ItemMedia
+        :class:`ItemMedia` of every item in the batch's sequences, targets and negatives, in ascending order,
+        padding left out.
+    item_fields : tuple[str, ...]
+        Names of the fields that hold item ids.
+    n_samples : int
+        Samples in the batch of all processes together.
+    is_idle : bool
+        There was nothing left for this process in a batch shared by several; the sample is another's and must
+        not count.
     """
 
     def __init__(
@@ -73,12 +77,13 @@ class ContentBatch(Interaction):
 class ContentTrainDataLoader(TrainDataLoader):
     """RecBole's training loader whose workers also read and decode the media of each batch.
 
-    Of several processes each gets its share of every batch: all shuffle alike. What is drawn for a batch,
-    negatives and masks, does not depend on the number of workers.
+    With several processes each gets its share of every batch: all shuffle in the same way. What is drawn for
+    a batch, negatives and masks, does not depend on the number of workers.
 
     Attributes
     ----------
-    skipped : batches to leave out, unread, at the start of an epoch that was broken off in its middle.
+    skipped : int
+        Batches to leave out, unread, at the start of an epoch that was interrupted in its middle.
     """
 
     def __init__(self, config, dataset, sampler, reader: ItemReader, shuffle=False):
@@ -96,7 +101,7 @@ class ContentTrainDataLoader(TrainDataLoader):
         # Without media there is nothing to read ahead.
         self.num_workers = self._workers if self.reader.readers else 0
         self.worker_init_fn = EndWithParent()
-        # Without drawing from the generator: shuffling goes on as it would.
+        # Without drawing from the generator, so that shuffling is not affected.
         self._epoch_seed = crc32(self.generator.get_state().numpy().tobytes())
         return super().__iter__()
 
@@ -133,7 +138,7 @@ class _Rest:
 
 @contextmanager
 def _rng_seeded(*numbers: int) -> Iterator[None]:
-    """Draw, within, what depends on these numbers alone; what comes after draws as if nothing had been."""
+    """Draw, within, what depends on these numbers alone; draws after the block are not affected."""
     seed = crc32(repr(numbers).encode())
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     torch.default_generator.manual_seed(seed)
@@ -152,7 +157,7 @@ def _item_fields(config, item_field: str) -> list[str]:
 
     With a cross-entropy the negatives that masking draws are not looked at: their content need not be read.
     """
-    prefixes = ("", "Mask_", "Pos_", "Inverse_", "Crop_", "Reorder_")
+    prefixes: tuple[str, ...] = ("", "Mask_", "Pos_", "Inverse_", "Crop_", "Reorder_")
     if config["loss_type"] != "CE":
         prefixes += (config["NEG_PREFIX"], "Neg_")
     suffixes = ("", config["LIST_SUFFIX"])

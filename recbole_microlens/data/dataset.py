@@ -155,7 +155,9 @@ class SequentialProtocolDataset(ProtocolDataset):
         if super().data_augmentation.__func__ is recbole_datasets.SequentialDataset.data_augmentation:
             self._make_samples(position)
         else:
-            self.logger.warning(f"{type(self).__name__} makes its samples in its own way: one by one, slower")
+            self.logger.warning(
+                f"{type(self).__name__} makes its samples in its own way, one by one, which is slower"
+            )
             super().data_augmentation()
         # RecBole makes one sample of every interaction but a user's first, in this order.
         self.inter_feat.update(Interaction({HISTORY_LENGTH: position[position > 0]}))
@@ -207,7 +209,7 @@ class SequentialProtocolDataset(ProtocolDataset):
 
     def item_slots(self) -> int:
         """Items in the inputs and targets of all samples, with their repeats."""
-        return int(self.inter_feat[self.item_list_length_field].sum()) + len(self)
+        return int(self.inter_feat[self.item_list_length_field].sum()) + len(self.inter_feat)
 
     def train_counts(self, train: Interaction) -> Tensor:
         """Training interactions of each item, [n_items] int64: targets, and every user's first item."""
@@ -236,8 +238,8 @@ class WholeSequenceDataset(SequentialProtocolDataset):
     A sequence that is longer than the input (``MAX_ITEM_LIST_LENGTH``, L) and its target is cut into windows:
     from the end on, each has the next L items as targets and the items before each as inputs, so that every
     training interaction but a user's first is a target once. The samples are RecBole's own, each L-th of a
-    user from his last on. Validation and test samples are RecBole's. The training dataset has ``popularity``:
-    training interactions of each item, [n_items].
+    user, counted from the last. Validation and test samples are RecBole's. The training dataset has
+    ``popularity``: training interactions of each item, [n_items].
     """
 
     popularity: Tensor
@@ -246,8 +248,8 @@ class WholeSequenceDataset(SequentialProtocolDataset):
         train = parts[0]
         if len(train) == 0:
             raise MicroLensError(
-                f"dataset {self.dataset_name}: no user has a training sequence (two interactions beside the "
-                "validation and test targets). Lower `user_inter_num_interval` or use more data."
+                f"dataset {self.dataset_name}: no user has a training sequence (two interactions besides "
+                "the validation and test targets). Lower `user_inter_num_interval` or use more data."
             )
         train.popularity = self.train_counts(train.inter_feat)
         users = train.inter_feat[self.uid_field].numpy()
@@ -288,4 +290,4 @@ def _under_protocol(base: type, whole_sequences: bool) -> type:
 
 def _remade(base: type, whole_sequences: bool):
     made = _under_protocol(base, whole_sequences)
-    return made.__new__(made)
+    return made.__new__(made)  # type: ignore[call-overload]

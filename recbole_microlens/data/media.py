@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -11,14 +12,13 @@ from torch.utils.data import DataLoader
 
 from recbole_microlens import distributed
 from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
-from recbole_microlens.data.missing import Lack, report_missing
+from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
-
-_READERS = {"text": title_reader, "image": image_reader, "video": video_reader}
 
 
 class Reader(Protocol):
@@ -26,19 +26,24 @@ class Reader(Protocol):
 
     Attributes
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    missing : ``zeros`` or ``error``, for an item that it has nothing for.
-    lack : how it speaks of such items.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    missing : str
+        ``zeros`` or ``error``, for an item that it has no content for.
+    missing_content : MissingContent
+        How it describes such items.
     """
 
     tokens: np.ndarray
     missing: str
-    lack: Lack
+
+    @property
+    def missing_content(self) -> MissingContent: ...
 
     def absent(self) -> np.ndarray:
-        """Internal ids of the items that it has nothing for."""
+        """Internal ids of the items that it has no content for."""
 
-    def read(self, item_ids: Tensor) -> Tensor:
+    def read(self, item_ids: Tensor) -> Tensor | TrunkOutput:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
 
 
@@ -47,13 +52,22 @@ class ItemReader:
 
     Parameters
     ----------
-    n_items : number of items, padding (id 0) included.
-    readers : by modality. Empty for a model that looks at ids alone.
+    n_items : int
+        Number of items, padding (id 0) included.
+    readers : dict[str, Reader]
+        By modality. Empty for a model that looks at ids alone.
     """
 
     def __init__(self, n_items: int, readers: dict[str, Reader]):
         self.n_items = n_items
         self.readers = readers
+
+    def read_with(self, modality: str, reader: Reader | None) -> None:
+        """Read a modality with another reader from now on; ``None``: leave it out of what a batch brings."""
+        if reader is None:
+            self.readers.pop(modality, None)
+        else:
+            self.readers[modality] = reader
 
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
@@ -66,7 +80,7 @@ class ItemReader:
         share.
         """
         return DataLoader(
-            distributed.my_share(range(1, self.n_items)),
+            distributed.my_share(range(1, self.n_items)),  # type: ignore[arg-type]  # a sequence is a dataset
             batch_size=batch_size,
             num_workers=workers,
             worker_init_fn=EndWithParent(),
@@ -84,7 +98,7 @@ def item_reader(config, dataset) -> ItemReader:
     Raises
     ------
     MicroLensError
-        A store, the titles or the features are not there or do not fit; or items lack something and
+        A store, the titles or the features are not there or do not fit; or items lack content and
         ``missing_media`` is ``error``.
     """
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field])
@@ -94,12 +108,20 @@ def item_reader(config, dataset) -> ItemReader:
     return ItemReader(dataset.item_num, readers)
 
 
+_READERS: dict[str, Callable[..., Reader]] = {
+    "text": title_reader,
+    "image": image_reader,
+    "video": video_reader,
+}
+
+
 def create_reader(config, modality: str, tokens: np.ndarray) -> Reader:
     """The reader of one modality: of its features where ``features`` has them, else of what its encoder sees.
 
     Parameters
     ----------
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
     """
     path = features_path(config, modality)
     if path is not None:

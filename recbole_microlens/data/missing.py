@@ -1,4 +1,4 @@
-"""What is done about items that a reader has nothing for: counted once in the log, or an error."""
+"""Items without content: counted once in the log, or an error."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Lack:
-    """How a reader speaks of items that it has nothing for.
+class MissingContent:
+    """How a reader describes items that it has no content for.
 
     Attributes
     ----------
-    nothing : what such an item has: ``no frames``.
-    source : the file where it was looked for.
-    instead : what the model gets in its place: ``black frames``.
-    remedy : how to add what is missing.
-    report : a table ``item_id, reason, file`` of a build, where there is one.
+    nothing : str
+        What such an item has: ``no frames``.
+    source : Path
+        The file where it was looked for.
+    instead : str
+        What the model gets in its place: ``black frames``.
+    remedy : str
+        How to add what is missing.
+    report : Path | None
+        A table ``item_id, reason, file`` of a build, where there is one.
     """
 
     nothing: str
@@ -45,37 +50,39 @@ class Lack:
 
 
 def report_missing(reader, interactions: np.ndarray | None = None) -> None:
-    """Say once how many items have nothing, and how many interactions that concerns.
+    """Log once how many items have no content, and how many interactions that concerns.
 
     Parameters
     ----------
-    reader : has ``tokens``, ``missing``, ``lack`` and ``absent()``; see
+    reader : Reader
+        Has ``tokens``, ``missing``, ``missing_content`` and ``absent()``; see
         :class:`recbole_microlens.data.media.Reader`.
-    interactions : [n] int64, the internal item id of each interaction, where there are any.
+    interactions : np.ndarray [n], int64, optional
+        The internal item id of each interaction, where there are any.
 
     Raises
     ------
     MicroLensError
-        No item at all has something; or some lack it and ``missing_media`` is ``error``.
+        No item at all has content; or some have none and ``missing_media`` is ``error``.
     """
-    absent, lack, n_items = reader.absent(), reader.lack, len(reader.tokens) - 1
+    absent, content, n_items = reader.absent(), reader.missing_content, len(reader.tokens) - 1
     if len(absent) == 0:
         return
     if len(absent) == n_items:
         first = ", ".join(map(str, reader.tokens[1 : 1 + _SHOWN]))
         raise MicroLensError(
-            f"missing_media: all of the {n_items} items ({first}, ...) have {lack.nothing} in {lack.source}: "
-            f"is it of another dataset? {lack.remedy}."
+            f"missing_media: all of the {n_items} items ({first}, ...) have {content.nothing} in "
+            f"{content.source}: does it belong to another dataset? {content.remedy}."
         )
     if reader.missing == "error":
-        raise lack.error([str(token) for token in reader.tokens[absent]])
+        raise content.error([str(token) for token in reader.tokens[absent]])
     concerned = ""
     if interactions is not None:
         concerned = f" ({np.isin(interactions, absent).sum()} of {len(interactions)} interactions)"
-    reasons = f"; the reasons are in {lack.report}" if lack.report and lack.report.is_file() else ""
+    reasons = f"; the reasons are in {content.report}" if content.report and content.report.is_file() else ""
     getLogger().warning(
-        f"missing_media: {len(absent)} of {n_items} items{concerned} have {lack.nothing} in {lack.source} "
-        f"and give {lack.instead} to the model{reasons}."
+        f"missing_media: {len(absent)} of {n_items} items{concerned} have {content.nothing} in "
+        f"{content.source} and give the model {content.instead}{reasons}."
     )
 
 

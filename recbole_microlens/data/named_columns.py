@@ -1,6 +1,6 @@
 """The columns that settings name: whether the files of a dataset have them, and of the right type.
 
-RecBole passes over many of those that are not there; a filter on such a column would do nothing.
+RecBole ignores many that are missing; a filter on such a column would do nothing.
 """
 
 from __future__ import annotations

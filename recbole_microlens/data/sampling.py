@@ -1,4 +1,4 @@
-"""RecBole's negative samplers, draw for draw, without a Python set for every user."""
+"""RecBole's negative samplers, draw for draw, without a Python set for each user."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def create_samplers(config, dataset, parts: list) -> list:
 
     Follows ``recbole.data.utils.create_samplers``; full ranking draws nothing.
     """
-    base, samplers = None, []
+    base = None
+    samplers: list = []
     for phase in PHASES:
         arguments = config[f"{phase}_neg_sample_args"]
         distribution = arguments["distribution"]

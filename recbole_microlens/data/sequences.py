@@ -20,8 +20,10 @@ class UserItems:
 
     Attributes
     ----------
-    items : [interactions] int64, sorted by user (and time, where the order matters).
-    start : [n_users + 1] int64; the items of user u are ``items[start[u]:start[u + 1]]``.
+    items : Tensor [interactions], int64
+        Sorted by user (and time, where the order matters).
+    start : Tensor [n_users + 1], int64
+        The items of user u are ``items[start[u]:start[u + 1]]``.
     """
 
     items: Tensor
@@ -38,7 +40,7 @@ class UserItems:
 
         Parameters
         ----------
-        users, lengths : [B] int64.
+        users, lengths : Tensor [B], int64
         """
         rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
         first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
@@ -57,13 +59,17 @@ def windows(
 
     Parameters
     ----------
-    columns : each [interactions, ...], sorted by user and time.
-    shapes : of one window of each column: the width, the same for all, and the shape of a value.
-    targets, lengths : [N] int64; a window is the ``lengths[n]`` rows before row ``targets[n]``.
+    columns : list[Tensor]
+        Each [interactions, ...], sorted by user and time.
+    shapes : list[tuple[int, ...]]
+        Of one window of each column: the width, the same for all, and the shape of a value.
+    targets, lengths : Tensor [N], int64
+        A window is the ``lengths[n]`` rows before row ``targets[n]``.
 
     Returns
     -------
-    [N, *shape] for each column, of its type.
+    list[Tensor]
+        [N, *shape] for each column, of its type.
     """
     padded = [torch.cat([column, column.new_zeros(1, *column.shape[1:])]).numpy() for column in columns]
     width, padding = shapes[0][0], len(padded[0]) - 1
@@ -91,11 +97,13 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
 
     Parameters
     ----------
-    groups : [rows] int, the group of each row.
+    groups : np.ndarray [rows], int
+        The group of each row.
 
     Returns
     -------
-    ``held_out + 1`` arrays of row numbers, training first.
+    list[np.ndarray]
+        ``held_out + 1`` arrays of row numbers, training first.
     """
     if len(groups) == 0:
         return [np.empty(0, dtype=np.int64)] * (held_out + 1)

@@ -25,7 +25,8 @@ class HitsCollector(Collector):
 
     Attributes
     ----------
-    groups : the hits on unseen, rare and frequent targets, beside; once the training data were looked at.
+    groups : TargetGroups | None
+        The hits on unseen, rare and frequent targets; set once the training data were counted.
     """
 
     def __init__(self, config):
@@ -48,9 +49,12 @@ class HitsCollector(Collector):
 
         Parameters
         ----------
-        scores_tensor : [B, n_items], minus infinity where an item must not be recommended.
-        interaction : the batch, RecBole's.
-        positive_u, positive_i : [P] int64, the positives as (row of the batch, item) pairs.
+        scores_tensor : Tensor [B, n_items]
+            Minus infinity where an item must not be recommended.
+        interaction : Interaction
+            The batch, RecBole's.
+        positive_u, positive_i : Tensor [P], int64
+            The positives as (row of the batch, item) pairs.
         """
         if self._as_recbole:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
@@ -69,8 +73,10 @@ class HitsCollector(Collector):
 
         Returns
         -------
-        ``rec.topk`` [users, k + 1] int64, see :func:`hit_rows`, and ``rec.items`` [users, k] int64, the top
-        items; each only where a metric needs it. What RecBole's way collects, where a metric goes that way.
+        dict[str, Tensor]
+            ``rec.topk`` [users, k + 1] int64, see :func:`hit_rows`, and ``rec.items`` [users, k] int64, the
+            top items; each only where a metric needs it. What RecBole's way collects, where a metric goes
+            that way.
         """
         rows = {name: torch.cat(batches) for name, batches in self._batches.items()}
         self._batches = {}

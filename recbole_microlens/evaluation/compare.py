@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -39,7 +40,8 @@ def format_results(folders: list[Path]) -> str:
 
     Parameters
     ----------
-    folders : run folders, or folders above them.
+    folders : list[Path]
+        Run folders, or folders above them.
 
     Raises
     ------
@@ -127,7 +129,7 @@ def _table(columns: list[Column]) -> str:
     return "\n".join(line for row in rows for line in _lines(row, columns))
 
 
-def _lines(row: tuple[str, ...], columns: list[Column]) -> list[str]:
+def _lines(row: Sequence[str], columns: list[Column]) -> list[str]:
     parts = zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
     return [(" " * _GAP).join(map(_aligned, line, columns)).rstrip() for line in parts]
 

@@ -36,7 +36,8 @@ class TargetGroups:
 
     Parameters
     ----------
-    counts : training interactions of each item, [n_items] int64.
+    counts : Tensor
+        Training interactions of each item, [n_items] int64.
     """
 
     def __init__(self, counts: Tensor):
@@ -48,8 +49,10 @@ class TargetGroups:
 
         Parameters
         ----------
-        top : [B, k] int64, a user's top items, best first.
-        positive_u, positive_i : [P] int64, the targets as (row of the batch, item) pairs.
+        top : Tensor [B, k], int64
+            A user's top items, best first.
+        positive_u, positive_i : Tensor [P], int64
+            The targets as (row of the batch, item) pairs.
         """
         for name, members in self._members.items():
             is_member = members.to(positive_i.device)[positive_i]
@@ -61,8 +64,9 @@ class TargetGroups:
 
         Returns
         -------
-        By group, ``targets`` and, unless it is 0, the evaluator's metrics by name, over the users who have
-        such a target; metrics that need more than hits are left out. Empty if nothing was collected.
+        dict[str, dict[str, float]]
+            By group, ``targets`` and, unless it is 0, the evaluator's metrics by name, over the users who
+            have such a target; metrics that need more than hits are left out. Empty if nothing was collected.
         """
         batches, self._batches = self._batches, {name: [] for name in GROUPS}
         if not all(batches.values()):
@@ -74,7 +78,7 @@ class TargetGroups:
 
 def _metrics(rows: Tensor, evaluator: Evaluator) -> dict[str, float]:
     rows = distributed.all_gather_rows(rows)
-    targets = {"targets": int(rows[:, -1].sum())}
+    targets: dict[str, float] = {"targets": int(rows[:, -1].sum())}
     if not len(rows):
         return targets
     struct = DataStruct()

@@ -36,7 +36,8 @@ class RankingDataLoader(FullSortEvalDataLoader):
         self.set_batch_size(self.step)
         if 1 < distributed.world_size() > self.sample_size:
             raise MicroLensError(
-                f"nproc: there are {self.sample_size} users to rank, fewer than processes. Start fewer."
+                f"nproc: there are {self.sample_size} users to rank, fewer than there are processes. Start "
+                "fewer processes."
             )
         # RecBole makes its list of samples after this.
         self._mine = distributed.my_share(torch.arange(self.sample_size))
@@ -65,12 +66,14 @@ class HistoryMaskedDataLoader(RankingDataLoader):
 
 
 class UserRankingDataLoader(FullSortEvalDataLoader):
-    """RecBole's full-ranking loader for models that know a user by his id.
+    """RecBole's full-ranking loader for models that know a user by id.
 
     Parameters
     ----------
-    config, dataset : as RecBole's loaders take them; the positives are the interactions of the dataset.
-    seen : datasets whose interactions are left out of the ranking, but for the positives.
+    config, dataset : Config, Dataset
+        As RecBole's loaders take them; the positives are the interactions of the dataset.
+    seen : list
+        Datasets whose interactions are left out of the ranking, except for the positives.
     """
 
     def __init__(self, config, dataset, seen: list):

@@ -21,14 +21,14 @@ def read_result(path: Path) -> dict:
     Raises
     ------
     MicroLensError
-        The file is no JSON, or a value is missing or of another type; a metric is no finite number.
+        The file is not JSON, a value is missing or of another type, or a metric is not a finite number.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes")
         result = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(result, dict):
-            raise ValueError(f"a {type(result).__name__} in the place of an object")
+            raise ValueError(f"a {type(result).__name__} instead of an object")
         groups = _dict(result, "test_result_by_popularity", needed=False)
         return {
             **{key: _text(result, key) for key in ("dataset", "model", "folder")},
@@ -66,14 +66,14 @@ def _metrics(values: object, where: str) -> dict[str, float]:
         raise ValueError(f"{where} is {_shown(values)}")
     for name, value in values.items():
         if not _is_number(value):
-            raise ValueError(f"{where}: {name} is {_shown(value)}, no finite number")
+            raise ValueError(f"{where}: {name} is {_shown(value)}, not a finite number")
     return {printable(name): value for name, value in values.items()}
 
 
 def _times(result: dict) -> list[float]:
     times = _value(result, "epoch_times_s", list)
     if not all(_is_number(seconds) and seconds >= 0 for seconds in times):
-        raise ValueError("epoch_times_s holds what is no time")
+        raise ValueError("epoch_times_s holds something that is not a time")
     return times
 
 

@@ -15,11 +15,11 @@ def top_items(scores: Tensor, k: int) -> Tensor:
 
     Parameters
     ----------
-    scores : [B, n_items].
+    scores : Tensor [B, n_items]
 
     Returns
     -------
-    [B, k] int64.
+    Tensor [B, k], int64
     """
     if scores.device.type != "cpu" or scores.size(1) < 8 * _DEPTH * k:
         return scores.topk(k).indices
@@ -32,16 +32,19 @@ def top_items(scores: Tensor, k: int) -> Tensor:
 
 
 def hit_rows(top: Tensor, positive_u: Tensor, positive_i: Tensor) -> Tensor:
-    """Which of each user's top items are positives, and how many positives he has.
+    """Which of each user's top items are positives, and how many positives the user has.
 
     Parameters
     ----------
-    top : [B, k] int64, a user's top items, best first.
-    positive_u, positive_i : [P] int64, the positives as (row, item) pairs; a pair given twice counts once.
+    top : Tensor [B, k], int64
+        A user's top items, best first.
+    positive_u, positive_i : Tensor [P], int64
+        The positives as (row, item) pairs; a pair given twice counts once.
 
     Returns
     -------
-    [B, k + 1] int64: k zeros and ones, then the number of positives.
+    Tensor [B, k + 1], int64
+        k zeros and ones, then the number of positives.
     """
     pairs = (positive_u << 32 | positive_i).unique()
     row, item = pairs >> 32, pairs & 0xFFFFFFFF

@@ -52,18 +52,24 @@ def extract(
 
     Parameters
     ----------
-    dataset : name of a folder in ``data_path``.
-    encoder : a name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
-        ``seed``); or
-    run : the folder of a run, whose trained encoder and settings are taken.
-    modality : which encoder of a run that has several; ``video`` for an image encoder that looks at each
-        frame.
-    out : the ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
-    settings : further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
+    dataset : str
+        Name of a folder in ``data_path``.
+    encoder : str, optional
+        A name of the registry, with the weights that ``encoder_weights`` names (``none``: random, from
+        ``seed``), or.
+    run : str | Path, optional
+        The folder of a run, whose trained encoder and settings are taken.
+    modality : str, optional
+        Which encoder, if the run has several; ``video`` for an image encoder that looks at each frame.
+    out : str | Path, optional
+        The ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
+    settings : dict, optional
+        Further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
 
     Returns
     -------
-    The path of the ``.npy`` file.
+    Path
+        The path of the ``.npy`` file.
 
     Raises
     ------
@@ -74,6 +80,7 @@ def extract(
     if (encoder is None) == (run is None):
         raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
     if run is None:
+        assert encoder is not None
         config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])

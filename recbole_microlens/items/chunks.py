@@ -26,8 +26,10 @@ def encode_in_chunks(
 
     Parameters
     ----------
-    encode : U items -> [U, d].
-    towers : what ``encode`` runs. Their frozen parts run once only, because nothing of them is needed in the
+    encode : Callable[[ItemMedia], Tensor]
+        U items -> [U, d].
+    towers : nn.ModuleDict
+        What ``encode`` runs. Their frozen parts run once only, because nothing of them is needed in the
         backward pass.
     """
     if not torch.is_grad_enabled():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens import distributed
+from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.chunks import encode_in_chunks
 from recbole_microlens.items.media_batch import ItemMedia
 
@@ -19,8 +20,8 @@ from recbole_microlens.items.media_batch import ItemMedia
 class TrunkRows(Protocol):
     """Something that knows the output of an encoder's trunk by item: an activation cache."""
 
-    def read(self, item_ids: Tensor) -> tuple[Tensor, ...]:
-        """Item ids [U] -> the tensors [U, ...] that the trunk gave for them."""
+    def read(self, item_ids: Tensor) -> TrunkOutput:
+        """Item ids [U] -> what the trunk gave for them."""
 
 
 class ContentItemEmbedding(nn.Module):
@@ -32,16 +33,18 @@ class ContentItemEmbedding(nn.Module):
 
     Parameters
     ----------
-    towers : by modality, :class:`ItemMedia` of U items -> [U, d].
-    n_items : number of items, padding (id 0) included.
-    embedding_dim : d.
-    fusion : one [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
-    encode_chunk : items encoded at once while training; more are encoded in chunks, which bounds the memory.
-        All at once by default.
+    towers : nn.ModuleDict
+        By modality, :class:`ItemMedia` of U items -> [U, d].
+    n_items : int
+        Number of items, padding (id 0) included.
+    embedding_dim : int
+        d.
+    fusion : nn.Module, optional
+        One [U, d] for each tower, in a list -> [U, d]; not needed with one tower.
+    encode_chunk : int, optional
+        Items encoded at once while training; more are encoded in chunks, which bounds the memory. All at once
+        by default.
 
-    Attributes
-    ----------
-    rows : by modality, an activation cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class ContentItemEmbedding(nn.Module):
         self.embedding_dim = embedding_dim
         self.fusion = fusion
         self.encode_chunk = encode_chunk
-        self.rows: dict[str, TrunkRows] = {}
+        self.cached: dict[str, TrunkRows] = {}
         self._rows: Tensor | None = None
         self._row_of: Tensor | None = None
         self._table: Tensor | None = None
@@ -69,6 +72,14 @@ class ContentItemEmbedding(nn.Module):
             {name: tower.encoder for name, tower in self.towers.items() if hasattr(tower, "encoder")}
         )
 
+    def read_trunk_output(self, modality: str, rows: TrunkRows | None) -> None:
+        """Read the trunk's output of a modality from an activation cache on this layer's device, in place of
+        the content that a batch brings; ``None``: from the batch again.
+        """
+        self.cached.pop(modality, None)
+        if rows is not None:
+            self.cached[modality] = rows
+
     def encode(self, media: ItemMedia) -> Tensor:
         """The content of U items -> embeddings [U, d]."""
         if self.encode_chunk is None or len(media.item_ids) <= self.encode_chunk:
@@ -76,8 +87,8 @@ class ContentItemEmbedding(nn.Module):
         return encode_in_chunks(self._encode, self.towers, media, self.encode_chunk)
 
     def _encode(self, media: ItemMedia) -> Tensor:
-        cached = {name: rows.read(media.item_ids) for name, rows in self.rows.items()}
-        media = ItemMedia(media.item_ids, media.content | cached)
+        cached = {name: rows.read(media.item_ids) for name, rows in self.cached.items()}
+        media = ItemMedia(media.item_ids, {**media.content, **cached})
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 
@@ -104,7 +115,7 @@ class ContentItemEmbedding(nn.Module):
         IndexError
             An id has no content in the batch.
         """
-        if self._rows is not None:
+        if self._rows is not None and self._row_of is not None:
             return nn.functional.embedding(self._row_of[item_ids], self._rows)
         return nn.functional.embedding(item_ids, self.weight)
 
@@ -121,7 +132,8 @@ class ContentItemEmbedding(nn.Module):
 
         Parameters
         ----------
-        batches : the content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
+        batches : Iterable[ItemMedia]
+            The content of all items 1 .. n_items - 1, in any order, on the layer's device; of several
             processes, of each its share.
 
         Returns

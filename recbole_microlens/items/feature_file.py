@@ -29,9 +29,12 @@ class FeatureFile:
 
     Attributes
     ----------
-    path : the ``.npy`` file.
-    rows : [rows, dim] of a float type, memory-mapped.
-    item_ids : original item id of each row; ``None``: row r belongs to item r + 1.
+    path : Path
+        The ``.npy`` file.
+    rows : np.ndarray
+        [rows, dim] of a float type, memory-mapped.
+    item_ids : list[str], or None
+        Original item id of each row; ``None``: row r belongs to item r + 1.
     """
 
     path: Path
@@ -48,18 +51,19 @@ class FeatureFile:
         Raises
         ------
         MicroLensError
-            The file has no ``.json`` of ours, and an id is no whole number from 1 on or is above the number
-            of rows.
+            The file has no ``.json`` of ours, and an id is not a whole number from 1 on, or is above the
+            number of rows.
         """
         if self.item_ids is not None:
             row_of = {item: row for row, item in enumerate(self.item_ids)}
             return np.array([row_of.get(str(token), -1) for token in tokens], dtype=np.int64)
-        numbers = [_number(str(token)) for token in tokens]
-        if None in numbers:
+        found = [_number(str(token)) for token in tokens]
+        numbers = [number for number in found if number is not None]
+        if len(numbers) < len(found):
             raise MicroLensError(
                 f"features: {self.path} has no {_twin(self.path).name} that names the item of each row, so "
-                f"row r is item r + 1; but item {str(tokens[numbers.index(None)])!r} is no number from 1 on. "
-                "Make the file with `recbole-microlens extract`, which writes both."
+                f"row r is item r + 1; but item {str(tokens[found.index(None)])!r} is not a whole number "
+                "from 1 on. Make the file with `recbole-microlens extract`, which writes both."
             )
         if max(numbers, default=0) > len(self.rows):
             item = str(tokens[numbers.index(max(numbers))])
@@ -93,7 +97,8 @@ def open_features(path: str | Path) -> FeatureFile:
     Raises
     ------
     MicroLensError
-        There is no such file; it is no array [items, dim] of floats; or its ``.json`` does not belong to it.
+        There is no such file; it is not an array [items, dim] of floats; or its ``.json`` does not belong to
+        it.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,14 +107,14 @@ def open_features(path: str | Path) -> FeatureFile:
             f"ENCODER --out {path}"
         )
     with explained(
-        f"features: {path} is no .npy file of plain numbers",
+        f"features: {path} is not a .npy file of plain numbers",
         "Save a float32 array [items, dim] with numpy.save.",
     ):
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise MicroLensError(
             f"features: {path} holds {getattr(rows, 'dtype', 'several arrays')} of shape "
-            f"{list(getattr(rows, 'shape', []))}; wanted are floats [items, dim], a row an item."
+            f"{list(getattr(rows, 'shape', []))}; expected floats [items, dim], one row for each item."
         )
     return FeatureFile(path, rows, _item_ids(_twin(path), rows))
 
@@ -122,7 +127,8 @@ def written_features(
 
     Parameters
     ----------
-    about : what the ``.json`` says beside the ids; may still be added to inside the block.
+    about : dict
+        What the ``.json`` says besides the ids; may still be added to inside the block.
 
     Raises
     ------
@@ -177,7 +183,7 @@ def _item_ids(twin: Path, rows: np.ndarray) -> list[str] | None:
     is_list = isinstance(item_ids, list) and all(isinstance(item, str) for item in item_ids)
     if about["format"] != FORMAT or not is_list or len(item_ids) != len(rows):
         raise MicroLensError(
-            f"features: {twin} is of another format, or does not belong to the {len(rows)} rows beside it. "
+            f"features: {twin} is of another format, or does not belong to its {len(rows)} rows. "
             "Extract the features again."
         )
     if len(set(item_ids)) < len(item_ids):

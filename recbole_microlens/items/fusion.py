@@ -15,7 +15,8 @@ class SumFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M and d; the sum needs neither.
+    n_modalities, dim : int
+        M and d; the sum needs neither.
     """
 
     def __init__(self, n_modalities: int, dim: int):
@@ -30,7 +31,8 @@ class ConcatFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M and d.
+    n_modalities, dim : int
+        M and d.
     """
 
     def __init__(self, n_modalities: int, dim: int):
@@ -48,7 +50,8 @@ class ConcatTwoLayersFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M and d.
+    n_modalities, dim : int
+        M and d.
     """
 
     def __init__(self, n_modalities: int, dim: int):
@@ -72,7 +75,8 @@ class FilmFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M and d.
+    n_modalities, dim : int
+        M and d.
     """
 
     def __init__(self, n_modalities: int, dim: int):
@@ -95,7 +99,8 @@ class GatedFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M and d.
+    n_modalities, dim : int
+        M and d.
     """
 
     def __init__(self, n_modalities: int, dim: int):
@@ -117,7 +122,8 @@ class AttentionFusion(nn.Module):
 
     Parameters
     ----------
-    n_modalities, dim : M, which it does not need, and d.
+    n_modalities, dim : int
+        M, which it does not need, and d.
     """
 
     def __init__(self, n_modalities: int, dim: int):

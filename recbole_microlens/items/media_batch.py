@@ -20,8 +20,10 @@ class ItemMedia:
 
     Attributes
     ----------
-    item_ids : [U] int64, distinct, without padding.
-    content : by modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
+    item_ids : Tensor [U], int64
+        Distinct, without padding.
+    content : dict[str, Content]
+        By modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
         [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask. A ``TrunkOutput`` of U
         items stands for them where it comes from a cache. A modality that its tower looks up by id is left
         out.
@@ -44,7 +46,7 @@ class ItemMedia:
         return self._each(lambda part: part.pin_memory())
 
     def chunks(self, size: int) -> list[ItemMedia]:
-        """The items in their order, in as few parts of at most ``size`` as there can be, all equal but for
+        """The items in their order, in as few parts of at most ``size`` as there can be, all equal except for
         one item. With a ``size`` of 2 no part is a single item, which BatchNorm cannot take statistics of:
         one may be of 3.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,9 +39,12 @@ class ProjectionSettings:
 
     Attributes
     ----------
-    layers, dropout : hidden layers, and the dropout after each.
-    activation : ``gelu`` or ``linear``, of the last layer.
-    group : ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
+    layers, dropout : int, float
+        Hidden layers, and the dropout after each.
+    activation : str
+        ``gelu`` or ``linear``, of the last layer.
+    group : str
+        ``encoder`` or ``others``, whose learning rate and weight decay the projection has.
     """
 
     layers: int
@@ -51,9 +55,13 @@ class ProjectionSettings:
 
 def modalities(config) -> tuple[str, ...]:
     """The modalities of a content model in the order of :data:`MODALITIES`; empty for a stock model."""
-    named = config["item_modality"] or ()
-    named = (named,) if isinstance(named, str) else named
-    return tuple(name for name in MODALITIES if name in named)
+    made_of = as_list(config["item_modality"])
+    return tuple(name for name in MODALITIES if name in made_of)
+
+
+def as_list(item_modality: str | Iterable[str] | None) -> list[str]:
+    """What items are made of, which a user may write as one word or several, as a list."""
+    return [item_modality] if isinstance(item_modality, str) else list(item_modality or ())
 
 
 def modality_settings(config, name: str) -> ModalitySettings:
@@ -106,7 +114,7 @@ def features_path(config, name: str) -> str | None:
     Raises
     ------
     MicroLensError
-        ``features`` is one path, and the model looks at several modalities beside ids.
+        ``features`` is one path, and the model looks at several modalities besides ids.
     """
     features = config["features"]
     if features is None or name not in ENCODED:

@@ -28,14 +28,19 @@ class EncoderTower(nn.Module):
 
     Parameters
     ----------
-    modality : which part of the items' content it looks at.
-    encoder : content [U, ...] -> features [U, encoder.feature_dim].
-    embedding_dim : d.
-    projection : its settings; one linear layer by default.
+    modality : str
+        Which part of the items' content it looks at.
+    encoder : Encoder
+        Content [U, ...] -> features [U, encoder.feature_dim].
+    embedding_dim : int
+        d.
+    projection : ProjectionSettings, default _PLAIN
+        Its settings; one linear layer by default.
 
     Attributes
     ----------
-    trains_with_encoder : whether the projection has the encoder's learning rate and weight decay.
+    trains_with_encoder : bool
+        Whether the projection has the encoder's learning rate and weight decay.
     """
 
     def __init__(
@@ -57,9 +62,12 @@ class FeatureTower(nn.Module):
 
     Parameters
     ----------
-    modality : which part of the items' content the features are.
-    feature_dim : length of a feature vector.
-    embedding_dim, projection : as those of :class:`EncoderTower`.
+    modality : str
+        Which part of the items' content the features are.
+    feature_dim : int
+        Length of a feature vector.
+    embedding_dim, projection : int, ProjectionSettings
+        As those of :class:`EncoderTower`.
     """
 
     def __init__(
@@ -79,7 +87,8 @@ class IdTower(nn.Module):
 
     Parameters
     ----------
-    table : the embedding that the stock model built, [n_items, d].
+    table : nn.Embedding
+        The embedding that the stock model built, [n_items, d].
     """
 
     def __init__(self, table: nn.Embedding):
@@ -96,7 +105,8 @@ def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
 
     Parameters
     ----------
-    id_embedding : the item embedding that the stock model built; kept if the model looks at ids.
+    id_embedding : nn.Embedding
+        The item embedding that the stock model built; kept if the model looks at ids.
     """
     towers = {
         name: IdTower(id_embedding) if name == "id" else _tower(config, name, id_embedding.embedding_dim)

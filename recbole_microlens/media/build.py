@@ -43,7 +43,7 @@ def build_frames(
 ) -> BuildReport:
     """Build the frame store of a dataset from a folder of videos, or of ready frames ``<item>-<k>.jpg``.
 
-    A build that was stopped or killed continues where it was when the same parameters are given again. A
+    A build that was stopped or killed continues where it was when it is called with the same parameters. A
     finished store of the same parameters is only given the items it lacks, those that failed before included;
     one of other parameters is replaced once the new one is complete. Ready frames come as they were
     extracted: ``interval`` is only noted for them.
@@ -153,12 +153,12 @@ def _new_items(source: Source, item_ids: list[str]) -> list[str]:
 def _bring_up_to_date(
     source: Source, item_ids: _Wanted, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
 ) -> tuple[set[str], int, list[FailedItem]]:
-    """Returns the items that the store holds, how many of them are new to it, and the failed ones."""
+    """Return the items that the store holds, how many of them are new to it, and the failed ones."""
     resumable = not overwrite and parameters_of(partial_path(out_path)) == parameters
     finished = None if overwrite else _finished_store(out_path, parameters)
     if finished is not None and not resumable:
         lacking = [item for item in item_ids if item not in finished]
-        failed = [failure for item in lacking if (failure := _hopeless(source, item))]
+        failed = [failure for item in lacking if (failure := _fails_untried(source, item))]
         if len(failed) == len(lacking):
             logger.info("%s is up to date: %d items", out_path, len(finished))
             write_report(report_path(out_path, parameters.modality), failed)
@@ -178,7 +178,7 @@ def _bring_up_to_date(
         return partial.item_ids, new, failed
     except KeyboardInterrupt:
         logger.warning(
-            "stopped with %d items done; the same command goes on from there", len(partial.item_ids)
+            "stopped with %d items done; the same command continues from there", len(partial.item_ids)
         )
         raise
     finally:
@@ -224,7 +224,7 @@ def _results(source: Source, item_ids: list[str], parameters: StoreMeta, workers
     """Yield (item id, value or ``FailedItem``): what needs no process first, the rest as it is done."""
     tasks = []
     for item in item_ids:
-        if failure := _hopeless(source, item):
+        if failure := _fails_untried(source, item):
             yield item, failure
         else:
             tasks.append((item, source.files[item]))
@@ -247,7 +247,7 @@ def _finished_store(out_path: Path, parameters: StoreMeta) -> MediaStore | None:
 
 
 def _warn_of_restart(out_path: Path, parameters: StoreMeta, resumable, finished, overwrite) -> None:
-    """Say why work that is there already is not used, once."""
+    """Log once why existing work is not used."""
     if overwrite or resumable or finished is not None:
         return
     for path in (partial_path(out_path), out_path):
@@ -255,7 +255,7 @@ def _warn_of_restart(out_path: Path, parameters: StoreMeta, resumable, finished,
             continue
         old = parameters_of(path)
         changes = "it cannot be read" if old is None else _differences(old, parameters)
-        logger.warning("%s is not used, the store is built anew: %s", path, changes)
+        logger.warning("%s is not used, the store is built again: %s", path, changes)
         return
 
 
@@ -268,10 +268,10 @@ def _check_options(parameters: StoreMeta, workers: int | None) -> None:
     for name, (low, high) in LIMITS.items():
         if not low <= getattr(parameters, name) <= high:
             raise MicroLensError(
-                f"--{name.replace('_', '-')} {getattr(parameters, name)}: give {low} to {high}"
+                f"--{name.replace('_', '-')} {getattr(parameters, name)}: choose a value from {low} to {high}"
             )
     if workers is not None and workers < 1:
-        raise MicroLensError(f"--workers {workers}: give 1 or more")
+        raise MicroLensError(f"--workers {workers}: choose 1 or more")
 
 
 def _check_names(source: Source, item_ids: list[str]) -> None:
@@ -285,7 +285,7 @@ def _check_names(source: Source, item_ids: list[str]) -> None:
         )
 
 
-def _hopeless(source: Source, item_id: str) -> FailedItem | None:
+def _fails_untried(source: Source, item_id: str) -> FailedItem | None:
     """The failure of an item for which there is no file to try, or whose id cannot be a key.
 
     A file is found in the folder's listing, never at a path that is made of an id.

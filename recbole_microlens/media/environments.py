@@ -40,7 +40,7 @@ def open_for_reading(path: Path, advice: str) -> lmdb.Environment:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Within, an LMDB file that turns out to be damaged is a ``MicroLensError`` that names it."""
+    """Inside the block, an LMDB file that turns out to be damaged is a ``MicroLensError`` that names it."""
     try:
         yield
     except lmdb.Error as error:

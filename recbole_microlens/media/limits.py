@@ -11,7 +11,7 @@ from recbole_microlens.media.timeline import MediaError
 try:
     import resource
 except ImportError:  # Windows: a file may take memory and time there until the task itself is given up
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 MAX_PIXELS = 89_478_485
 """Of an image, or of a frame of a video: Pillow's own limit; 8K video has 33 million."""
@@ -23,7 +23,9 @@ MAX_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class TaskLimits:
-    """What a task may take: seconds of processor time, and bytes beside what the process holds before it."""
+    """What a task may take: seconds of processor time, and bytes in addition to what the process holds before
+    it.
+    """
 
     cpu_seconds: int = 120
     memory_bytes: int = 4 << 30

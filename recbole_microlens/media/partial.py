@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import lmdb
@@ -19,7 +20,7 @@ from recbole_microlens.media.store import META_KEY, StoreMeta
 try:
     import fcntl
 except ImportError:  # Windows: two builds of one store at a time are then not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 FAILURES_KEY = b"__failures__"
 RESERVED_KEYS = (META_KEY, FAILURES_KEY)
@@ -159,7 +160,7 @@ class PartialStore:
         if waiting >= BATCH_ITEMS or time.monotonic() - self._written_at > BATCH_SECONDS:
             self.flush()
 
-    def _write(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
+    def _write(self, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
         try:
             with self._environment.begin(write=True) as txn:
                 for key, value in pairs:
@@ -175,8 +176,8 @@ class PartialStore:
         is_full = isinstance(error, lmdb.DiskError) or files.is_disk_full(self.path.parent)
         reason = "no space is left on the disk" if is_full else str(error)
         return MicroLensError(
-            f"{self.path}: cannot be written, {reason}. Free disk space and give the command again: it goes "
-            "on from what is there."
+            f"{self.path}: cannot be written, {reason}. Free disk space and run the command again: it "
+            "continues from what is there."
         )
 
     def _read_failures(self) -> dict[str, FailedItem]:
@@ -204,7 +205,10 @@ def partial_path(final_path: Path) -> Path:
 
 
 def _lock(path: Path) -> int:
-    """Open (or create) the partial and hold it for this process; a killed build lets go of it by itself."""
+    """Open (or create) the partial and hold it for this process; a killed build lets go of it by itself.
+
+    Not by ``filelock``, which would leave a file of its own beside every store: see ``files.locked_folder``.
+    """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is None:

@@ -1,4 +1,4 @@
-"""What a build tells at its end: the numbers, and a table of the items that got nothing."""
+"""What a build reports at its end: the numbers, and a table of the items that failed."""
 
 import csv
 import io
@@ -64,7 +64,7 @@ def write_report(path: Path, failed: Iterable[FailedItem]) -> None:
     writer = csv.writer(text)
     writer.writerow(["item_id", "reason", "file"])
     writer.writerows([item.item_id, item.reason, item.file] for item in failed)
-    # The name of a file may hold bytes that are no text.
+    # The name of a file may hold bytes that are not text.
     content = text.getvalue().encode(errors="backslashreplace")
     if not path.is_file() or path.read_bytes() != content:
         with written_whole(path, "wb") as file:

@@ -106,9 +106,10 @@ def holds_media(folder: Path, kind: str) -> bool:
 
 def _files(folder: Path) -> Iterator[tuple[int, str, str]]:
     """Depth, folder and name of every file below a folder, nearest first; a folder is entered once."""
-    level, depth, entered = [str(folder.resolve())], 0, set()
+    level, depth = [str(folder.resolve())], 0
+    entered: set[tuple[int, int]] = set()
     while level:
-        below = []
+        below: list[str] = []
         for inner in level:
             names, folders = _entries(inner, entered, is_top=depth == 0)
             yield from ((depth, inner, name) for name in names)
@@ -118,7 +119,8 @@ def _files(folder: Path) -> Iterator[tuple[int, str, str]]:
 
 def _entries(folder: str, entered: set[tuple[int, int]], is_top: bool) -> tuple[list[str], list[str]]:
     """Names of the files of a folder, and its sub-folders; nothing where a link leads back into one."""
-    names, folders = [], []
+    names: list[str] = []
+    folders: list[str] = []
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:
@@ -135,7 +137,7 @@ def _entries(folder: str, entered: set[tuple[int, int]], is_top: bool) -> tuple[
 
 
 def frame_of(stem: str) -> str | None:
-    """The item whose frame a file of this stem would be; None where it is no name of a frame."""
+    """The item whose frame a file of this stem would be; None if it is not the name of a frame."""
     match = _FRAME_NAME.fullmatch(stem)
     return match and match[1]
 

@@ -143,7 +143,7 @@ class MediaStore:
 
     Parameters
     ----------
-    path
+    path : str | Path
         ``video.lmdb`` or ``cover.lmdb`` of a dataset folder. Raises ``MicroLensError`` where it is missing,
         unfinished, damaged or something else, and says which command builds it.
     """
@@ -171,7 +171,9 @@ class MediaStore:
         try:
             return iter([key.decode() for key in keys if key != META_KEY])
         except UnicodeDecodeError as error:
-            raise MicroLensError(f"{self.path}: holds a key that is no id ({error}). {_REBUILD}") from error
+            raise MicroLensError(
+                f"{self.path}: holds a key that is not an id ({error}). {_REBUILD}"
+            ) from error
 
     def read(self, item_id: str, size: int | None = None, frames: slice = slice(None)) -> np.ndarray | None:
         """Frames of an item, uint8 RGB [n, size, size, 3], or None where the store has none for it.

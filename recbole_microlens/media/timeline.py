@@ -55,7 +55,7 @@ def _ordinals(select: Callable[[int], list[int]], total: int) -> list[int]:
 
 
 def _pts_near(container, stream, entries, ordinals: list[int]) -> list[int] | None:
-    """Pts of the wanted frames from the packets around them; None where that key frame is no start.
+    """Pts of the wanted frames from the packets around them; None if that key frame is not a starting point.
 
     Everything that is decoded before a key frame is also shown before it, so the key frame at position p of
     the index has ordinal p, plus the number of leading frames (open GOP) that follow it in the file and are

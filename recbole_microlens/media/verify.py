@@ -70,7 +70,8 @@ def check_items(store: MediaStore, item_ids: list[str]) -> dict[str, str]:
     found = {}
     for item_id in item_ids:
         try:
-            shape = store.read(item_id).shape
+            frames = store.read(item_id)
+            shape = () if frames is None else frames.shape
         except MicroLensError as error:
             found[item_id] = str(error)
         else:

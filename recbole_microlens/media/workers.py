@@ -1,4 +1,9 @@
-"""Run a function over many tasks in processes that may die: what crashes the decoder costs only itself."""
+"""Run a function over many tasks in processes that may die: a file that crashes the decoder costs only
+itself.
+
+Not ``pebble``'s pool: its workers share one pipe, whose lock goes with a worker that is killed as it answers,
+and if the caller is killed, they continue with their tasks, for ever with one that has no end.
+"""
 
 import collections
 import contextlib
@@ -18,7 +23,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.limits import TaskLimits
 
 TASK_SECONDS = 600.0
-"""A task that takes longer is given up: some broken videos keep a decoder busy for ever."""
+"""A task that takes longer is given up: some broken videos keep a decoder busy forever."""
 
 LIMITS = TaskLimits()
 """A task that computes for longer, or asks for more memory, is given up too."""
@@ -91,8 +96,8 @@ def _context(function: Callable):
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process that starts within never sees Ctrl-C, which would end its imports in a traceback; this one
-    sees it afterwards.
+    """A process that starts inside the block never sees Ctrl-C, which would end its imports in a traceback;
+    this one sees it afterwards.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -110,9 +115,9 @@ def _start(context, function: Callable) -> _Worker:
 
 
 def _serve(connection: Connection, function: Callable, limits: TaskLimits) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the caller, who stops us in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the caller, which stops us in order
     threading.Thread(target=_exit_with_caller, daemon=True).start()
-    with contextlib.suppress(EOFError, ConnectionError):  # the caller needs us no more
+    with contextlib.suppress(EOFError, ConnectionError):  # the caller no longer needs us
         connection.send(None)
         limits.limit_memory()
         while True:
@@ -131,7 +136,9 @@ def _attempt(function: Callable, task: Any, limits: TaskLimits) -> Any:
 
 
 def _exit_with_caller() -> None:
-    wait([multiprocessing.parent_process().sentinel])
+    caller = multiprocessing.parent_process()
+    assert caller is not None  # this runs in a worker
+    wait([caller.sentinel])
     os._exit(1)
 
 

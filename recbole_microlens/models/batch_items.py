@@ -14,8 +14,10 @@ class BatchItemTable(nn.Module):
 
     Parameters
     ----------
-    weight : [U + 1 + extra rows, d], row 0 is padding.
-    bias : what a model that uses the embedding as its output layer reads.
+    weight : Tensor [U + 1 + extra rows, d]
+        Row 0 is padding.
+    bias : Tensor, optional
+        What a model that uses the embedding as its output layer reads.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
@@ -36,7 +38,8 @@ def replaced(model: nn.Module, values: dict[str, object]) -> Iterator[None]:
 
     Parameters
     ----------
-    values : by dotted name. A tensor may stand in for a parameter; gradients flow through it.
+    values : dict[str, object]
+        By dotted name. A tensor may stand in for a parameter; gradients flow through it.
     """
     places = [(*_place_of(model, name), value) for name, value in values.items()]
     before = [space[key] for space, key, _ in places]

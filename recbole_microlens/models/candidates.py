@@ -58,14 +58,16 @@ class CandidateSoftmax(TorchFunctionMode):
 
     Parameters
     ----------
-    log_presence : [K], log q of each candidate; column 0 is padding. See
-        :func:`~recbole_microlens.losses.log_presence`.
-    tables : with a row for each candidate, [K, ...]; rows behind the candidates (BERT4Rec's mask token) are
-        left out like padding.
+    log_presence : Tensor [K]
+        Log q of each candidate; column 0 is padding. See :func:`~recbole_microlens.losses.log_presence`.
+    tables : list[Tensor]
+        With a row for each candidate, [K, ...]; rows behind the candidates (BERT4Rec's mask token) are left
+        out like padding.
 
     Attributes
     ----------
-    applied : how many functions were corrected.
+    applied : int
+        How many functions were corrected.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class CandidateSoftmax(TorchFunctionMode):
         return corrected.masked_fill(self._is_left_out[:width].view(shape), _LEFT_OUT)
 
     def _looks_up(self, name: str, args: tuple) -> bool:
-        """Does a function pick rows of a table, so that its result is no more over the candidates?"""
+        """Does a function pick rows of a table, so that its result is no longer over the candidates?"""
         if name != "__getitem__":
             return name in _LOOKUP
         table, index = args

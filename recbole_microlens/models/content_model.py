@@ -24,9 +24,12 @@ class ContentModel:
 
     Class attributes
     ----------------
-    whole_sequences : a training sample is a user's sequence or a window of it, not one of his prefixes.
-    suffix : what the model's name adds to its backbone's; empty for a class of your own.
-    item_modality : what an item's embedding is computed from.
+    whole_sequences : bool
+        A training sample is a user's sequence or a window of it, not one of its prefixes.
+    suffix : str
+        What the model's name adds to its backbone's; empty for a class of your own.
+    item_modality : tuple[str, ...]
+        What an item's embedding is computed from.
     """
 
     whole_sequences = False
@@ -94,7 +97,8 @@ class EmbeddingWithExtraRows(ContentItemEmbedding):
 
     Attributes
     ----------
-    extra : [rows, d], set after construction from the stock embedding.
+    extra : nn.Parameter [rows, d]
+        Set after construction from the stock embedding.
     """
 
     extra: nn.Parameter

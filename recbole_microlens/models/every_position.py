@@ -13,8 +13,8 @@ from recbole_microlens.models.negatives import with_sequences_of_all
 class EveryPositionModel(ContentModel):
     """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``.
 
-    The loss is the in-batch softmax alone; the backbone's own loss and its ``reg_weight`` are not used: the
-    protocol regularises with weight decay.
+    The loss is the in-batch softmax alone, see :meth:`sequence_loss`; the backbone's own loss and its
+    ``reg_weight`` are not used: the protocol regularises with weight decay.
     """
 
     whole_sequences = True
@@ -29,7 +29,8 @@ class EveryPositionModel(ContentModel):
 
         Parameters
         ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
+        batch : ContentBatch
+            :class:`~recbole_microlens.data.dataloader.ContentBatch` with RecBole's fields: item sequence
             [B, L] padded on the right, its length [B], the last target [B].
         """
         item_seq, length, target = batch[self.ITEM_SEQ], batch[self.ITEM_SEQ_LEN], batch[self.ITEM_ID]
@@ -45,7 +46,31 @@ class EveryPositionModel(ContentModel):
         given = states, embeddings, item_ids, target_mask
         if self.negatives == "global":
             given = with_sequences_of_all(*given)
-        return in_batch_softmax(*given, self.log_popularity)
+        return self.sequence_loss(*given)
+
+    def sequence_loss(
+        self, states: Tensor, embeddings: Tensor, item_ids: Tensor, target_mask: Tensor
+    ) -> Tensor:
+        """The loss over whole sequences: the in-batch softmax. A class with another loss overrides this.
+
+        Parameters
+        ----------
+        states : Tensor [B, L, d]
+            The backbone's output at each input position.
+        embeddings : Tensor [B, L + 1, d]
+            The embedding of each id in ``item_ids``.
+        item_ids : Tensor [B, L + 1], int64
+            Inputs and, one position later, targets; 0 is padding.
+        target_mask : Tensor [B, L], bool
+            True where ``item_ids[:, t + 1]`` is a real target of position t. With several processes the
+            sequences are those of all, and the targets those of this one.
+
+        Returns
+        -------
+        Tensor
+            A scalar, the mean over the real targets; 0, with gradients of 0, if there is none.
+        """
+        return in_batch_softmax(states, embeddings, item_ids, target_mask, self.log_popularity)
 
     def n_targets(self, batch) -> int:
         """Over how many targets the loss of a batch is a mean."""
@@ -74,7 +99,8 @@ class NextItNetAtRealItems(EveryPositionModel):
 
         Parameters
         ----------
-        item_seq_len : [B]; counted where RecBole's prediction does not give it.
+        item_seq_len : Tensor [B], optional
+            Counted where RecBole's prediction does not give it.
         """
         length = (item_seq != 0).sum(1) if item_seq_len is None else item_seq_len
         states = self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))  # [B, L, d]

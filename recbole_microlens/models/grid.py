@@ -33,7 +33,7 @@ _MIXINS = {
     "BERT4Rec": MaskedItemModel,
 }
 
-# Parameters with a row for each item beside `item_embedding`, which stay by id.
+# Parameters with a row for each item besides `item_embedding`; they stay by id.
 ITEM_ROWS = {
     "BERT4Rec": ("output_bias",),
     "GRU4RecCPR": ("out_item_embedding.weight",),
@@ -143,4 +143,6 @@ def split_name(name: str) -> tuple[str, str]:
 
 def reason_against(backbone: str) -> str:
     """Why a stock model takes no suffix."""
-    return NOT_CONVERTIBLE.get(backbone, "it is no sequential model, and content is for items of sequences")
+    return NOT_CONVERTIBLE.get(
+        backbone, "it is not a sequential model, and content is for items of sequences"
+    )

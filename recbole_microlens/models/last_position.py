@@ -1,4 +1,4 @@
-"""Models that are trained as RecBole trains them, with the items of a batch as the only ones there are."""
+"""Models that are trained as RecBole trains them, as if the items of a batch were the only ones."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class LastPositionModel(ContentModel):
 
     Class attributes
     ----------------
-    item_rows : names of other parameters with a row for each item.
+    item_rows : tuple[str, ...]
+        Names of other parameters with a row for each item.
 
     Attributes
     ----------
-    log_absence : [n_items], log(1 - p) of each item.
+    log_absence : Tensor [n_items]
+        log(1 - p) of each item.
     """
 
     item_rows: tuple[str, ...] = ()
@@ -40,7 +42,8 @@ class LastPositionModel(ContentModel):
 
         Parameters
         ----------
-        batch : :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
+        batch : ContentBatch
+            :class:`~recbole_microlens.data.dataloader.ContentBatch` with the fields of RecBole's loader.
         """
         item_ids, embeddings = self._candidates(batch)
         kept = torch.cat([item_ids.new_zeros(1), item_ids])  # [U + 1]
@@ -70,13 +73,13 @@ class LastPositionModel(ContentModel):
         return batch.media.item_ids, embeddings
 
     def _of_batch(self, embeddings: Tensor, kept: Tensor) -> dict[str, object]:
-        """What stands in for the model's attributes on the items of a batch, by name."""
+        """The replacements of the model's attributes for the items of a batch, by name."""
         rows = [embeddings.new_zeros(1, embeddings.size(1)), embeddings]
         if hasattr(self.item_embedding, "extra"):
             rows.append(self.item_embedding.extra)
         table = BatchItemTable(torch.cat(rows), getattr(self.item_embedding, "bias", None))
         shared = [name for name, module in self._modules.items() if module is self.item_embedding]
-        values = {"n_items": len(kept)} | dict.fromkeys(shared, table)
+        values: dict[str, object] = {"n_items": len(kept), **dict.fromkeys(shared, table)}
         values |= {name: self.get_parameter(name)[kept] for name in self._own_item_rows()}
         if hasattr(self, "reranker_CAN_NUM"):
             values["reranker_CAN_NUM"] = [min(count, len(kept)) for count in self.reranker_CAN_NUM]

@@ -18,15 +18,17 @@ def with_sequences_of_all(
 
     Parameters
     ----------
-    states : [b, L, D], of this process, and so are the others.
-    embeddings : [b, L + 1, D]
-    item_ids : [b, L + 1]
-    target_mask : [b, L] bool
+    states : Tensor [b, L, D]
+        Of this process, and so are the others.
+    embeddings : Tensor [b, L + 1, D]
+    item_ids : Tensor [b, L + 1]
+    target_mask : Tensor [b, L], bool
 
     Returns
     -------
-    The same four for all B sequences, [B, ...]; a sequence of another process has zeros for states and no
-    target.
+    tuple[Tensor, Tensor, Tensor, Tensor]
+        The same four for all B sequences, [B, ...]; a sequence of another process has zeros for states and no
+        target.
     """
     if distributed.world_size() == 1:
         return states, embeddings, item_ids, target_mask
@@ -45,12 +47,14 @@ def with_items_of_all(item_ids: Tensor, embeddings: Tensor) -> tuple[Tensor, Ten
 
     Parameters
     ----------
-    item_ids : [u], distinct, of this process.
-    embeddings : [u, d]
+    item_ids : Tensor [u]
+        Distinct, of this process.
+    embeddings : Tensor [u, d]
 
     Returns
     -------
-    [U] in ascending order, and [U, d]. An item of several processes is encoded by the first of them.
+    tuple[Tensor, Tensor]
+        [U] in ascending order, and [U, d]. An item of several processes is encoded by the first of them.
     """
     if distributed.world_size() == 1:
         return item_ids, embeddings

@@ -69,26 +69,36 @@ def convert(
     The files are written aside and moved into place when complete, ``.inter`` last: a dataset with an
     ``.inter`` is whole. Other files of the folder, such as media stores, are left alone.
 
-    Args:
-        release_folder: see :func:`~recbole_microlens.release.layout.find_release` for the names of its files;
-            or the pairs file itself, of any name.
-        dataset: name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
-        out: the folder of all datasets.
-        skip_bad_rows: leave out and count rows that cannot be read, instead of stopping at the first.
-        columns: ``user``, ``item``, ``time``, ``event`` -> name of the column; the others are chosen by their
-            common names.
-        events: the kinds of events to take; all by default.
-        repeats: ``first``, ``last`` or ``keep``.
+    Parameters
+    ----------
+    release_folder : Path | str
+        See :func:`~recbole_microlens.release.layout.find_release` for the names of its files; or the pairs
+        file itself, of any name.
+    dataset : str
+        Name of the dataset, ``microlens-100k``; a name with published sizes is compared with them.
+    out : Path | str, default 'dataset_atomic'
+        The folder of all datasets.
+    skip_bad_rows : bool, default False
+        Leave out and count rows that cannot be read, instead of stopping at the first.
+    columns : Mapping[str, str], optional
+        ``user``, ``item``, ``time``, ``event`` -> name of the column; the others are chosen by their common
+        names.
+    events : tuple[str, ...], default ()
+        The kinds of events to take; all by default.
+    repeats : str, default 'first'
+        ``first``, ``last`` or ``keep``.
 
-    Raises:
-        MicroLensError: the name is not usable, the folder holds no release, a column is not there, or a row
-            cannot be read.
+    Raises
+    ------
+    MicroLensError
+        The name is not usable, the folder holds no release, a column is not there, or a row cannot be read.
     """
     check_dataset_name(dataset)
     _check_repeats(repeats)
     require_folder(Path(out) / dataset)
     release = find_release(release_folder, dataset)
     bad = BadRows(skip=skip_bad_rows)
+    assert release.pairs is not None  # find_release has refused a folder without pairs
     pairs = read_pairs(release.pairs, bad, columns, events)
     interactions = arrange(pairs, repeats)
     item_files = _read_item_files(release, interactions.items, bad)
@@ -112,10 +122,9 @@ def _check_repeats(repeats: str) -> None:
 
 
 def _reading(pairs: Pairs, events: tuple[str, ...], repeats: str, kept_repeats: int) -> Reading:
-    dated = pairs.unit is not None and pairs.unit.is_date
-    first, last = (
-        (as_date(int(each)) for each in (pairs.time_us.min(), pairs.time_us.max())) if dated else ("", "")
-    )
+    first, last = "", ""
+    if pairs.time_us is not None and pairs.unit is not None and pairs.unit.is_date:
+        first, last = as_date(int(pairs.time_us.min())), as_date(int(pairs.time_us.max()))
     return Reading(
         columns=pairs.columns,
         unit=pairs.unit.name if pairs.unit else None,
@@ -149,7 +158,9 @@ def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> 
         items_without_title=sum(not title.strip() for _, title, *_ in rows),
         items_without_tag=sum(not tag.strip() for _, _, tag, *_ in rows),
         items_without_likes_or_views=sum(None in row[3:] for row in rows),
-        likes_above_views=sum(None not in row[3:] and row[3] > row[4] for row in rows),
+        likes_above_views=sum(
+            likes is not None and views is not None and likes > views for *_, likes, views in rows
+        ),
         items_without_interaction=len(mentioned.difference(interactions.items)),
         ids_with_spaces_changed=interactions.respelled,
         texts_with_control_characters=sum(loses_character(text) for row in rows for text in row[1:3]),

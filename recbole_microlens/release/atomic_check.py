@@ -1,4 +1,4 @@
-"""Checks an atomic file before RecBole or pandas reads it, because both change what is odd without a word.
+"""Checks an atomic file before RecBole or pandas reads it, because both silently change what is odd.
 
 A row that ends early is filled with NaN, an empty time becomes the mean of all times, a row without an id is
 dropped, a field ends at a NUL byte. The check looks at the bytes of many rows at once, by array operations;
@@ -58,14 +58,22 @@ def check_atomic(
 ) -> None:
     """Raise a :class:`MicroLensError` with file, line and column if a row would be read as something else.
 
-    Args:
-        path: ``.inter``, ``.item`` or the like; its first line names the columns, ``item_id:token``.
-        ids: columns that are never empty, nor a word that pandas reads as missing, where the file has them.
-        times: columns of finite numbers, none missing. Other numbers may be missing.
-        distinct: the column no two rows of which are the same.
-        loaded: the columns that are read; in others any number will do. All by default.
-        separator: between two fields.
-        encoding: of the file.
+    Parameters
+    ----------
+    path : Path
+        ``.inter``, ``.item`` or the like; its first line names the columns, ``item_id:token``.
+    ids : Sequence[str]
+        Columns that are never empty, nor a word that pandas reads as missing, where the file has them.
+    times : Sequence[str], default ()
+        Columns of finite numbers, none missing. Other numbers may be missing.
+    distinct : str, optional
+        The column no two rows of which are the same.
+    loaded : Collection[str], optional
+        The columns that are read; in others any number will do. All by default.
+    separator : str
+        Between two fields.
+    encoding : str, default 'utf-8'
+        Of the file.
     """
     blocks = _blocks(path, encoding)
     table = _table(path, next(blocks, (1, b""))[1], separator, ids, times, loaded)
@@ -78,7 +86,7 @@ def check_atomic(
         for number, text, cells in _rows(block, line, table):
             _check_row(number, text, cells, table)
             if unique is not None and seen.setdefault(cells[unique], number) != number:
-                reason = f"{distinct} {quoted(cells[unique])} stands in line {seen[cells[unique]]} already"
+                reason = f"{distinct} {quoted(cells[unique])} is already in line {seen[cells[unique]]}"
                 raise table.error(number, reason, text)
     if line == 0:
         raise MicroLensError(f"{path} has no row. Convert the release again.")
@@ -131,8 +139,9 @@ def _table(path: Path, header: bytes, separator: str, ids, times, loaded) -> _Ta
     columns = [name for name, _, _ in named]
     if not all(name and kind in _FIELD_TYPES for name, _, kind in named):
         raise MicroLensError(
-            f"{path}, line 1: {quoted(text, 200)} is no header of an atomic file: names and types such as "
-            f"user_id:token, types {', '.join(_FIELD_TYPES)}, with the separator {separator!r} between two."
+            f"{path}, line 1: {quoted(text, 200)} is not the header of an atomic file: names and types such "
+            f"as user_id:token, types {', '.join(_FIELD_TYPES)}, with the separator {separator!r} between "
+            "two."
         )
     repeated = [name for name in columns if columns.count(name) > 1]
     if repeated:

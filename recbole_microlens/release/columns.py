@@ -34,14 +34,22 @@ _NEEDED = ("user", "item", "time")
 class PairsColumns:
     """The columns of a pairs file.
 
-    Attributes:
-        separator: comma, tab or semicolon.
-        header: whether the first line is a header.
-        count: the number of columns of every row.
-        user, item, time: their places, from 0; ``time`` is None where the item column is a whole sequence.
-        event: the place of the kind of event, or None.
-        names: the header's name of each of the columns above; empty without a header.
-        guessed: those of ``names`` that were chosen by their names alone.
+    Attributes
+    ----------
+    separator : str
+        Comma, tab or semicolon.
+    header : bool
+        Whether the first line is a header.
+    count : int
+        The number of columns of every row.
+    user, item, time
+        Their places, from 0; ``time`` is None where the item column is a whole sequence.
+    event : int | None
+        The place of the kind of event, or None.
+    names : Mapping[str, str]
+        The header's name of each of the columns above; empty without a header.
+    guessed : tuple[str, ...]
+        Those of ``names`` that were chosen by their names alone.
     """
 
     separator: str
@@ -60,15 +68,21 @@ def pairs_columns(path: Path, line: str, named: Mapping[str, str] | None = None)
 
     Without a header they are user, item, timestamp, or (tab-separated) user and sequence of items.
 
-    Args:
-        path: the file, for its suffix and for messages.
-        line: its first line.
-        named: what is known of the header: ``user``, ``item``, ``time``, ``event`` -> the column's name, in
-            any case. The others are chosen by common names.
+    Parameters
+    ----------
+    path : Path
+        The file, for its suffix and for messages.
+    line : str
+        Its first line.
+    named : Mapping[str, str], optional
+        What is known of the header: ``user``, ``item``, ``time``, ``event`` -> the column's name, in any
+        case. The others are chosen by common names.
 
-    Raises:
-        MicroLensError: a named column is not there; or the line is a header in which a column is missing, or
-            for which several could be meant.
+    Raises
+    ------
+    MicroLensError
+        A named column is not there; or the line is a header in which a column is missing, or for which
+        several could be meant.
     """
     separator = _separator(path, line)
     header = _header_cells(path, line, separator)
@@ -103,8 +117,8 @@ def _header_cells(path: Path, line: str, separator: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
         raise MicroLensError(
-            f"{path}: its first line is no row of a table ({error}): {quoted(line, 100)}. Give a text file "
-            "with an interaction a line."
+            f"{path}: its first line is not a row of a table ({error}): {quoted(line, 100)}. Give a text "
+            "file with one interaction on each line."
         ) from error
 
 

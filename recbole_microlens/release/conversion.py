@@ -16,15 +16,24 @@ from recbole_microlens.release.statistics import FEWEST_INTERACTIONS, ShortUsers
 class Counts:
     """What a conversion left out or did not find.
 
-    Attributes:
-        duplicates: rows of the pairs file left out because another of their user and item is kept.
-        bad_rows: rows, of any file, that could not be read and were left out.
-        repeated_item_rows: rows of the item files left out because their item had one before.
-        items_without_title, items_without_tag, items_without_likes_or_views: items with an empty field.
-        likes_above_views: items with more likes than views, as in early copies with wrong values.
-        items_without_interaction: items of the item files that no pair mentions; not in the ``.item`` file.
-        ids_with_spaces_changed: spellings of ids whose white space within became single spaces.
-        texts_with_control_characters: titles and tags in which a control character became a space.
+    Attributes
+    ----------
+    duplicates : int
+        Rows of the pairs file left out because another of their user and item is kept.
+    bad_rows : int
+        Rows, of any file, that could not be read and were left out.
+    repeated_item_rows : int
+        Rows of the item files left out because their item had one before.
+    items_without_title, items_without_tag, items_without_likes_or_views : int
+        Items with an empty field.
+    likes_above_views : int
+        Items with more likes than views, as in early copies with wrong values.
+    items_without_interaction : int
+        Items of the item files that no pair mentions; not in the ``.item`` file.
+    ids_with_spaces_changed : int
+        Spellings of ids whose white space within became single spaces.
+    texts_with_control_characters : int
+        Titles and tags in which a control character became a space.
     """
 
     duplicates: int
@@ -43,14 +52,22 @@ class Counts:
 class Reading:
     """How the pairs file was understood.
 
-    Attributes:
-        columns: which column was taken for what.
-        unit: what the times are written in, and the first and last of them; None where there are none.
-        first, last: as text; empty where ``unit`` says no day.
-        events: rows of each kind of event, by kind; empty where no column says it.
-        wanted: the kinds that were taken; empty for all.
-        repeats: a key of :data:`~recbole_microlens.release.interactions.REPEATS`.
-        kept_repeats: rows that are kept although their user has that item in another row before.
+    Attributes
+    ----------
+    columns : PairsColumns
+        Which column was taken for what.
+    unit : str | None
+        What the times are written in, and the first and last of them; None where there are none.
+    first, last : str
+        As text; empty where ``unit`` says no day.
+    events : Mapping[str, int]
+        Rows of each kind of event, by kind; empty where no column says it.
+    wanted : tuple[str, ...]
+        The kinds that were taken; empty for all.
+    repeats : str
+        A key of :data:`~recbole_microlens.release.interactions.REPEATS`.
+    kept_repeats : int
+        Rows that are kept although their user has that item in another row before.
     """
 
     columns: PairsColumns
@@ -82,7 +99,7 @@ class Reading:
             return "user, items from old to new" if columns.time is None else "user, item, time (no header)"
         named = ", ".join(f"{role} = {name}" for role, name in columns.names.items())
         guessed = ", ".join(columns.guessed)
-        return f"{named}" + (f" (by name: {guessed}; --columns says otherwise)" if guessed else "")
+        return f"{named}" + (f" (by name: {guessed}; --columns changes it)" if guessed else "")
 
     def _times(self) -> list[str]:
         if self.unit is None:
@@ -112,15 +129,24 @@ class Reading:
 class Conversion:
     """A finished conversion.
 
-    Attributes:
-        dataset: the name.
-        folder: where the files are.
-        paths: suffix (``.inter``, ``.item``, ``.time``, ``.statistics.json``, ``.bad_rows.tsv``) -> file.
-        release: the files that were read.
-        reading: how the pairs file was understood.
-        statistics: sizes and distributions of the written interactions.
-        short: the users whom a run drops.
-        counts: what was left out or missing.
+    Attributes
+    ----------
+    dataset : str
+        The name.
+    folder : Path
+        Where the files are.
+    paths : dict[str, Path]
+        Suffix (``.inter``, ``.item``, ``.time``, ``.statistics.json``, ``.bad_rows.tsv``) -> file.
+    release : Release
+        The files that were read.
+    reading : Reading
+        How the pairs file was understood.
+    statistics : Statistics
+        Sizes and distributions of the written interactions.
+    short : ShortUsers
+        The users whom a run drops.
+    counts : Counts
+        What was left out or missing.
     """
 
     dataset: str

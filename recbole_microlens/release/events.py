@@ -16,13 +16,19 @@ _SHOWN = 8
 class EventFilter:
     """Takes the rows of some kinds of events, or of all.
 
-    Args:
-        path: the log, for messages.
-        columns: its columns.
-        wanted: the kinds to take; empty for all.
+    Parameters
+    ----------
+    path : Path
+        The log, for messages.
+    columns : PairsColumns
+        Its columns.
+    wanted : tuple[str, ...], default ()
+        The kinds to take; empty for all.
 
-    Raises:
-        MicroLensError: kinds are wanted, and no column says what kind a row is.
+    Raises
+    ------
+    MicroLensError
+        Kinds are wanted, and no column says what kind a row is.
     """
 
     def __init__(self, path: Path, columns: PairsColumns, wanted: tuple[str, ...] = ()):
@@ -48,8 +54,8 @@ class EventFilter:
         """The rows of a chunk that are taken; the kinds of all its rows are counted in ``seen``."""
         if self.place is None:
             return chunk
-        code, kinds = pd.factorize(chunk[self.place])
-        kinds = [kind.strip().strip('"').strip() for kind in kinds]
+        code, found = pd.factorize(chunk[self.place])
+        kinds = [kind.strip().strip('"').strip() for kind in found]
         for kind, count in zip(kinds, np.bincount(code, minlength=len(kinds)).tolist(), strict=True):
             seen[kind] += count
         if not self.wanted:

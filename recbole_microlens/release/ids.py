@@ -19,13 +19,18 @@ _DIGITS = re.compile(r"([0-9]+)")
 def clean_id(text: str, kind: str) -> str:
     """Return the id without white space around it, and single spaces within; leading zeros stay.
 
-    Args:
-        text: the id as it stands in the file.
-        kind: ``"user"`` or ``"item"``, for the reason.
+    Parameters
+    ----------
+    text : str
+        The id as it stands in the file.
+    kind : str
+        ``"user"`` or ``"item"``, for the reason.
 
-    Raises:
-        RowError: the id is empty, holds a control character, is a word that RecBole reads as missing, or
-            longer than RecBole reads.
+    Raises
+    ------
+    RowError
+        The id is empty, holds a control character, is a word that RecBole reads as missing, or longer than
+        RecBole reads.
     """
     # Not all that Python takes for white space: a form feed beside an id is a damaged id.
     text = text.strip(" \t")

@@ -1,6 +1,7 @@
 """Puts the rows of a pairs file in the order in which the atomic files are written."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,22 @@ REPEATS = {"first": "the earliest is kept", "last": "the latest is kept", "keep"
 class Interactions:
     """Interactions sorted by user and time.
 
-    Attributes:
-        users, items: the ids in natural order.
-        user, item: int64 [n], places in ``users`` and ``items``; ``user`` is sorted.
-        position: int64 [n], 1, 2, 3, ... within each user, from the oldest on.
-        time_ms: int64 [n], epoch milliseconds, or None where the release has no times.
-        duplicates: the number of rows left out because another of their user and item is kept.
-        repeats: the number of rows that are kept although their user has that item in another row before.
-        respelled: the number of ids whose white space within became single spaces.
+    Attributes
+    ----------
+    users, items : list[str]
+        The ids in natural order.
+    user, item : np.ndarray [n], int64
+        Places in ``users`` and ``items``; ``user`` is sorted.
+    position : np.ndarray [n], int64
+        1, 2, 3, ... within each user, from the oldest on.
+    time_ms : np.ndarray [n], int64, or None
+        Epoch milliseconds, or None where the release has no times.
+    duplicates : int
+        The number of rows left out because another of their user and item is kept.
+    repeats : int
+        The number of rows that are kept although their user has that item in another row before.
+    respelled : int
+        The number of ids whose white space within became single spaces.
     """
 
     users: list[str]
@@ -42,10 +51,13 @@ class Interactions:
 def arrange(pairs: Pairs, repeats: str = "first") -> Interactions:
     """Sort by user (natural order) and time, ties in file order.
 
-    Args:
-        pairs: the rows, in file order.
-        repeats: which of several rows with the same user and item are kept, a key of :data:`REPEATS`. The
-            first is the earliest, not the one that stands first in the file, whose rows may be in any order.
+    Parameters
+    ----------
+    pairs : Pairs
+        The rows, in file order.
+    repeats : str, default 'first'
+        Which of several rows with the same user and item are kept, a key of :data:`REPEATS`. The first is the
+        earliest, not the one that stands first in the file, whose rows may be in any order.
     """
     users, user = _ranked(pairs.users, pairs.user)
     items, item = _ranked(pairs.items, pairs.item)
@@ -60,14 +72,14 @@ def arrange(pairs: Pairs, repeats: str = "first") -> Interactions:
         user=user,
         item=item[kept],
         position=_positions(user, len(users)),
-        time_ms=None if pairs.time_us is None else pairs.time_ms[order][kept],
+        time_ms=None if pairs.time_ms is None else pairs.time_ms[order][kept],
         duplicates=int((~kept).sum()),
         repeats=int((repeated & kept).sum()),
         respelled=pairs.respelled,
     )
 
 
-def _repeated(cells: np.ndarray, keep: str) -> np.ndarray:
+def _repeated(cells: np.ndarray, keep: Literal["first", "last"]) -> np.ndarray:
     return pd.Series(cells).duplicated(keep=keep).to_numpy()
 
 

@@ -45,16 +45,24 @@ def read_texts(path: Path, known_items: Collection[str], bad: BadRows) -> ItemTa
     everything after the first separator is the text, quotes and commas included. A line that begins with an
     item is never taken into an open quote of the line before, so a stray quote costs nothing but itself.
 
-    Args:
-        path: the file.
-        known_items: the item ids of the pairs file, to tell a new row from the next line of a quoted text.
-        bad: takes rows without a separator or without an item.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    known_items : Collection[str]
+        The item ids of the pairs file, to tell a new row from the next line of a quoted text.
+    bad : BadRows
+        Takes rows without a separator or without an item.
 
-    Returns:
-        item id -> text, line breaks within the text kept.
+    Returns
+    -------
+    ItemTable
+        Item id -> text, line breaks within the text kept.
 
-    Raises:
-        MicroLensError: the header names more than an item and a text.
+    Raises
+    ------
+    MicroLensError
+        The header names more than an item and a text.
     """
     lines = list(read_lines(path, bad))
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -77,7 +85,7 @@ def _require_two_columns(path: Path, header: str, separator: str) -> None:
     if '"' not in header and header.count(separator) > 1:
         raise MicroLensError(
             f"{path}, line 1: the header {quoted(header, 200)} names {header.count(separator) + 1} columns; "
-            f"wanted are two, the item and its text. Write a file with these two, or remove this one."
+            "expected two, the item and its text. Write a file with these two, or remove this one."
         )
 
 
@@ -119,7 +127,7 @@ def _records(
 
 
 def _lines_of_record(lines: list[tuple[int, str]], place: int, separator: str, row_starts: _RowStarts) -> int:
-    """Return how many lines the record has that begins at ``place``: 1 unless a quoted text goes on."""
+    """Return how many lines the record has that begins at ``place``: 1 unless a quoted text continues."""
     text = _parted(lines[place][1], separator)[2].strip()
     if not text.startswith('"') or _QUOTED.match(text):
         return 1
@@ -150,11 +158,15 @@ def read_likes_and_views(path: Path, bad: BadRows) -> ItemTable:
 
     A line without a tab is split at commas or spaces.
 
-    Returns:
-        item id -> (likes, views), floats, None where the cell is empty.
+    Returns
+    -------
+    ItemTable
+        Item id -> (likes, views), floats, None where the cell is empty.
 
-    Raises:
-        MicroLensError: the header names the columns in another order.
+    Raises
+    ------
+    MicroLensError
+        The header names the columns in another order.
     """
     table = ItemTable()
     for place, (number, text) in enumerate(read_lines(path, bad)):
@@ -177,7 +189,7 @@ def _require_likes_first(path: Path, header: list[str]) -> None:
     names = [header_cell(cell) for cell in header[1:]]
     if len(names) == 2 and "view" in names[0] and "like" in names[1]:
         raise MicroLensError(
-            f"{path}, line 1: the header names views before likes; wanted are item, likes, views. Swap them."
+            f"{path}, line 1: the header names views before likes; expected item, likes, views. Swap them."
         )
 
 

@@ -15,8 +15,8 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
     Raises
     ------
     MicroLensError
-        The name is none of a dataset, the dataset is not there, the file has no ``item_id:token`` column, or
-        a row cannot be read.
+        The name cannot be that of a dataset, the dataset does not exist, the file has no ``item_id:token``
+        column, or a row cannot be read.
     """
     check_dataset_name(dataset)
     if not (folder / f"{dataset}.inter").is_file():

@@ -55,14 +55,19 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
     left out. Of several folders with videos, covers or frames none is chosen: the release folder itself is
     taken, to be gone through.
 
-    Args:
-        folder: the release folder, or a log.
-        dataset: the name of the dataset, or None.
-        require_pairs: raise if there is no pairs file. The media store can be built without one.
+    Parameters
+    ----------
+    folder : Path | str
+        The release folder, or a log.
+    dataset : str, optional
+        The name of the dataset, or None.
+    require_pairs : bool, default True
+        Raise if there is no pairs file. The media store can be built without one.
 
-    Raises:
-        MicroLensError: no such folder or file, no pairs file, or several files between which the names do not
-            decide.
+    Raises
+    ------
+    MicroLensError
+        No such folder or file, no pairs file, or several files between which the names do not decide.
     """
     given, folder = Path(folder), Path(folder)
     if given.is_file():
@@ -79,9 +84,8 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
     if pairs is None and require_pairs:
         raise MicroLensError(
             f"{folder} has no interactions: looked there and one level below for "
-            f"{' or '.join(PAIRS_PATTERNS)} (upper or lower case), found {_listing(entries)}. "
-            "Put the pairs file of the release there, or give a log of any name in the folder's place: "
-            "convert LOG.csv."
+            f"{' or '.join(PAIRS_PATTERNS)} (upper or lower case), found {_listing(entries)}. Put the pairs "
+            "file of the release there, or give a log of any name in the folder's place: convert LOG.csv."
         )
     release = _release_name(pairs) if pairs else None
     release = release or _dataset_release(entries, dataset)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from recbole_microlens.compat.exact_floats import exact_floats
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
@@ -27,15 +28,23 @@ _CHUNK_ROWS = 1_000_000
 class Pairs:
     """The rows of a pairs file, in file order.
 
-    Attributes:
-        users, items: the distinct ids.
-        user, item: int64 [rows], places in ``users`` and ``items``.
-        time_us: int64 [rows], microseconds since 1970; None for a sequence TSV, whose order is that of the
-            file. Plain numbers, which are no times of our age, are taken for milliseconds.
-        columns: which column was taken for what.
-        unit: what the times are written in; None for a sequence TSV.
-        events: the rows of each kind of event, those that were left out too; empty without such a column.
-        respelled: spellings of ids whose white space within became single spaces.
+    Attributes
+    ----------
+    users, items : list[str]
+        The distinct ids.
+    user, item : np.ndarray [rows], int64
+        Places in ``users`` and ``items``.
+    time_us : np.ndarray [rows], int64, or None
+        Microseconds since 1970; None for a sequence TSV, whose order is that of the file. Plain numbers,
+        which are not plausible times, are taken for milliseconds.
+    columns : PairsColumns
+        Which column was taken for what.
+    unit : TimeUnit | None
+        What the times are written in; None for a sequence TSV.
+    events : Mapping[str, int]
+        The rows of each kind of event, those that were left out too; empty without such a column.
+    respelled : int
+        Spellings of ids whose white space within became single spaces.
     """
 
     users: list[str]
@@ -63,15 +72,22 @@ def read_pairs(
     in their size; all rows must have one unit. Clean files are parsed by pandas; a file with anything unusual
     in it is read again row by row, so that the row at fault can be named.
 
-    Args:
-        path: the file; one that ends in ``.gz`` is unpacked.
-        bad: takes rows that cannot be read.
-        named: columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
-        events: the kinds of events to take; all by default.
+    Parameters
+    ----------
+    path : Path
+        The file; one that ends in ``.gz`` is unpacked.
+    bad : BadRows
+        Takes rows that cannot be read.
+    named : Mapping[str, str], optional
+        Columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
+    events : tuple[str, ...], default ()
+        The kinds of events to take; all by default.
 
-    Raises:
-        MicroLensError: a row cannot be read and ``bad`` does not skip; the header lacks a column; a kind of
-            event is in no row; no row is left.
+    Raises
+    ------
+    MicroLensError
+        A row cannot be read and ``bad`` does not skip; the header lacks a column; a kind of event is in no
+        row; no row is left.
     """
     columns = pairs_columns(path, first_line(path), named)
     kept = EventFilter(path, columns, events)
@@ -114,9 +130,11 @@ def _read_clean(path: Path, columns: PairsColumns, kept: EventFilter) -> Pairs |
     if plain.separators != lines * (columns.count - 1):  # pandas cuts a long row at the start of a chunk
         return None
     numbers = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
-    if len(numbers) == 0 or numbers.min() < 0 or unit_of(numbers.min()) != unit_of(numbers.max()):
+    if len(numbers) == 0 or numbers.min() < 0:
         return None
-    unit = unit_of(numbers.min())
+    unit = unit_of(int(numbers.min()))
+    if unit != unit_of(int(numbers.max())):
+        return None
     codes = np.concatenate(user), np.concatenate(item)
     times_us, respelled = in_microseconds(numbers, unit), users.respelled + items.respelled
     return Pairs(users.names, items.names, *codes, times_us, columns, unit, events, respelled)
@@ -133,7 +151,7 @@ def _chunks(plain: PlainBytes, columns: PairsColumns) -> pd.io.parsers.TextFileR
         na_filter=False,
         quoting=csv.QUOTE_NONE,
         encoding="utf-8-sig",
-        float_precision="round_trip",
+        **exact_floats(),
         chunksize=_CHUNK_ROWS,
     )
 
@@ -160,7 +178,7 @@ def _may_be_other_numbers(times: np.ndarray) -> bool:
 
 
 def _has_open_quote(chunk: pd.DataFrame) -> bool:
-    """Whether a quote may go on in the next line, so that a line is no row."""
+    """Whether a quote may continue in the next line, so that a line is not a row."""
     texts = (chunk[name] for name, kind in chunk.dtypes.items() if not pd.api.types.is_integer_dtype(kind))
     return any((column.str.count('"') % 2 == 1).any() for column in texts)
 
@@ -175,6 +193,7 @@ def _encode(column: pd.Series, table: IdTable) -> np.ndarray:
 
 
 def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: BadRows) -> Pairs:
+    assert columns.time is not None  # a file of whole sequences has its own reader
     users, items = IdTable("user"), IdTable("item")
     user, item, times, units, lines = array("q"), array("q"), array("q"), array("b"), array("q")
     events: Counter[str] = Counter()
@@ -193,12 +212,15 @@ def _read_carefully(path: Path, columns: PairsColumns, kept: EventFilter, bad: B
         for values, value in zip((user, item, times, units, lines), row, strict=True):
             values.append(value)
     place_of_unit = np.array(units, dtype=np.int64)
-    unit = UNITS[np.bincount(place_of_unit).argmax()] if len(units) else None
-    same = place_of_unit == (UNITS.index(unit) if unit else 0)
-    _report_other_units(path, place_of_unit, unit, _int64(lines), bad)
-    rows = (_int64(values)[same] for values in (user, item, times))
+    most = UNITS[np.bincount(place_of_unit).argmax()] if len(units) else UNITS[0]
+    same = place_of_unit == UNITS.index(most)
+    _report_other_units(path, place_of_unit, most, _int64(lines), bad)
+    user_kept, item_kept, times_kept = (_int64(values)[same] for values in (user, item, times))
     respelled = users.respelled + items.respelled
-    return Pairs(users.names, items.names, *rows, columns, unit, events, respelled)
+    unit_found = most if len(units) else None
+    return Pairs(
+        users.names, items.names, user_kept, item_kept, times_kept, columns, unit_found, events, respelled
+    )
 
 
 _HEADER_HINT = (
@@ -207,12 +229,10 @@ _HEADER_HINT = (
 
 
 def _report_other_units(
-    path: Path, units: np.ndarray, most: TimeUnit | None, lines: np.ndarray, bad: BadRows
+    path: Path, units: np.ndarray, most: TimeUnit, lines: np.ndarray, bad: BadRows
 ) -> None:
     """Give the rows whose time is in another unit than that of most rows to ``bad``."""
-    others = {
-        int(lines[row]): UNITS[units[row]] for row in np.flatnonzero(units != UNITS.index(most or UNITS[0]))
-    }
+    others = {int(lines[row]): UNITS[units[row]] for row in np.flatnonzero(units != UNITS.index(most))}
     if not others:
         return
     count = int((units == UNITS.index(most)).sum())
@@ -228,7 +248,7 @@ def _read_sequences(path: Path, columns: PairsColumns, bad: BadRows) -> Pairs:
     for number, text in _data_lines(path, columns, bad):
         try:
             cells = _split(text, columns)
-            # At spaces alone: a control character, which is white space too, is no end of an id.
+            # At spaces alone: a control character, which is white space too, does not end an id.
             watched = [items.code(name) for name in cells[columns.item].split(" ") if name]
             if not watched:
                 raise RowError("no items after the user")

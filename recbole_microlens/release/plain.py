@@ -1,7 +1,6 @@
 """Tells, while a table is read by a fast parser, whether it holds bytes that parsers do not agree on."""
 
 import io
-from typing import BinaryIO
 
 import numpy as np
 
@@ -11,18 +10,25 @@ _BLOCK = 1 << 20
 class PlainBytes(io.RawIOBase):
     """Hands through the bytes of a stream and notes what is not plain in them.
 
-    Args:
-        stream: the table.
-        separator: of its columns, one ASCII character.
+    Parameters
+    ----------
+    stream : BinaryIO
+        The table.
+    separator : str
+        Of its columns, one ASCII character.
 
-    Attributes:
-        odd: there was a NUL byte, at which pandas ends a field, or a carriage return without a line feed,
-            at which it ends a line.
-        quotes: there was a double quote.
-        separators: how many separators there were.
+    Attributes
+    ----------
+    odd
+        There was a NUL byte, at which pandas ends a field, or a carriage return without a line feed, at which
+        it ends a line.
+    quotes
+        There was a double quote.
+    separators
+        How many separators there were.
     """
 
-    def __init__(self, stream: BinaryIO, separator: str):
+    def __init__(self, stream: io.BufferedIOBase, separator: str):
         self._stream = stream
         self._separator = ord(separator)
         self.separators = 0
@@ -33,7 +39,7 @@ class PlainBytes(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io calls it with this alone
         block = self._stream.read(len(buffer))
         self._look_at(block)
         buffer[: len(block)] = block
@@ -51,7 +57,7 @@ class PlainBytes(io.RawIOBase):
         if not self.odd:
             self.odd = b"\0" in block or self._has_lone_return(block)
         self.quotes = self.quotes or b'"' in block
-        self.separators += np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == self._separator)
+        self.separators += int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == self._separator))
 
     def _has_lone_return(self, block: bytes) -> bool:
         """Whether a carriage return stands without a line feed behind it, which may be in the next block."""

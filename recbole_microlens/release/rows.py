@@ -8,15 +8,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_LINE = 1 << 28
-"""Bytes of a line; a longer one is no table but something else, and would fill the memory."""
+"""Bytes of a line; a longer one is not a table, and would fill the memory."""
 
 LONGEST_FIELD = 131_072
 """Characters of a field that Python's csv module, and so RecBole, reads."""
@@ -68,9 +68,10 @@ def read_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
 
     A line that is not UTF-8 goes to ``bad``.
 
-    Raises:
-        MicroLensError: the file cannot be unpacked, is UTF-16, or has a line of more than
-            :data:`LONGEST_LINE` bytes.
+    Raises
+    ------
+    MicroLensError
+        The file cannot be unpacked, is UTF-16, or has a line of more than :data:`LONGEST_LINE` bytes.
     """
     for number, raw in enumerate(_raw_lines(path), start=1):
         try:
@@ -89,7 +90,7 @@ def first_line(path: Path) -> str:
     return next((text for text in texts if text.strip()), "")
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> BufferedIOBase:
     """Open a file for reading, unpacked where its name ends in ``.gz``."""
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 

@@ -83,10 +83,13 @@ def short_users(user: np.ndarray) -> ShortUsers:
 def describe(user: np.ndarray, item: np.ndarray, repeats: int = 0) -> Statistics:
     """Describe interactions, given who (``user``) and what (``item``) of each as codes 0, 1, 2, ...
 
-    Args:
-        user: int [n], n >= 1.
-        item: int [n].
-        repeats: how many of them are no first interaction of their user with their item.
+    Parameters
+    ----------
+    user : np.ndarray [n], int
+        n >= 1.
+    item : np.ndarray [n], int
+    repeats : int, default 0
+        How many of them are not the first interaction of their user with their item.
     """
     lengths, popularity = _counts(user), _counts(item)
     return Statistics(
@@ -176,7 +179,7 @@ def _distribution_lines(statistics: Statistics) -> list[str]:
         "sequence length": statistics.sequence_length,
         "item popularity": statistics.item_popularity,
     }
-    summary = [("", "min", "25%", "median", "75%", "mean", "max")]
+    summary: list[tuple[str, ...]] = [("", "min", "25%", "median", "75%", "mean", "max")]
     for name, spread in both.items():
         figures = (spread.quartile_1, spread.median, spread.quartile_3, spread.mean)
         summary.append((name, str(spread.minimum), *(f"{x:.6g}" for x in figures), str(spread.maximum)))

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
@@ -22,11 +22,16 @@ _MICROSECOND = timedelta(microseconds=1)
 class TimeUnit:
     """A way to write a time.
 
-    Attributes:
-        name: as the report says it.
-        least: the smallest number that is taken for this unit; the next unit's is the first that is not.
-        microseconds: of one, as a fraction (numerator, denominator).
-        is_date: whether such a time says which day it was.
+    Attributes
+    ----------
+    name : str
+        As the report says it.
+    least : int
+        The smallest number that is taken for this unit; the next unit's is the first that is not.
+    microseconds : tuple[int, int]
+        Of one, as a fraction (numerator, denominator).
+    is_date : bool
+        Whether such a time says which day it was.
     """
 
     name: str
@@ -43,7 +48,7 @@ NUMBERS = (
     TimeUnit("epoch microseconds", 10**14, (1, 1)),
     TimeUnit("epoch nanoseconds", 10**17, (1, 1000)),
 )
-ISO = TimeUnit("ISO 8601 (UTC where no zone is said)", 0, (1, 1))
+ISO = TimeUnit("ISO 8601 (UTC unless a zone is given)", 0, (1, 1))
 UNITS = (*NUMBERS, ISO)
 _TOO_LARGE = 2**63
 _MOST_DIGITS = len(str(_TOO_LARGE))
@@ -58,8 +63,10 @@ def unit_of(number: float | Decimal) -> TimeUnit:
 def microseconds(text: str) -> tuple[TimeUnit, int]:
     """Read one time: its unit, and the microseconds since 1970 (of plain numbers: thousandths).
 
-    Raises:
-        RowError: it is neither a number nor a date of ISO 8601, or out of range.
+    Raises
+    ------
+    RowError
+        It is neither a number nor a date of ISO 8601, or out of range.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
@@ -68,7 +75,7 @@ def microseconds(text: str) -> tuple[TimeUnit, int]:
     if match := _ISO.fullmatch(text):
         return ISO, _of_date(match, text)
     if not NUMBER.fullmatch(text):
-        raise RowError(f"timestamp {quoted(text)} is not a number, nor a date of ISO 8601")
+        raise RowError(f"timestamp {quoted(text)} is not a number, nor an ISO 8601 date")
     parse_number(text, "timestamp")
     try:
         return _of_number(Decimal(text), text)
@@ -100,12 +107,13 @@ def _of_number(number: int | Decimal, text: str) -> tuple[TimeUnit, int]:
 def _of_date(match: re.Match, text: str) -> int:
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
-        moment = datetime(*(int(part or 0) for part in (year, month, day, hour, minute, second)))
+        clock = [int(part or 0) for part in (hour, minute, second)]
+        moment = datetime.combine(date(int(year), int(month), int(day)), time(clock[0], clock[1], clock[2]))
         moment = moment.replace(tzinfo=_zone(zone)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise RowError(f"timestamp {text!r} is no date ({error})") from error
+        raise RowError(f"timestamp {text!r} is not a date ({error})") from error
     if moment.year < _FIRST_YEAR:
-        raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: it stands for no time at all")
+        raise RowError(f"timestamp {text!r} lies before {_FIRST_YEAR}: that is not a plausible time")
     return (moment - _EPOCH) // _MICROSECOND + int(f"{fraction or ''}000000"[:6])
 
 

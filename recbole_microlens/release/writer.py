@@ -63,12 +63,17 @@ def write_interactions(
 ) -> None:
     """Write rows of (user id, item id, whole number), the third column headed ``column``.
 
-    Args:
-        path: the file.
-        column: name and type of the third column, ``timestamp:float``.
-        users, items: the ids.
-        user, item: int64 [n], places in ``users`` and ``items``.
-        values: int64 [n].
+    Parameters
+    ----------
+    path : Path
+        The file.
+    column : str
+        Name and type of the third column, ``timestamp:float``.
+    users, items : Sequence[str]
+        The ids.
+    user, item : np.ndarray [n], int64
+        Places in ``users`` and ``items``.
+    values : np.ndarray [n], int64
     """
     user_fields = np.array([spell(name) for name in users], dtype=object)
     item_fields = np.array([spell(name) for name in items], dtype=object)
@@ -109,8 +114,10 @@ def staging_folder(out: Path, name: str) -> Iterator[Path]:
     """Give an empty folder in ``out``, on the same file system as the final one; it is gone afterwards. What
     a killed process left there goes first.
 
-    Raises:
-        MicroLensError: ``out`` or a folder above it is a file, or another process converts this dataset.
+    Raises
+    ------
+    MicroLensError
+        ``out`` or a folder above it is a file, or another process converts this dataset.
     """
     require_folder(out)
     folder = out / f".{name}.partial"
@@ -131,13 +138,18 @@ def publish(staged: Mapping[str, Path | None], folder: Path, name: str, last: st
     """Move complete files to ``folder/<name><suffix>``; return suffix -> path of what is there now.
 
     The file of suffix ``last`` marks a complete dataset: its old version goes first and its new one comes
-    last, so that old and new files never stand together beside it, wherever the process is killed.
+    last, so that old and new files are never mixed under it, wherever the process is killed.
 
-    Args:
-        staged: suffix -> written file, or None for a file this dataset does not have (an old one is removed).
-        folder: the dataset's folder; other files in it are not touched.
-        name: the dataset's name.
-        last: the suffix of the file that marks completeness.
+    Parameters
+    ----------
+    staged : Mapping[str, Path | None]
+        Suffix -> written file, or None for a file this dataset does not have (an old one is removed).
+    folder : Path
+        The dataset's folder; other files in it are not touched.
+    name : str
+        The dataset's name.
+    last : str
+        The suffix of the file that marks completeness.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = {suffix: folder / f"{name}{suffix}" for suffix in staged}

@@ -28,10 +28,14 @@ def make_sample(
 
     Parameters
     ----------
-    out : the folder of all datasets.
-    release : where the release folder is written and kept; by default it is removed at the end.
-    seed : the same seed gives the same dataset.
-    users, items : how many of each.
+    out : Path
+        The folder of all datasets.
+    release : Path, optional
+        Where the release folder is written and kept; by default it is removed at the end.
+    seed : int, default SEED
+        The same seed gives the same dataset.
+    users, items : int, default 600
+        How many of each.
 
     Raises
     ------
@@ -54,6 +58,7 @@ def _convert_all(release: Path, out: Path, progress: bool) -> Path:
         convert(release, SAMPLE, scratch)
         items = read_item_ids(Path(scratch) / SAMPLE, SAMPLE)
     folder.mkdir(parents=True, exist_ok=True)
+    assert found.videos is not None and found.covers is not None  # they were written above
     build_frames(
         found.videos, items, folder / "video.lmdb", size=FRAME_SIZE, progress=progress, overwrite=True
     )

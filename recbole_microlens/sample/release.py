@@ -43,7 +43,7 @@ def write_release(
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
         release = Path(beside) / folder.name
         release.mkdir()
-        _write_tables(release, plan, users, seed)
+        write_tables(release, plan, users, seed)
         _write_media(release, plan, seed, progress)
         os.replace(release, folder)
     return folder
@@ -63,7 +63,16 @@ def _check(folder: Path, seed: int, users: int, items: int) -> None:
     check_codec()
 
 
-def _write_tables(release: Path, plan: list[SampleItem], users: int, seed: int) -> None:
+def write_tables(release: Path, plan: list[SampleItem], users: int, seed: int) -> None:
+    """Write the files of a release that are no media: pairs, titles, tags, likes and views.
+
+    Parameters
+    ----------
+    release : Path
+        An empty folder.
+    plan : list of SampleItem
+        Of :func:`~recbole_microlens.sample.world.plan_items`.
+    """
     interactions = plan_interactions(plan, users, seed)
     pairs = [("user", "item", "timestamp"), *((row.user, row.item, row.timestamp) for row in interactions)]
     titles = [("item", "title"), *((item.item, write_title(item, seed)) for item in plan)]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -42,7 +43,7 @@ def write_video(path: Path, item: SampleItem, seed: int) -> None:
     Equal arguments give equal bytes.
     """
     with av.open(str(path), "w", format="mp4") as container:
-        track = None
+        track: Any = None  # PyAV cannot tell that this codec's stream is one of video
         for pixels in render(item, seed):
             if track is None:
                 track = container.add_stream(CODEC, rate=FRAMES_PER_SECOND, options=CODEC_OPTIONS)
@@ -50,7 +51,8 @@ def write_video(path: Path, item: SampleItem, seed: int) -> None:
                 track.pix_fmt = "yuv420p"
                 track.codec_context.thread_count = 1  # several x264 threads give other bytes
             container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(track.encode(None))
+        if track is not None:
+            container.mux(track.encode(None))
 
 
 def write_cover(path: Path, item: SampleItem, seed: int) -> None:
@@ -113,7 +115,8 @@ def _object_mask(rng: np.random.Generator, shape: str, height: int, width: int) 
 
 
 def _object_colour(rng: np.random.Generator, colour: str) -> np.ndarray:
-    return _rgb((HUES[colour] + rng.integers(-5, 6)) % 256, rng.integers(195, 240), rng.integers(190, 250))
+    hue = (HUES[colour] + int(rng.integers(-5, 6))) % 256
+    return _rgb(hue, int(rng.integers(195, 240)), int(rng.integers(190, 250)))
 
 
 def _rgb(hue: int, saturation: int, value: int) -> np.ndarray:

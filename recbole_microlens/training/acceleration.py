@@ -16,8 +16,11 @@ from recbole_microlens.cpu.few_frames import for_few_frames
 from recbole_microlens.errors import first_line
 from recbole_microlens.items.content import ContentItemEmbedding
 
-_CHANNELS_LAST = {nn.Conv2d: torch.channels_last, nn.Conv3d: torch.channels_last_3d}
-# What the optimisers of RecBole take, beside the fused form.
+_CHANNELS_LAST: dict[type, torch.memory_format] = {
+    nn.Conv2d: torch.channels_last,
+    nn.Conv3d: torch.channels_last_3d,
+}
+# What the optimisers of RecBole take, apart from ``fused``.
 _OPTIONS = ("params", "lr", "betas", "eps", "weight_decay", "amsgrad")
 
 
@@ -26,23 +29,23 @@ Result = TypeVar("Result")
 
 
 def convolutions(encoders: nn.Module) -> None:
-    """Lay the weights of convolutions out as the pixels and the cached rows are, and let those over time
-    leave out the padding. Names and values of the weights stay.
+    """Give convolution weights the memory layout of pixels and cached rows, and let temporal convolutions
+    skip the padding. Names and values of the weights stay.
     """
     for module in encoders.modules():
         form = _CHANNELS_LAST.get(type(module))
-        if form is not None:
+        if form is not None and isinstance(module, nn.Conv2d | nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=form)
     for_few_frames(encoders)
 
 
 def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The same Adam or AdamW, all parameters updated in one pass, where the device can; else as it was."""
+    """The same Adam or AdamW with all parameters updated in one pass, if the device can do so."""
     if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
         return optimizer
     groups = [{key: group[key] for key in _OPTIONS} for group in optimizer.param_groups]
     try:
-        return type(optimizer)(groups, fused=True)
+        return type(optimizer)(groups, fused=True)  # type: ignore[call-arg]  # Adam and AdamW take it
     except RuntimeError as error:
         getLogger().warning(f"The optimiser is not fused here ({first_line(error)}).")
         return optimizer
@@ -54,13 +57,14 @@ def compile_modules(model: nn.Module, layer: ContentItemEmbedding, device: torch
 
     Parameters
     ----------
-    layer : the model's item embedding.
+    layer : ContentItemEmbedding
+        The model's item embedding.
     """
     try:
         torch.compile(_tried)(torch.zeros(2, device=device))
     except (RuntimeError, OSError, ImportError) as error:
         getLogger().warning(
-            f"compile: torch.compile does not work here ({first_line(error)}); going on without."
+            f"compile: torch.compile does not work here ({first_line(error)}); continuing without it."
         )
         return
     # A module that cannot be compiled runs as it is, without pages about why.

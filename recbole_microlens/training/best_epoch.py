@@ -20,7 +20,8 @@ class ScoringEvaluator(Evaluator):
 
     Attributes
     ----------
-    score : ``valid_metric`` of the last evaluation, not rounded.
+    score : float
+        ``valid_metric`` of the last evaluation, not rounded.
     """
 
     def __init__(self, config):

@@ -46,13 +46,13 @@ def save(state: dict, path: Path) -> None:
     Raises
     ------
     MicroLensError
-        It cannot be written: says why, and that what was there is there.
+        It cannot be written; the message says why, and that the old file is kept.
     """
     try:
         with files.written_whole(path, "wb") as file:
             _write(to_plain(state), file)
     except OSError as error:
-        said = files.in_words(error, f"go on with --resume={path.parent}")
+        said = files.in_words(error, f"continue with --resume={path.parent}")
         raise MicroLensError(f"{said} What was saved before is kept.") from error
 
 
@@ -66,12 +66,12 @@ def save_keeping(state: dict, path: Path, before: Path) -> None:
 
 
 def _write(state: Any, file) -> None:
-    """``torch.save``, with the checksum of all behind it; and with what the system says against a write,
-    which torch hides behind a failure of its own.
+    """``torch.save`` with the checksum at the end, and with the system's own error if a write fails: torch
+    replaces it by one of its own.
     """
     signed = _Signed(file)
     try:
-        torch.save(state, signed)
+        torch.save(state, signed)  # type: ignore[arg-type]  # it writes and flushes, and needs no more
         signed.finish()
     except RuntimeError as error:
         raise signed.error or error from error
@@ -82,7 +82,8 @@ class _Signed:
 
     Attributes
     ----------
-    error : what its writing failed of.
+    error : OSError | None
+        What its writing failed of.
     """
 
     def __init__(self, file):
@@ -122,7 +123,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict:
     Raises
     ------
     MicroLensError
-        There is no such file, it is not whole, a byte of it has changed, or it is no checkpoint of a run.
+        There is no such file, it is not whole, a byte of it has changed, or it is not a checkpoint of a run.
     """
     if not path.is_file():
         kind = "is a folder, not a checkpoint" if path.is_dir() else "is not there"
@@ -131,7 +132,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise MicroLensError(f"{path} is no checkpoint of plain data ({first_line(error)}).") from error
+        raise MicroLensError(f"{path} is not a checkpoint of plain data ({first_line(error)}).") from error
     _require_keys(state, path)
     return from_plain(state)
 
@@ -153,7 +154,7 @@ def load_last(path: Path, before: Path, device: torch.device | str = "cpu") -> d
             state = load(before, device)
         except MicroLensError as second:
             raise MicroLensError(f"{error} {second} Start a new run.") from second
-        getLogger().warning(f"{error} Going on from the one before it, {before.name}.")
+        getLogger().warning(f"{error} Continuing from the one before it, {before.name}.")
         return state
 
 
@@ -180,7 +181,7 @@ def _require_whole(path: Path) -> None:
     """
     signature, digest = _signature(path)
     if signature is not None and signature != digest:
-        raise MicroLensError(f"{path} is damaged: its checksum does not hold.")
+        raise MicroLensError(f"{path} is damaged: its checksum does not match.")
     try:
         with zipfile.ZipFile(path) as archive:
             parts, is_cut = archive.infolist(), bool(archive.comment) and signature is None
@@ -192,13 +193,13 @@ def _require_whole(path: Path) -> None:
     except _OF_A_DAMAGED_ARCHIVE as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a place before the start
             raise
-        raise MicroLensError(f"{path} is damaged or no checkpoint ({first_line(error)}).") from error
+        raise MicroLensError(f"{path} is damaged or not a checkpoint ({first_line(error)}).") from error
     if is_cut:
         raise MicroLensError(f"{path} is damaged: its checksum is cut off.")
     if not is_plain:
         raise MicroLensError(f"{path} is a packed archive, not a checkpoint of this package.")
     if damaged is not None:
-        raise MicroLensError(f"{path} is damaged: the checksum of {damaged} in it does not hold.")
+        raise MicroLensError(f"{path} is damaged: the checksum of {damaged} in it does not match.")
 
 
 def _signature(path: Path) -> tuple[str | None, str | None]:
@@ -222,14 +223,14 @@ def _signature(path: Path) -> tuple[str | None, str | None]:
 
 def _require_keys(state: Any, path: Path) -> None:
     if not isinstance(state, dict):
-        raise MicroLensError(f"{path} is no checkpoint of a run: it holds a {type(state).__name__}.")
+        raise MicroLensError(f"{path} is not a checkpoint of a run: it holds a {type(state).__name__}.")
     faults = [
         f"{key} is {'missing' if key not in state else f'a {type(state[key]).__name__}'}"
         for key, kind in _KEYS.items()
         if not isinstance(state.get(key), kind)
     ]
     if faults:
-        raise MicroLensError(f"{path} is no checkpoint of a run: {', '.join(faults)}.")
+        raise MicroLensError(f"{path} is not a checkpoint of a run: {', '.join(faults)}.")
 
 
 def to_plain(value: Any) -> Any:

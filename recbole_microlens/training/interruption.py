@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM stops as Ctrl-C does, SIGUSR1 (a scheduler's warning) ends with a checkpoint.
+"""Signals that stop a run: SIGTERM acts as Ctrl-C, SIGUSR1 (a scheduler's warning) ends with a checkpoint.
 
 Only the command line listens to signals; a library call leaves them as they are.
 """
@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class Preempted(BaseException):
-    """The scheduler wants the machine back: everything to go on from is on the disk."""
+    """The scheduler wants the machine back; the checkpoint is on the disk."""
 
 
 _RUN = "run_folder"
@@ -25,8 +26,8 @@ _listener = 0
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Within, SIGTERM raises ``KeyboardInterrupt``, and SIGUSR1 :class:`Preempted`, at once or at the next
-    step of a training (see :func:`at_steps`). Signals that the caller ignores stay ignored.
+    """Inside the block, SIGTERM raises ``KeyboardInterrupt``, and SIGUSR1 :class:`Preempted`, at once or at
+    the next step of a training (see :func:`at_steps`). Signals that the caller ignores stay ignored.
     """
     global _asked, _listener
     _asked, _listener = False, os.getpid()
@@ -34,7 +35,7 @@ def listening() -> Iterator[None]:
         yield
         return
     handlers = {"SIGTERM": _terminate, "SIGUSR1": _preempt}
-    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    before: dict[int, Any] = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
     for name, handler in handlers.items():
         number = getattr(signal, name, None)  # Windows has no SIGUSR1
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -48,7 +49,7 @@ def listening() -> Iterator[None]:
 
 
 def heard() -> None:
-    """Hear no further signal while the command ends: a second one would end it in a traceback."""
+    """Ignore further signals while the command ends: a second one would end it in a traceback."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -56,7 +57,9 @@ def heard() -> None:
 
 @contextmanager
 def passed_on(send: Callable[[int], None]) -> Iterator[None]:
-    """Within, a SIGUSR1 is sent on to the processes that this one has started, and changes nothing here."""
+    """Inside the block, a SIGUSR1 is sent on to the processes that this one has started, and changes nothing
+    here.
+    """
     number = getattr(signal, "SIGUSR1", None)
     if number is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -70,7 +73,7 @@ def passed_on(send: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def at_steps() -> Iterator[None]:
-    """Within, a SIGUSR1 only sets :func:`is_asked`: the block looks there, and saves where it is."""
+    """Inside the block, a SIGUSR1 only sets :func:`is_asked`: the block looks at it and saves its state."""
     global _steps_look
     _steps_look = True
     try:
@@ -101,7 +104,7 @@ def _preempt(*_) -> None:
 
 @contextmanager
 def of(run_folder: Path) -> Iterator[None]:
-    """Within, what stops the run carries its folder, for :func:`folder_of`."""
+    """Inside the block, what stops the run carries its folder, for :func:`folder_of`."""
     try:
         yield
     except (KeyboardInterrupt, Preempted) as stop:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from recbole_microlens.activation_cache.memory import available_memory, in_words
+from recbole_microlens.config.schema_of_recbole import LEARNERS
 from recbole_microlens.errors import MicroLensError, first_line
-from recbole_microlens.schema_of_recbole import LEARNERS
 from recbole_microlens.training import rng
 from recbole_microlens.training.step_memory import step_memory
 
@@ -33,10 +33,14 @@ class Estimate:
 
     Attributes
     ----------
-    parameters : of all parameters; they are taken already.
-    optimiser : of the gradients and of what the optimiser keeps, for those that train.
-    step : of one training step beside these; ``None`` where it could not be estimated.
-    available : that are free.
+    parameters : int
+        Of all parameters; they are taken already.
+    optimiser : int
+        Of the gradients and of what the optimiser keeps, for those that train.
+    step : int | None
+        Of one training step, in addition; ``None`` if it could not be estimated.
+    available : int
+        That are free.
     """
 
     parameters: int
@@ -53,7 +57,8 @@ def build(config, n_items: int, make: Callable[[], nn.Module]) -> nn.Module:
 
     Parameters
     ----------
-    make : builds the model on the CPU; may be called again.
+    make : Callable[[], nn.Module]
+        Builds the model on the CPU; may be called again.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     Raises
     ------
     MicroLensError
-        The gradients and what the optimiser keeps do not fit beside the parameters.
+        The gradients and what the optimiser keeps do not fit in addition to the parameters.
     """
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     found = Estimate(
@@ -92,7 +97,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     if found.optimiser > found.available:
         _refuse(
             config,
-            "the gradients of its parameters and what the optimiser keeps",
+            "the gradients of its parameters and the optimiser's state",
             found.optimiser,
             found.available,
         )
@@ -103,7 +108,7 @@ def check(config, model: nn.Module, train_data) -> Estimate:
     )
     if found.optimiser + (found.step or 0) > _CLOSE * found.available:
         getLogger().warning(
-            f"{said}: this may not fit, and the system then ends the run. Lower `train_batch_size`, "
+            f"{said}: this may not fit; the system would then kill the run. Lower `train_batch_size`, "
             "`MAX_ITEM_LIST_LENGTH` or the sizes of the model."
         )
     else:
@@ -121,7 +126,7 @@ def _states(config) -> int:
 
 def _copies(config) -> int:
     """How often each parameter is there while it trains; of a content model it is not known which will."""
-    return 1 if config["item_modality"] is not None else 2 + _states(config)
+    return 1 if config.is_content_model else 2 + _states(config)
 
 
 def _room(config) -> int:
@@ -133,7 +138,8 @@ def _room(config) -> int:
 
 
 def _up_to(limit: int) -> Callable[[nn.Parameter], nn.Parameter]:
-    total, counted = 0, weakref.WeakValueDictionary()
+    total = 0
+    counted: weakref.WeakValueDictionary[int, nn.Parameter] = weakref.WeakValueDictionary()
 
     def count(parameter: nn.Parameter) -> nn.Parameter:
         nonlocal total
@@ -181,7 +187,7 @@ def _require_room(config, limit: int, make: Callable[[], nn.Module]) -> None:
         return
     if total > limit:
         copies = _copies(config)
-        rest = ", with their gradients and what the optimiser keeps," if copies > 1 else ""
+        rest = ", with their gradients and the optimiser's state," if copies > 1 else ""
         _refuse(config, f"its {total // 4:,} parameters{rest}", total * copies, limit * copies)
 
 
@@ -195,5 +201,5 @@ def _require_item_matrices(config, n_items: int) -> None:
 def _refuse(config, what: str, needed: int, available: int) -> None:
     raise MicroLensError(
         f"Not enough memory for {config['model']}: {what} take {in_words(needed)}, {in_words(available)} are "
-        "available. Lower `hidden_size`, `embedding_size` or what else makes the model large."
+        "available. Lower `hidden_size`, `embedding_size` or another size of the model."
     )

@@ -38,7 +38,7 @@ def prepare_data(config, dataset):
 
 
 def _train_loader(config, dataset, train, sampler):
-    if config["item_modality"] is not None:
+    if config.is_content_model:
         reader = item_reader(config, train)
         return ContentTrainDataLoader(config, train, sampler, reader, shuffle=config["shuffle"])
     loader_class = get_dataloader(config, "train")

@@ -30,7 +30,8 @@ class ResumableTrainer(FirstBest):
 
     Parameters
     ----------
-    folder : the run's folder.
+    folder : Path
+        The run's folder.
     """
 
     def __init__(self, config, model, folder: Path, *args):
@@ -76,7 +77,7 @@ class ResumableTrainer(FirstBest):
     def _set_random_states(self, states: list[dict]) -> None:
         if len(states) != distributed.world_size():
             self.logger.warning(
-                f"The run was broken off with {len(states)} processes and goes on with "
+                f"The run was interrupted with {len(states)} processes and continues with "
                 f"{distributed.world_size()}: dropout and shuffling are not what they would have been"
             )
         own = states[min(distributed.rank(), len(states) - 1)]
@@ -124,8 +125,8 @@ class ResumableTrainer(FirstBest):
             what = "NaN" if torch.isnan(loss) else "infinite"
             raise MicroLensError(
                 f"The training loss is {what}. Lower `learning_rate` (and `encoder_learning_rate`), set "
-                "`clip_grad_norm`, "
-                f"or train with `precision: fp32`. The best model so far is in {self.folder}."
+                "`clip_grad_norm`, or train with `precision: fp32`. The best model so far is in "
+                f"{self.folder}."
             )
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):

@@ -1,12 +1,11 @@
-"""What a resumed run may change: every setting that it is given anew is applied, or refused by name."""
+"""What a resumed run may change: every setting given with --resume is applied, or refused by name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_microlens.config import Config
+from recbole_microlens.config import Config, read_yaml, under_new_names
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.property_files import read_yaml
 from recbole_microlens.training import run_folder
 
 # How the epochs to come are trained; each change is recorded with the epoch from which on it holds.
@@ -22,6 +21,9 @@ TRAINING = (
 )
 # Where, how fast and in how much memory the run computes, and what it prints.
 _RUNNING = (
+    "activation_cache",
+    "activation_cache_device_fraction",
+    "activation_cache_dtype",
     "checkpoint_dir",
     "compile",
     "data_path",
@@ -35,9 +37,6 @@ _RUNNING = (
     "nproc",
     "show_progress",
     "state",
-    "trunk_cache",
-    "trunk_cache_device_fraction",
-    "trunk_cache_dtype",
     "use_gpu",
     "wandb_project",
     "worker",
@@ -45,35 +44,37 @@ _RUNNING = (
 
 
 def config_of(folder: Path, model, dataset: str | None, files: list[str], given: dict) -> Config:
-    """Configuration of a run that is continued: its own, and what is given anew.
+    """Configuration of a run that is continued: its own, and the settings given with --resume.
 
     Raises
     ------
     MicroLensError
-        The folder is no run or one of another model or dataset, or a setting that a resume cannot change
-        would become another.
+        The folder is not a run folder, or one of another model or dataset, or a setting that a resume cannot
+        change would become another.
     """
     run_folder.require_same_experiment(folder, model, dataset)
     own = str(run_folder.config_path(folder))
     anew: dict = {}
     for path in files:
-        anew |= read_yaml(Path(path))
+        anew |= under_new_names(read_yaml(Path(path)), str(path))
+    given = under_new_names(given, "the command line")
     anew |= given
     changeable = {key: value for key, value in anew.items() if key in (*TRAINING, *_RUNNING)}
     begun = Config(model, dataset, [own], changeable)
     wanted = Config(model, dataset, [own, *files], given)
-    _require_equal(folder, begun.as_given, wanted.as_given)
+    _require_equal(folder, begun.as_given, wanted)
     return wanted
 
 
-def _require_equal(folder: Path, begun: dict, wanted: dict) -> None:
+def _require_equal(folder: Path, begun: dict, config: Config) -> None:
+    wanted = config.as_given
     refused = [
         f"{key} was {begun.get(key)} and cannot become {wanted.get(key)}"
         for key in sorted(begun.keys() | wanted.keys())
         if _lists(begun.get(key)) != _lists(wanted.get(key))
     ]
     if refused:
-        advice = f", e.g. with --init_from={folder}" if wanted.get("item_modality") is not None else ""
+        advice = f", e.g. with --init_from={folder}" if config.is_content_model else ""
         raise MicroLensError(f"--resume: {'; '.join(refused)}: leave it out, or start a new run{advice}.")
 
 
@@ -95,7 +96,7 @@ def require_effect(folder: Path, epochs_done: int, epochs: int, is_finished: boo
         return
     given = ", ".join(f"{key}={after}" for key, (_, after) in changed.items())
     raise MicroLensError(
-        f"--resume: {epochs_done} epochs of {folder} are trained and no more are due, so nothing can be "
-        f"trained with {given}. Raise `epochs` (or "
-        "`stopping_step`, if it stopped early), leave the setting out, or start a new run."
+        f"--resume: {epochs_done} epochs of {folder} are trained and none is left to train, so nothing can "
+        f"be trained with {given}. Raise `epochs` (or `stopping_step`, if it stopped early), leave the "
+        "setting out, or start a new run."
     )

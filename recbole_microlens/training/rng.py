@@ -37,4 +37,4 @@ def restore(states: dict, loaders: list[torch.Generator]) -> None:
 def generators_of(train_data) -> list[torch.Generator]:
     """The generators that shuffle: of a loader, or of the two inside RecBole's knowledge-based loader."""
     inner = [getattr(train_data, name, None) for name in ("general_dataloader", "kg_dataloader")]
-    return [loader.generator for loader in (inner if any(inner) else [train_data])]
+    return [loader.generator for loader in inner if loader is not None] or [train_data.generator]

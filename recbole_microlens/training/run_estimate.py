@@ -1,15 +1,16 @@
-"""How long a training may still take, said once in the log after its first validation."""
+"""How long a training may still take, logged once after its first validation."""
 
 from logging import getLogger
 from time import perf_counter
 
 
 class Outlook:
-    """Adds up what epochs take until the first validation, and says how long the rest may take.
+    """Adds up the time of epochs until the first validation, and estimates how long the rest may take.
 
     Parameters
     ----------
-    epochs, step, patience : RecBole's ``epochs``, ``eval_step`` and ``stopping_step``.
+    epochs, step, patience : int
+        RecBole's ``epochs``, ``eval_step`` and ``stopping_step``.
     """
 
     def __init__(self, epochs: int, step: int, patience: int):

@@ -18,9 +18,9 @@ import yaml
 from recbole.utils.logger import log_colors_config
 
 from recbole_microlens import distributed, files
+from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError, PrintableFormatter, printable
 from recbole_microlens.evaluation.results import RESULT
-from recbole_microlens.property_files import read_yaml
 
 _FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 _SCREEN_FORMAT, _SCREEN_TIME = "%(log_color)s" + _FORMAT, "%d %b %H:%M"
@@ -33,7 +33,9 @@ CONFIG, LOG = "config.yaml", "log.txt"
 def create(root: Path, dataset: str, model: str) -> Path:
     """Make ``root/dataset/model-<time>``, with a number behind it where that is taken."""
     name = f"{model}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    for number in count():
+    numbers = count()
+    while True:
+        number = next(numbers)
         folder = root / dataset / (name if number == 0 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
@@ -99,7 +101,7 @@ def _write_traceback(files_of_log: list[logging.Handler], error: Exception) -> N
 
 
 class _LogFile(logging.FileHandler):
-    """A log that says once, on the screen, that it cannot be written; the run goes on."""
+    """A log that reports once, on the screen, that it cannot be written; the run continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -148,11 +150,11 @@ def config_path(folder: Path) -> Path:
         return path
     if (folder / LOG).is_file():
         raise MicroLensError(
-            f"{folder} is a run that ended before its settings were written: nothing of it can be taken up. "
-            "Start it again without --resume, with the command that began it."
+            f"{folder} is a run that ended before its settings were written: it cannot be resumed. Start it "
+            "again with the command that began it, without --resume."
         )
     raise MicroLensError(
-        f"{folder} is no run: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
+        f"{folder} is not a run folder: it has no {CONFIG}. Give a folder runs/<dataset>/<model>-<time>."
     )
 
 
@@ -178,7 +180,7 @@ def require_same_experiment(folder: Path, model: str | type | None, dataset: str
     for key, asked in (("model", getattr(model, "__name__", model)), ("dataset", dataset)):
         if asked not in (None, begun.get(key)):
             raise MicroLensError(
-                f"{folder} is a run with {key} {begun.get(key)}; it cannot go on with {asked}. "
+                f"{folder} is a run with {key} {begun.get(key)}; it cannot continue with {asked}. "
                 f"Leave out --{key}, or start a new run without --resume."
             )
 

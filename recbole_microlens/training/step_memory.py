@@ -17,7 +17,7 @@ _FEW = (2, 4)
 
 
 def step_memory(model: nn.Module, train_data) -> int | None:
-    """Bytes of one step beside parameters, gradients and optimiser; ``None`` where it cannot be said.
+    """Bytes of one step in addition to parameters, gradients and optimiser; ``None`` if that is unknown.
 
     The forward pass of a few samples keeps tensors for the backward pass; they count twice, for their
     gradients, and the largest once more, for what it is computed from: logits, their softmax and their

@@ -1,4 +1,4 @@
-"""TensorBoard events of a run, without which the run goes on where they cannot be written."""
+"""TensorBoard events of a run; the run continues without them if they cannot be written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Tensorboard:
 
     Parameters
     ----------
-    folder : for the events.
+    folder : Path
+        For the events.
     """
 
     def __init__(self, folder: Path):
@@ -43,7 +44,7 @@ class Tensorboard:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Within, writers are made that tell us, not their thread's reader, what they cannot write."""
+        """Inside the block, new writers report to us what they cannot write, not to their thread."""
         original = event_file_writer.RecordWriter
         event_file_writer.RecordWriter = lambda file: _Records(original(file), self._give_up)
         try:

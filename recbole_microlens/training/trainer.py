@@ -1,4 +1,4 @@
-"""RecBole's trainers: plain checkpoints and resume for all, and the training loop of content models."""
+"""The trainers: plain checkpoints and resume for all, and the training loop of content models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from recbole_microlens.training import acceleration, interruption, rng
 from recbole_microlens.training.resumable_trainer import ResumableTrainer
 from recbole_microlens.training.training_state import BegunEpoch
 
-# Steps between two looks at the loss: each look makes a GPU finish what it has queued.
+# Steps between two checks of the loss: each makes a GPU finish what it has queued.
 _STEPS_UNCHECKED = 50
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,15 +36,18 @@ class ContentTrainer(Trainer):
     """Trains content models: two parameter groups, mixed precision, one encoding of every item for a ranking,
     trunk outputs from a cache.
 
-    The loop is RecBole's but for five things: gradients are clipped after they are unscaled, ``precision``
-    names the type of the mixed precision, the loss is looked at every few steps only, the time spent waiting
-    for data is measured, and an epoch can be broken off and continued in its middle.
+    The loop is RecBole's except for five things: gradients are clipped after they are unscaled, ``precision``
+    names the type of the mixed precision, the loss is checked every few steps only, the time spent waiting
+    for data is measured, and an epoch can be interrupted and continued in its middle.
 
     Parameters
     ----------
-    model : a :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
-    reader : reads the media of all items for the rankings.
-    dataset : the training dataset.
+    model : nn.Module
+        A :class:`~recbole_microlens.models.content_model.ContentModel` on the config's device.
+    reader : ItemReader
+        Reads the media of all items for the rankings.
+    dataset : Dataset
+        The training dataset.
     """
 
     def __init__(self, config, model, reader: ItemReader, dataset):
@@ -131,7 +134,7 @@ class ContentTrainer(Trainer):
         return total_loss.item()
 
     def _begin_epoch(self, train_data) -> BegunEpoch:
-        """The epoch from its start, or from where the run was broken off in its middle."""
+        """The epoch from its start, or from where the run was interrupted in its middle."""
         (generator,) = rng.generators_of(train_data)
         begun, self.begun_epoch = self.begun_epoch, None
         if begun is None:
@@ -202,7 +205,7 @@ class ContentTrainer(Trainer):
 
 def create_trainer(config, model, folder: Path, train_data):
     """The trainer of a model: ours for content models, RecBole's for the others, both resumable."""
-    if config["item_modality"] is not None:
+    if config.is_content_model:
         return _resumable(ContentTrainer)(config, model, folder, train_data.reader, train_data._dataset)
     return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
 

@@ -17,9 +17,12 @@ class BegunEpoch:
 
     Attributes
     ----------
-    shuffling : state of the loader's generator before the epoch.
-    steps : done.
-    loss : their sum.
+    shuffling : torch.Tensor
+        State of the loader's generator before the epoch.
+    steps : int
+        Done.
+    loss : float
+        Their sum.
     """
 
     shuffling: torch.Tensor
@@ -32,12 +35,14 @@ _RATES = ("lr", "weight_decay")
 
 
 def state_of(trainer, generators: list[torch.Generator]) -> dict:
-    """Everything but the model that a trainer goes on from, after an epoch.
+    """Everything but the model that a trainer needs to continue after an epoch.
 
     Parameters
     ----------
-    trainer : a :class:`~recbole_microlens.training.trainer.ResumableTrainer`.
-    generators : what shuffles the training data.
+    trainer
+        A :class:`~recbole_microlens.training.trainer.ResumableTrainer`.
+    generators : list[torch.Generator]
+        What shuffles the training data.
     """
     scaler = getattr(trainer, "scaler", None)
     return {
@@ -56,9 +61,9 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
 
 
 def restore(trainer, state: dict) -> None:
-    """Go on from what :func:`state_of` gave, under the trainer's own settings.
+    """Continue from what :func:`state_of` gave, under the trainer's own settings.
 
-    Chance is left alone: it is restored when training begins.
+    Random states are left alone: they are restored when training begins.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Start from another run, on this dataset or on another: encoders and user model, never what is per id."""
+"""Start from another run, on this dataset or on another: encoders and user model, but nothing that belongs to
+ids.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,18 @@ def start_from(model: nn.Module, config, run: Path) -> None:
 
     Parameters
     ----------
-    model : a content model, changed in place.
-    config : what it was built from.
-    run : the folder of the other run.
+    model : nn.Module
+        A content model, changed in place.
+    config : Config
+        What it was built from.
+    run : Path
+        The folder of the other run.
 
     Raises
     ------
     MicroLensError
-        The folder is no finished run; a part that both have is of another encoder, size or length; or nothing
-        can be taken.
+        The folder is not a finished run; a part that both have is of another encoder, size or length; or
+        nothing can be taken.
     """
     if not isinstance(model, ContentModel):
         raise MicroLensError(f"init_from: {config['model']} has no encoder to start from a run. Remove it.")

@@ -110,7 +110,7 @@ KILLED_BUILD = """
 import sys
 from pathlib import Path
 from recbole_microlens.activation_cache.build import PartialCache
-from activation_cache.test_build import Pixels, caches_of
+from test_build import Pixels, caches_of
 
 write = PartialCache.write
 
@@ -129,7 +129,8 @@ caches_of(Path(sys.argv[1]), Pixels()).ensure(may_build=True)
 def test_a_build_killed_in_the_middle_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "_SPARE_BYTES", 0)
     here = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
+    paths = [here.parent, here, Path(__file__).parent]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     command = [sys.executable, "-c", KILLED_BUILD, str(tmp_path / "killed")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         written = [int(process.stdout.readline()) for _ in range(3)]

@@ -70,7 +70,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert failures.ended(lambda: 0) == 2
-    assert capsys.readouterr().err.startswith("error: The working directory is gone.")
+    assert capsys.readouterr().err.startswith("error: The working directory no longer exists.")
 
 
 class _Batches(torch.utils.data.Dataset):

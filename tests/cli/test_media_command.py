@@ -88,7 +88,7 @@ def test_videos_without_interactions_are_taken_along_and_count_for_nothing(
     printed = capsys.readouterr().out
     assert "21 items (21 new)" in printed and "2 of the dataset's 20 items gave nothing" in printed
     assert "3 of them have no interactions: they can be recommended as new" in printed
-    assert "1 more without interactions gave nothing" in printed
+    assert "1 more without interactions could not be used" in printed
     store = MediaStore(dataset / "tiny" / "video.lmdb")
     assert "later-2" in store
     result = run("SASRecV", "tiny", config_dict=settings | tiny_encoders | {"data_path": str(dataset)})
@@ -127,8 +127,8 @@ def test_videos_beside_a_folder_of_videos_are_not_overlooked(dataset, media):
     assert frames(dataset, media) == 0
 
 
-def test_help_and_readme_name_every_container(capsys):
+def test_help_and_documentation_name_every_container(capsys):
     assert cli.main(["frames", "--help"]) == 0
     assert set(VIDEO_SUFFIXES) <= set(capsys.readouterr().out.replace(";", "").split())
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES} <= set(re.findall(r"\.\w+", readme))
+    page = (Path(__file__).parents[2] / "docs" / "data_formats.md").read_text(encoding="utf-8")
+    assert {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES} <= set(re.findall(r"\.\w+", page))

@@ -38,7 +38,7 @@ def test_batch_carries_the_media_of_each_distinct_item_once(content_settings, wo
 
 
 def drawn(settings, model, field, workers, rank=0) -> list[Tensor]:
-    """What two epochs of a loader draw; chance outside of it stays as it was."""
+    """What two epochs of a loader draw; random states outside of it stay as they were."""
     _, (train, _, _) = loaders(settings, model, worker=workers, loss_type="BPR")
     train._rank = rank
     train.generator.manual_seed(5)
@@ -74,7 +74,7 @@ def test_fewer_frames_are_the_middle_ones_and_more_are_an_error(content_settings
     media = train.reader.read(torch.tensor([3]))
     stored = train.reader.readers["video"].store.read(str(train.reader.readers["video"].tokens[3]))
     np.testing.assert_array_equal(media.content["video"][0].numpy(), stored[:1])
-    with pytest.raises(MicroLensError, match="num_frames: 3 are wanted, .*video.lmdb holds 2"):
+    with pytest.raises(MicroLensError, match="num_frames: 3 are asked for, .*video.lmdb holds 2"):
         loaders(content_settings, num_frames=3)
 
 

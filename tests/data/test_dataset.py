@@ -238,5 +238,5 @@ def test_an_item_that_stands_twice_in_the_item_file_is_named(write_inter):
     data_path = write_inter("mine", [(user, f"i{k}", k) for user in "uv" for k in range(3)])
     (data_path / "mine" / "mine.item").write_text("item_id:token\tviews:float\ni1\t5\ni2\t\ni1\t6\n")
     load = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "views"]}
-    with pytest.raises(MicroLensError, match="mine.item, line 4: item_id 'i1' stands in line 2 already"):
+    with pytest.raises(MicroLensError, match="mine.item, line 4: item_id 'i1' is already in line 2"):
         create_dataset(config_for("SASRec", data_path, "mine", load_col=load))

@@ -9,7 +9,7 @@ import torch
 
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataset import create_dataset
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.data.readers.features import FeatureReader
 from recbole_microlens.data.readers.titles import read_titles
 from recbole_microlens.errors import MicroLensError
@@ -91,7 +91,7 @@ def test_items_without_a_title_are_counted_or_stop_the_run(train_data, changed_d
     item_file.write_text("\n".join([header, "\t".join([fields[0], " ", *fields[2:]]), *rest]) + "\n")
     loader = train_data("text", data_path=str(changed_data))
     assert f"1 of {loader.reader.n_items - 1} items (" in caplog.text
-    assert "have no title in" in caplog.text and "give an empty title to the model" in caplog.text
+    assert "have no title in" in caplog.text and "give the model an empty title" in caplog.text
     with pytest.raises(MicroLensError, match=f"1 items have no title in .*tiny.item: {fields[0]}. Convert"):
         train_data("text", data_path=str(changed_data), missing_media="error")
 
@@ -132,7 +132,10 @@ def test_items_without_features_are_zeros_and_counted_or_stop_the_run(
     with written_features(tmp_path / "f.npy", items, 2, {}) as append:
         append(np.ones((len(items), 2)))
     loader = train_data("video", features=str(tmp_path / "f.npy"))
-    assert "2 of " in caplog.text and f"have no row in {tmp_path / 'f.npy'} and give zeros" in caplog.text
+    assert (
+        "2 of " in caplog.text
+        and f"have no row in {tmp_path / 'f.npy'} and give the model zeros" in caplog.text
+    )
     absent = loader.reader.readers["video"].absent()
     assert loader.reader.read(torch.from_numpy(absent)).content["video"].tolist() == [[0, 0], [0, 0]]
     with pytest.raises(MicroLensError, match="2 items have no row in"):
@@ -173,5 +176,7 @@ def test_wrong_features_are_named(modalities, features, message, train_data):
 )
 def test_a_damaged_report_of_reasons_hides_no_error(content, tmp_path):
     (tmp_path / "report.csv").write_bytes(content)
-    lack = Lack("no frames", tmp_path / "video.lmdb", "black frames", "Build", tmp_path / "report.csv")
-    assert "1 items have no frames" in str(lack.error(["7"]))
+    content = MissingContent(
+        "no frames", tmp_path / "video.lmdb", "black frames", "Build", tmp_path / "report.csv"
+    )
+    assert "1 items have no frames" in str(content.error(["7"]))

@@ -147,8 +147,8 @@ def test_items_without_media_are_encoded_as_a_model_would_and_named(quick, write
         (["--encoder", "tiny_vidoe"], "Did you mean 'tiny_video'"),
         (["--encoder", "tiny_video", "--modality", "text"], "tiny_video looks at video, not at text"),
         (["--encoder", "tiny_video", "--encoder-weights", "none", "--out", "f.txt"], "does not end in .npy"),
-        (["--run", "nowhere"], "nowhere is no run"),
-        (["--run", "nowhere", "--frame-size", "3"], "--frame-size is what the run says"),
+        (["--run", "nowhere"], "nowhere is not a run folder"),
+        (["--run", "nowhere", "--frame-size", "3"], "--frame-size is known from the run"),
         (["--encoder", "tiny_video", "--frame-size", "-3"], "frame_size: -3 is not"),
     ],
 )

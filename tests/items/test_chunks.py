@@ -89,7 +89,7 @@ def test_a_table_is_filled_in_chunks_too():
 
 
 def test_a_checkpoint_is_given_tensors(monkeypatch):
-    """By the tensors among its arguments it knows which GPUs' state of chance to keep for dropout."""
+    """By the tensors among its arguments it knows which GPUs' random state to keep for dropout."""
     given = []
     real = chunks.checkpoint
     monkeypatch.setattr(

@@ -45,9 +45,9 @@ def test_published_rows_are_those_of_item_r_plus_1(published):
     ("tokens", "message"),
     [
         (["1", "5"], "has 4 rows, for the items 1 to 4; the dataset has item 5"),
-        (["1", "b"], "item 'b' is no number from 1 on"),
-        (["1", "0"], "item '0' is no number from 1 on"),
-        (["1", "007"], "item '007' is no number"),
+        (["1", "b"], "item 'b' is not a whole number from 1 on"),
+        (["1", "0"], "item '0' is not a whole number from 1 on"),
+        (["1", "007"], "item '007' is not a whole number"),
     ],
 )
 def test_published_rows_do_not_guess(published, tokens, message):
@@ -70,9 +70,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (ROWS[0], r"float32 of shape \[3\]; wanted are floats \[items, dim\]"),
+        (ROWS[0], r"float32 of shape \[3\]; expected floats \[items, dim\]"),
         (ROWS.astype(int), "holds int64"),
-        (np.array([[b"a", b"b"]]), "wanted are floats"),
+        (np.array([[b"a", b"b"]]), "expected floats"),
         (np.zeros((0, 3), np.float32), r"shape \[0, 3\]"),
     ],
 )
@@ -87,7 +87,7 @@ def test_what_is_no_array_is_refused_and_never_unpickled(tmp_path):
     (tmp_path / "p.npy").write_bytes(pickle.dumps([1.0]))
     (tmp_path / "e.npy").write_bytes(b"")
     for name in ("o.npy", "p.npy", "e.npy"):
-        with pytest.raises(MicroLensError, match="is no .npy file of plain numbers"):
+        with pytest.raises(MicroLensError, match="is not a .npy file of plain numbers"):
             open_features(tmp_path / name)
     with pytest.raises(MicroLensError, match="recbole-microlens extract DATASET"):
         open_features(tmp_path / "absent.npy")
@@ -105,7 +105,7 @@ def test_a_row_that_is_not_finite_is_named(tmp_path):
 def test_a_json_of_other_rows_is_refused(tmp_path):
     path = write(tmp_path / "f.npy", ["1", "2", "3", "4"])
     np.save(path, ROWS[:3])
-    with pytest.raises(MicroLensError, match="does not belong to the 3 rows"):
+    with pytest.raises(MicroLensError, match="does not belong to its 3 rows"):
         open_features(path)
 
 
@@ -126,7 +126,7 @@ def test_a_json_of_other_rows_is_refused(tmp_path):
 )
 def test_a_header_that_lies_is_one_error(content, tmp_path):
     (tmp_path / "f.npy").write_bytes(content)
-    with pytest.raises(MicroLensError, match="f.npy (is no .npy file of plain numbers|holds)"):
+    with pytest.raises(MicroLensError, match="f.npy (is not a .npy file of plain numbers|holds)"):
         open_features(tmp_path / "f.npy")
 
 
@@ -135,7 +135,7 @@ def test_a_truncated_file_is_one_error(tmp_path):
     content = (tmp_path / "f.npy").read_bytes()
     for length in range(0, len(content), 7):
         (tmp_path / "f.npy").write_bytes(content[:length])
-        with pytest.raises(MicroLensError, match="is no .npy file of plain numbers"):
+        with pytest.raises(MicroLensError, match="is not a .npy file of plain numbers"):
             open_features(tmp_path / "f.npy")
 
 

@@ -212,5 +212,5 @@ def test_a_store_that_says_it_is_huge_is_refused(field, store_path):
 
 
 def test_a_key_that_is_no_text_is_named(store_path):
-    with pytest.raises(MicroLensError, match="video.lmdb: holds a key that is no id"):
+    with pytest.raises(MicroLensError, match="video.lmdb: holds a key that is not an id"):
         list(edited_store(store_path, {b"\xff\xfe": b"x"}))

@@ -6,6 +6,7 @@ from recbole.model.sequential_recommender import NextItNet, SASRec
 
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.losses import in_batch_softmax
+from recbole_microlens.models.grid import content_class
 
 BACKBONES = ("SASRec", "GRU4Rec", "NextItNet")
 SUFFIXES = ("V", "I", "T", "M", "ID", "IDV")
@@ -140,3 +141,17 @@ def test_nextitnet_is_causal_and_stock_reads_the_padding_where_ours_reads_the_la
     torch.testing.assert_close(ours, without_length)
     torch.testing.assert_close(full, stock_full)
     assert not torch.allclose(ours, stock_short)
+
+
+def test_a_class_of_ones_own_has_a_loss_of_its_own(built):
+    class Constant(content_class("SASRecV")):
+        """Its loss counts the targets."""
+
+        def sequence_loss(self, states, embeddings, item_ids, target_mask):
+            assert states.shape[:2] == target_mask.shape
+            assert embeddings.shape[:2] == item_ids.shape
+            return states.sum() * 0 + target_mask.sum()
+
+    model, train, _ = built(Constant)
+    batch = next(iter(train))
+    assert model.train().calculate_loss(batch) == model.n_targets(batch)

@@ -7,8 +7,8 @@ from recbole.model.sequential_recommender import CORE, SASRec
 
 import recbole_microlens.models
 from recbole_microlens.config import model_class
+from recbole_microlens.config.model_table import format_models, tuned_models
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.model_table import format_models, tuned_models
 from recbole_microlens.models.grid import (
     NOT_CONVERTIBLE,
     SUFFIXES,
@@ -73,7 +73,9 @@ def test_every_sequential_model_takes_suffixes_or_says_why_not():
 
 
 def test_a_general_model_takes_no_suffix():
-    with pytest.raises(MicroLensError, match="LightGCN takes no suffix, because it is no sequential model"):
+    with pytest.raises(
+        MicroLensError, match="LightGCN takes no suffix, because it is not a sequential model"
+    ):
         model_class("LightGCNIDV")
 
 

@@ -86,14 +86,14 @@ def test_a_row_that_would_be_read_as_something_else_is_named(row, reason, block,
     ("content", "message"),
     [
         ("", "mine.inter has no row"),
-        ('"user_id:token\titem_id:token\n1\t2\n', "is no header of an atomic file"),
+        ('"user_id:token\titem_id:token\n1\t2\n', "is not the header of an atomic file"),
         (HEADER, "mine.inter has no row"),
-        ("user,item\n1,2\n", "is no header of an atomic file"),
-        ("user_id:token\titem_id:tokn\n1\t2\n", "is no header of an atomic file"),
+        ("user,item\n1,2\n", "is not the header of an atomic file"),
+        ("user_id:token\titem_id:tokn\n1\t2\n", "is not the header of an atomic file"),
         ("user_id:token\titem_id:token\tuser_id:token\n1\t2\t3\n", "the header names user_id twice"),
         ("\ufeff" + HEADER + ROWS, "begins with a byte order mark"),
         ((HEADER + ROWS).encode("utf-16"), "begins with a byte order mark"),
-        (b"\x1f\x8b" + bytes(range(200)), "line 1: .* is no header"),
+        (b"\x1f\x8b" + bytes(range(200)), "line 1: .* is not the header"),
     ],
 )
 def test_what_is_no_atomic_file_is_refused(content, message, check):
@@ -176,7 +176,7 @@ def test_ids_with_quotes_are_one_id_from_the_release_to_the_stores(make_release,
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1\n1\n", "mine.item, line 3: item_id '1' stands in line 2 already"),
+        ("1\n1\n", "mine.item, line 3: item_id '1' is already in line 2"),
         ("1\n2\0\n", "mine.item, line 3: holds a NUL byte"),
         ("1\n\x0b\n\nNA\n", "mine.item, line 5: column item_id: 'NA'"),
         ("1\n2\t3\n", "mine.item, line 3: 2 fields instead of 1"),

@@ -53,7 +53,7 @@ def read(tmp_path):
         (f"3,7,{MANY}", "timestamp '9+...' is too large"),
         (f"3,7,{MANY}.5", "is not finite"),
         ("3,7,1e-99999999999999999999", "timestamp '1e-99999999999999999999' is out of range"),
-        ("3,7,9999-12-31T23:59:59-05:00", "is no date"),
+        ("3,7,9999-12-31T23:59:59-05:00", "is not a date"),
         (f"3,{'x' * 200_000},80", "the item id has 200,000 characters; RecBole reads 131,072"),
     ],
 )
@@ -85,8 +85,8 @@ def test_words_for_truth_are_no_times(read):
         (BODY.encode("utf-16-be"), "a_pairs.csv", "control character|is not a number|columns"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a_pairs.csv", "a_pairs.csv"),
         ("a" * 200_000, "a_pairs.csv", "a_pairs.csv"),
-        ('"' + "a" * 200_000, "a_pairs.csv", "its first line is no row of a table .field larger"),
-        ("1\r,2,3\n", "a_pairs.csv", "its first line is no row of a table"),
+        ('"' + "a" * 200_000, "a_pairs.csv", "its first line is not a row of a table .field larger"),
+        ("1\r,2,3\n", "a_pairs.csv", "its first line is not a row of a table"),
         (gzip.compress(BODY.encode(), mtime=0)[:-9], "a_pairs.csv.gz", "cannot be unpacked"),
         (BODY.encode(), "a_pairs.csv.gz", "cannot be unpacked .Not a gzipped file"),
         (b"", "a_pairs.csv.gz", "has no row that can be read"),
@@ -217,7 +217,7 @@ def test_a_long_run_of_zeros_is_a_small_time():
 @pytest.mark.parametrize(
     ("reader", "content", "message"),
     [
-        (read_texts, "item,title,views\n1,a,5\n", "line 1: the header .* names 3 columns; wanted are two"),
+        (read_texts, "item,title,views\n1,a,5\n", "line 1: the header .* names 3 columns; expected two"),
         (read_texts, f"1,{'x' * 131_073}\n", "line 1: a text of 131,073 characters; RecBole reads 131,072"),
         (read_texts, "1,a\n2\x1c,b\n", "line 2: the item id '2.x1c' holds a control character"),
         (read_texts, "1,a\n".encode("utf-16"), "is UTF-16"),

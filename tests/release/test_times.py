@@ -40,7 +40,7 @@ MOMENT = 1_717_178_400_000_000  # 2024-05-31 18:00 UTC
 )
 def test_every_way_to_write_a_time(text, unit, time_us):
     if unit is None:
-        with pytest.raises(RowError, match="nor a date of ISO 8601"):
+        with pytest.raises(RowError, match="is not a number, nor an ISO 8601 date"):
             microseconds(text)
         return
     found, value = microseconds(f" {text} ")
@@ -50,11 +50,11 @@ def test_every_way_to_write_a_time(text, unit, time_us):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("2024-02-30", "is no date"),
-        ("2024-05-31T25:00:00", "is no date"),
-        ("2024-05-31T18:00:00+99:00", "is no date"),
+        ("2024-02-30", "is not a date"),
+        ("2024-05-31T25:00:00", "is not a date"),
+        ("2024-05-31T18:00:00+99:00", "is not a date"),
         ("0001-01-01T00:00:00Z", "before 1900"),
-        ("31.05.2024", "not a number, nor a date"),
+        ("31.05.2024", "is not a number, nor an ISO 8601 date"),
         ("9223372036854775808", "too large"),
     ],
 )

@@ -33,7 +33,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
     caches = world.copy("cache", folder)
     (meta,) = caches.rglob("meta.json")
     _damage(plan, meta.parent)
-    words = quick("SASRecV", world.data, folder, trunk_cache=caches, trunk_cache_dtype="fp32")
+    words = quick("SASRecV", world.data, folder, activation_cache=caches, activation_cache_dtype="fp32")
     outcome = world.run(folder, *words, seconds=60)
     require_clean(outcome, (0, 2))
     if outcome.code == 0:

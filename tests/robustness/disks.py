@@ -30,7 +30,7 @@ class Command:
     Attributes
     ----------
     words : (world, disk) -> its arguments; all that it writes is below the disk.
-    outcome : disk -> what must be equal after an unbroken run and one that was broken and given again.
+    outcome : disk -> what must be equal after an unbroken run and one that was interrupted and run again.
     prepare : (world, disk) -> puts there what must lie beside the output.
     codes : how it may end on a full disk: 0 where it can do without what it could not write.
     """
@@ -65,7 +65,7 @@ def _values(disk: Path) -> dict[str, bytes]:
 
 
 def _result(disk: Path) -> dict:
-    """The test result of the last run; those before it were broken off."""
+    """The test result of the last run; those before it were interrupted."""
     paths = sorted(disk.rglob("result.json"), key=lambda path: path.stat().st_mtime_ns)
     return json.loads(paths[-1].read_text())["test_result"]
 
@@ -105,7 +105,7 @@ COMMANDS: dict[str, Command] = {
     "stock": Command(lambda world, disk: quick("BPR", world.data, disk), _result, codes=(2,)),
     "cache": Command(
         lambda world, disk: quick(
-            "SASRecV", world.data, disk, trunk_cache=disk / "cache", trunk_cache_dtype="fp32"
+            "SASRecV", world.data, disk, activation_cache=disk / "cache", activation_cache_dtype="fp32"
         ),
         _result,
     ),
@@ -152,7 +152,7 @@ def broken_then_again(
     mend()
     if first.code != 0:
         again = world.run(world.scratch, *words, log="-again")
-        require(again.code == 0, "given again on a good disk", again)
+        require(again.code == 0, "run again on a good disk", again)
     same = command.outcome(disk) == unbroken(name, world)
     require(same, f"another outcome than that of the unbroken run (first exit code {first.code})", first)
     return first, first.code != 0

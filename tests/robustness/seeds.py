@@ -33,7 +33,7 @@ QUICK_CONTENT = {
     "num_frames": "2",
     "frame_size": "32",
     "finetune": "top",
-    "trunk_cache": "off",
+    "activation_cache": "off",
 }
 
 
@@ -106,7 +106,11 @@ def build(seeds: Path, scratch: Path, server: Server) -> World:
     for name, model, settings in (
         ("run-id", "SASRecID", {}),
         ("run-video", "SASRecV", {}),
-        ("run-cache", "SASRecV", {"trunk_cache": str(seeds / "cache"), "trunk_cache_dtype": "fp32"}),
+        (
+            "run-cache",
+            "SASRecV",
+            {"activation_cache": str(seeds / "cache"), "activation_cache_dtype": "fp32"},
+        ),
     ):
         folder = seeds / f"{name}.runs"
         folder.mkdir()

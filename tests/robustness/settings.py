@@ -40,12 +40,12 @@ _WORDS = {
     "state",
 } | {
     *("encoder_output", "normalisation", "missing_media", "negatives", "image_source"),
-    *("trunk_cache_dtype",),
+    *("activation_cache_dtype",),
     *("protocol", "projection_group", "valid_metric", "user_inter_num_interval"),
 }
 # Where a value of another type has a meaning, too.
 _LENIENT = {"topk", "metrics", "eval_args", "load_col", "data_path", "checkpoint_dir", "finetune_stages"} | {
-    *("encoder_weights", "features", "item_modality", "show_progress", "trunk_cache", "gpu_id", "nproc"),
+    *("encoder_weights", "features", "item_modality", "show_progress", "activation_cache", "gpu_id", "nproc"),
     *("finetune", "finetune_embeddings", "encoder_output", "encoder_pooling", "save_dataset"),
     *("log_wandb",),
 }
@@ -58,7 +58,7 @@ _MODELS = ("SASRecID", "SASRecID", "BPR", "SASRecV")
 def _defaults() -> dict:
     """The value of each key that a property file which every run, or SASRec's, reads gives."""
     from recbole_microlens import compat
-    from recbole_microlens.property_files import properties_folder, read_yaml
+    from recbole_microlens.config import properties_folder, read_yaml
 
     recbole = compat.recbole_folder() / "properties"
     files = [recbole / "overall.yaml", recbole / "model/SASRec.yaml", recbole / "model/BPR.yaml"]

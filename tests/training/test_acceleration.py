@@ -102,12 +102,14 @@ def test_what_trains_is_compiled_and_what_is_frozen_is_not(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compiled.append(module))
-    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
     model = Model()
-    acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
+    # Not by monkeypatch, whose end hides the setting from whoever reads it next.
+    with torch._dynamo.config.patch(suppress_errors=False):
+        acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
     assert compiled == [model.backbone]
     encoder = model.item_embedding.towers["image"].encoder
     encoder.stages = lambda: [nn.ModuleList([nn.Linear(1, 1)]), nn.ModuleList([nn.Linear(2, 2)])]
     encoder.n_stages, encoder.trainable_stages = 2, 1
-    acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
+    with torch._dynamo.config.patch(suppress_errors=False):
+        acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
     assert [str(module) for module in compiled[1:]] == [str(nn.Linear(2, 2)), str(model.backbone)]

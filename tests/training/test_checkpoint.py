@@ -50,7 +50,7 @@ def test_a_file_without_a_checksum_of_its_own_is_compared_part_by_part(tmp_path)
     content = bytearray(path.read_bytes())
     content[content.index(state()["state_dict"]["w"].numpy().tobytes()) + 9] ^= 1
     path.write_bytes(content)
-    with pytest.raises(MicroLensError, match="the checksum of c/data/0 in it does not hold"):
+    with pytest.raises(MicroLensError, match="the checksum of c/data/0 in it does not match"):
         checkpoint.load(path)
 
 
@@ -93,7 +93,7 @@ class _Trap:
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path, capsys):
     torch.save(state(trap=_Trap()), tmp_path / "c.pth")
-    with pytest.raises(MicroLensError, match="no checkpoint of plain data"):
+    with pytest.raises(MicroLensError, match="not a checkpoint of plain data"):
         checkpoint.load(tmp_path / "c.pth")
     assert "the code ran" not in capsys.readouterr().out
 

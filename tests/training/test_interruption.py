@@ -72,7 +72,7 @@ def test_a_preempted_run_goes_on_in_the_middle_of_its_epoch(
     chosen |= {"encoder": None, "encoder_weights": None} if model.endswith("ID") else {}
     assert signalled(model, chosen, steps, signal.SIGUSR1) == 0
     error = capsys.readouterr().err
-    folder = re.search(r"Stopped as the scheduler asks\. Go on with: .* --resume=(\S+)", error)[1]
+    folder = re.search(r"Stopped on the scheduler's request\. Continue with: .* --resume=(\S+)", error)[1]
     begun = state_of(folder)
     if model.startswith("SASRec"):
         assert begun["begun_epoch"]["steps"] == (steps - 1) % 3 + 1
@@ -105,7 +105,7 @@ def test_a_preempted_stock_run_goes_on_from_its_last_epoch(settings, monkeypatch
 def test_sigterm_stops_as_ctrl_c_does_and_says_how_to_go_on(content_settings, signalled, capsys):
     assert signalled("SASRecV", content_settings, 2, signal.SIGTERM) == 130
     error = capsys.readouterr().err
-    folder = re.search(r"Interrupted\. Go on with: .* --resume=(\S+)", error)[1]
+    folder = re.search(r"Interrupted\. Continue with: .* --resume=(\S+)", error)[1]
     assert (Path(folder) / "config.yaml").is_file() and "Traceback" not in error
     assert_same_end(run(resume=folder), run("SASRecV", "tiny", config_dict=content_settings))
 
@@ -157,7 +157,7 @@ def test_several_processes_stop_together_and_go_on(content_settings, tmp_path):
         running.send_signal(signal.SIGUSR1)
         assert running.wait(120) == 0, (tmp_path / "err.txt").read_text()
     said = (tmp_path / "err.txt").read_text()
-    assert said.count("Stopped as the scheduler asks") == 1 and "Traceback" not in said
+    assert said.count("Stopped on the scheduler's request") == 1 and "Traceback" not in said
     folder = re.search(r"--resume=(\S+)", said)[1]
     done = state_of(folder)["epoch"] + 1
     assert 1 <= done < 400

@@ -108,7 +108,7 @@ def test_an_estimate_grows_with_the_batch_and_is_left_out_where_a_model_needs_it
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "NARMI", "MultiVAE", "LightGCN", "BERT4Rec", "NeuMF"])
-def test_the_look_changes_neither_model_nor_chance_nor_loader(model, content_settings, settings):
+def test_the_look_changes_neither_model_nor_rng_nor_loader(model, content_settings, settings):
     chosen = content_settings if model in ("SASRecV", "NARMI") else settings
     if model == "NARMI":
         chosen = chosen | {"encoder": "resnet18", "finetune": "top"}
@@ -155,7 +155,7 @@ def test_gradients_and_optimiser_that_do_not_fit_are_refused(content_settings, m
     needed = 3 * sum(parameter.nbytes for parameter in model.parameters())
     free(monkeypatch, needed - 1)
     with pytest.raises(
-        MicroLensError, match="the gradients of its parameters and what the optimiser keeps take"
+        MicroLensError, match="the gradients of its parameters and the optimiser's state take"
     ):
         memory_estimate.check(config, model, train)
     free(monkeypatch, needed)

@@ -179,7 +179,7 @@ def test_where_and_how_fast_a_run_computes_may_change(begun, tiny_data, tmp_path
 def test_settings_for_epochs_that_are_not_trained_any_more_are_refused(given, begun):
     folder = begun("BPR")
     before = (Path(folder) / "config.yaml").read_text()
-    with pytest.raises(MicroLensError, match=f"no more are due, .* with {next(iter(given))}="):
+    with pytest.raises(MicroLensError, match=f"none is left to train, .* with {next(iter(given))}="):
         run(config_dict=given, resume=folder)
     assert (Path(folder) / "config.yaml").read_text() == before
 
@@ -187,7 +187,7 @@ def test_settings_for_epochs_that_are_not_trained_any_more_are_refused(given, be
 def test_a_run_that_stopped_early_goes_on_with_more_patience_only(begun):
     folder = Path(begun("BPR"))
     checkpoint.save(state_of(folder) | {"cur_step": 11}, folder / "last.pth")  # eleven without a better one
-    with pytest.raises(MicroLensError, match="no more are due, .* with epochs=9"):
+    with pytest.raises(MicroLensError, match="none is left to train, .* with epochs=9"):
         run(config_dict={"epochs": 9}, resume=folder)
     run(config_dict={"stopping_step": 50, "epochs": 5}, resume=folder)
     assert len(state_of(folder)["epoch_times"]) == 5
@@ -243,7 +243,7 @@ def test_a_checkpoint_that_is_another_ones_is_refused(change, said, begun):
 
 
 def test_a_folder_without_settings_is_told_apart_from_one_that_is_no_run(tmp_path):
-    with pytest.raises(MicroLensError, match=r"is no run: it has no config\.yaml"):
+    with pytest.raises(MicroLensError, match=r"is not a run folder: it has no config\.yaml"):
         run(resume=tmp_path)
     (tmp_path / "log.txt").touch()
     with pytest.raises(MicroLensError, match="ended before its settings were written.*without --resume"):

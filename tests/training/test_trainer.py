@@ -203,7 +203,7 @@ def test_same_seed_gives_the_same_result_and_another_seed_another(content_settin
 
 
 def test_training_killed_in_the_middle_resumes_to_the_same_end(content_settings, tmp_path):
-    chosen = content_settings | {"epochs": 12, "stopping_step": 20}
+    chosen = content_settings | {"epochs": 5, "stopping_step": 20}
     chosen["checkpoint_dir"] = str(tmp_path / "killed")
     code = (
         "import json, sys; from recbole_microlens.quick_start import run; "
@@ -218,7 +218,7 @@ def test_training_killed_in_the_middle_resumes_to_the_same_end(content_settings,
     (folder,) = (tmp_path / "killed" / "tiny").iterdir()
     assert not (folder / "result.json").exists()
     done = checkpoint.load(folder / "last.pth")["epoch"] + 1
-    assert done < 12
+    assert done < 5
     resumed = run(resume=folder)
     unbroken = run("SASRecV", "tiny", config_dict=chosen)
     assert resumed["test_result"] == unbroken["test_result"]
@@ -237,7 +237,7 @@ def test_checkpoints_load_with_weights_only(content_settings):
 
 def test_a_damaged_or_foreign_checkpoint_is_an_error(settings, content_settings):
     folder = Path(run("BPR", "tiny", config_dict=settings | {"epochs": 1})["folder"])
-    with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot go on with SASRecV"):
+    with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot continue with SASRecV"):
         run("SASRecV", "tiny", config_dict=content_settings, resume=folder)
     (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:200])
     with pytest.raises(MicroLensError, match="last.pth is damaged"):

@@ -172,7 +172,7 @@ def test_nothing_to_take_is_an_error(chosen, finished, tmp_path):
     model, config, data = build(chosen, Mixed, "smaller", item_modality=["id"])
     with pytest.raises(MicroLensError, match="nothing of .* fits Mixed .user model: .* is GRU4Rec"):
         start_from(model, config, folder)
-    with pytest.raises(MicroLensError, match="is no run"):
+    with pytest.raises(MicroLensError, match="is not a run folder"):
         start_from(model, config, tmp_path)
     with pytest.raises(MicroLensError, match="has no encoder to start from"):
         start_from(nn.Linear(1, 1), config, folder)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.items.feature_file import FeatureFile, open_features
 
 
@@ -20,9 +20,12 @@ class FeatureReader:
 
     Parameters
     ----------
-    file : the open file.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    missing : what an item without a row gives: ``zeros`` or ``error``.
+    file : FeatureFile
+        The open file.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    missing : str
+        What an item without a row gives: ``zeros`` or ``error``.
 
     Raises
     ------
@@ -34,7 +37,9 @@ class FeatureReader:
         self.tokens = tokens
         self.missing = missing
         self.path = file.path
-        self.lack = Lack("no row", file.path, "zeros", "Extract the features again from this dataset")
+        self.missing_content = MissingContent(
+            "no row", file.path, "zeros", "Extract the features again from this dataset"
+        )
         self._row = np.concatenate([[-1], file.rows_of(tokens[1:])])
         file.require_finite(np.unique(self._row[self._row >= 0]))
         self._rows = file.rows

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.report import report_path
 from recbole_microlens.media.store import MediaStore
@@ -19,19 +19,22 @@ class VideoReader:
 
     Parameters
     ----------
-    store : an open store.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    num_frames, size : frames of a clip and their height and width; the store must hold at least
-        ``num_frames``.
-    missing : what an item without media gives: ``zeros`` (black frames) or ``error``.
+    store : MediaStore
+        An open store.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    num_frames, size : int
+        Frames of a clip and their height and width; the store must hold at least ``num_frames``.
+    missing : str
+        What an item without media gives: ``zeros`` (black frames) or ``error``.
     """
 
     def __init__(self, store: MediaStore, tokens: np.ndarray, num_frames: int, size: int, missing: str):
         stored = store.meta.num_frames
         if num_frames > stored:
             raise MicroLensError(
-                f"num_frames: {num_frames} are wanted, {store.path} holds {stored} an item. Set `num_frames` "
-                f"to at most {stored}, or build the store again with --num-frames {num_frames}."
+                f"num_frames: {num_frames} are asked for, {store.path} holds {stored} for each item. Set "
+                f"`num_frames` to at most {stored}, or build the store again with --num-frames {num_frames}."
             )
         self.store = store
         self.tokens = tokens
@@ -42,9 +45,9 @@ class VideoReader:
         self._middle = slice(first, first + num_frames)
 
     @property
-    def lack(self) -> Lack:
+    def missing_content(self) -> MissingContent:
         is_cover = self.store.meta.modality == "image"
-        return Lack(
+        return MissingContent(
             nothing="no cover" if is_cover else "no frames",
             source=self.store.path,
             instead="a black image" if is_cover else "black frames",
@@ -61,11 +64,13 @@ class VideoReader:
 
         Parameters
         ----------
-        item_ids : [U] int64 internal ids, without padding.
+        item_ids : Tensor
+            [U] int64 internal ids, without padding.
 
         Returns
         -------
-        uint8 [U, num_frames, size, size, 3]: the middle ``num_frames`` of the stored frames.
+        Tensor [U, num_frames, size, size, 3], uint8
+            The middle ``num_frames`` of the stored frames.
         """
         shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
         pixels = np.zeros(shape, dtype=np.uint8)
@@ -74,7 +79,7 @@ class VideoReader:
             if frames is not None:
                 pixels[row] = frames
             elif self.missing == "error":
-                raise self.lack.error([str(self.tokens[item])])
+                raise self.missing_content.error([str(self.tokens[item])])
         return torch.from_numpy(pixels)
 
 
@@ -97,7 +102,7 @@ def video_reader(config, tokens: np.ndarray) -> VideoReader:
     Raises
     ------
     MicroLensError
-        There is no such store, or it holds too few frames an item.
+        There is no such store, or it holds too few frames for each item.
     """
     store = MediaStore(Path(config["data_path"]) / "video.lmdb")
     return VideoReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])

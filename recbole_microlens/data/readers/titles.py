@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import files
-from recbole_microlens.data.missing import Lack
+from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.items.modality import modality_settings
@@ -25,12 +25,16 @@ class TitleReader:
 
     Parameters
     ----------
-    path : the ``.item`` file that the titles are from.
-    tokens : original item id of each internal id, [n_items]; index 0 is padding.
-    titles : by original item id, the titles of the file in its order; some may be empty.
-    title_tokens : int32 [titles + 1, 2, max_tokens], token ids and attention mask of each of ``titles``, and
-        of the empty title in the last row.
-    missing : what an item without a title gives: ``zeros`` (the empty title) or ``error``.
+    path : Path
+        The ``.item`` file that the titles are from.
+    tokens : np.ndarray
+        Original item id of each internal id, [n_items]; index 0 is padding.
+    titles : dict[str, str]
+        By original item id, the titles of the file in its order; some may be empty.
+    title_tokens : np.ndarray [titles + 1, 2, max_tokens], int32
+        Token ids and attention mask of each of ``titles``, and of the empty title in the last row.
+    missing : str
+        What an item without a title gives: ``zeros`` (the empty title) or ``error``.
     """
 
     def __init__(
@@ -38,7 +42,9 @@ class TitleReader:
     ):
         self.tokens = tokens
         self.missing = missing
-        self.lack = Lack("no title", path, "an empty title", "Convert the release again with its titles file")
+        self.missing_content = MissingContent(
+            "no title", path, "an empty title", "Convert the release again with its titles file"
+        )
         self.title_tokens = title_tokens
         row_of = {item: row for row, item in enumerate(titles)}
         self._row = np.array([row_of.get(str(token), len(titles)) for token in tokens])
@@ -81,7 +87,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
         f"RELEASE_FOLDER --dataset {path.stem} --data-path {path.parent.parent}"
     )
     if not path.is_file():
-        raise MicroLensError(f"{path} is not there, and titles are read from it. {remedy}")
+        raise MicroLensError(f"{path} does not exist, and titles are read from it. {remedy}")
     check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
     # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
     try:
@@ -105,7 +111,7 @@ def tokenised(titles: list[str], folder: Path, spec: EncoderSpec, max_tokens: in
     The file's name is a hash of the tokenizer, ``max_tokens`` and the titles, so that a file of other titles
     is never taken. In a folder that cannot be written to, the tokens stay in memory.
     """
-    from recbole_microlens.encoders.text import tokenize, tokenizer_fingerprint
+    from recbole_microlens.encoders.transformers.tokenizer import tokenize, tokenizer_fingerprint
 
     key = _fingerprint(titles, tokenizer_fingerprint(spec), max_tokens)
     path = folder / f"titles-{key}.npy"

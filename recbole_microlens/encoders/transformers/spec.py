@@ -11,7 +11,6 @@ from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
-from recbole_microlens.encoders.text import tokenizer_fingerprint
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
@@ -24,6 +23,7 @@ from recbole_microlens.encoders.transformers.config import (
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
 from recbole_microlens.encoders.transformers.load import donor_of, is_cached, load_transformer
 from recbole_microlens.encoders.transformers.staged_forward import TransformerStages
+from recbole_microlens.encoders.transformers.tokenizer import tokenizer_fingerprint
 from recbole_microlens.encoders.weights import is_none
 from recbole_microlens.errors import MicroLensError, explained
 

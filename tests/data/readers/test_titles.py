@@ -29,7 +29,7 @@ def spec(tiny_encoders):
 
 
 def tokenizers():
-    return sys.modules["recbole_microlens.encoders.text"]
+    return sys.modules["recbole_microlens.encoders.transformers.tokenizer"]
 
 
 def text_of(tokens):
@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_written_to_costs_one_warning(item_file, spec, c
 
 def test_no_file_and_no_column_are_answered_with_what_to_do(item_file):
     with pytest.raises(
-        MicroLensError, match=r"other.item is not there.*convert RELEASE_FOLDER --dataset other"
+        MicroLensError, match=r"other.item does not exist.*convert RELEASE_FOLDER --dataset other"
     ):
         read_titles(item_file.with_name("other.item"))
     item_file.write_text("item_id:token\ttag:token\n1\tx\n")

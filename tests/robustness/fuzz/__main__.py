@@ -74,10 +74,10 @@ def _with_atheris(arguments) -> int:
 
 def _blindly(arguments) -> int:
     target = _target(arguments.target)
-    chance, end, tried = random.Random(arguments.seed), time.monotonic() + arguments.seconds, 0
+    rng, end, tried = random.Random(arguments.seed), time.monotonic() + arguments.seconds, 0
     seeds = target.seeds()
     while time.monotonic() < end:
-        content = varied(chance.choice(seeds), chance)
+        content = varied(rng.choice(seeds), rng)
         tried += 1
         fault = fault_of(target, content)
         if fault:
@@ -99,15 +99,13 @@ def _place(fault: str) -> str:
     return f"{(lines or [''])[-1]} {fault.strip().splitlines()[-1].partition(':')[0]}"
 
 
-def varied(content: bytes, chance: random.Random) -> bytes:
-    """Bytes with a few edits of chance."""
+def varied(content: bytes, rng: random.Random) -> bytes:
+    """Bytes with a few random edits."""
     edits = []
-    for _ in range(chance.choice((1, 1, 2, 3, 5))):
-        given = chance.choice(ODD_BYTES) if chance.random() < 0.5 else chance.randbytes(chance.randint(1, 8))
-        at = round(chance.random() * (0.2 if chance.random() < 0.4 else 1.0), 6)
-        edits.append(
-            {"at": min(at, 0.999999), "kind": chance.choice(_KINDS), "bytes": given.decode("latin-1")}
-        )
+    for _ in range(rng.choice((1, 1, 2, 3, 5))):
+        given = rng.choice(ODD_BYTES) if rng.random() < 0.5 else rng.randbytes(rng.randint(1, 8))
+        at = round(rng.random() * (0.2 if rng.random() < 0.4 else 1.0), 6)
+        edits.append({"at": min(at, 0.999999), "kind": rng.choice(_KINDS), "bytes": given.decode("latin-1")})
     return edited(content, edits)
 
 

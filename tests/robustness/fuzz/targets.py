@@ -76,7 +76,7 @@ def _meta() -> Callable[[bytes], object]:
 
 
 def _yaml() -> Callable[[bytes], object]:
-    from recbole_microlens.property_files import read_yaml
+    from recbole_microlens.config.text import read_yaml
 
     return lambda content: read_yaml(_file(content, "own.yaml"))
 

@@ -1,0 +1,53 @@
+"""Which class the name of a model stands for, and what kind of model that is."""
+
+from __future__ import annotations
+
+from recbole.utils import get_model
+
+from recbole_microlens import compat
+from recbole_microlens.config.kinds import shown
+from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.grid import SUFFIXES, content_class, grid_names
+
+
+def model_class(name: str) -> type:
+    """Class of one of our models or of a stock RecBole model.
+
+    Raises
+    ------
+    MicroLensError
+        No such model; the message names the nearest one.
+    """
+    stock = compat.recbole_model_names()
+    if name in stock:
+        return _stock_class(name)
+    try:
+        return content_class(name)
+    except KeyError:
+        raise MicroLensError(
+            f"model: there is no model {shown(name)}.{did_you_mean(name[:50], stock | grid_names())} Give "
+            f"any RecBole model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such "
+            "as SASRecV: `recbole-microlens models` lists them."
+        ) from None
+
+
+def _stock_class(name: str) -> type:
+    try:
+        return get_model(name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise MicroLensError(f"model: RecBole cannot load {name} here: {error}.") from error
+
+
+def is_content_model(model_class: type) -> bool:
+    """Whether a model's items are made of content, or of ids under the same protocol and loss.
+
+    Of a run it is asked as :attr:`recbole_microlens.config.Config.is_content_model`.
+    """
+    return issubclass(model_class, ContentModel)
+
+
+def recbole_name(model_class: type) -> str:
+    """Name of the stock model that a model is, or is built on."""
+    names = compat.recbole_model_names()
+    return next((c.__name__ for c in model_class.__mro__ if c.__name__ in names), model_class.__name__)

@@ -1,0 +1,57 @@
+"""The property files: where they lie, which of them a model has, and what their sections say."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from recbole_microlens import compat
+from recbole_microlens.config.text import read_yaml
+from recbole_microlens.models.grid import grid_names
+
+# The choices of `protocol` and its files; the choices of `preset` and its folders.
+PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
+PRESETS = ("published",)
+
+
+@cache
+def properties_folder() -> Path:
+    """Folder of our property files: inside an installed wheel, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "properties"
+    return inside if inside.is_dir() else package.parent / "properties"
+
+
+def recbole_file(model: str) -> Path:
+    """RecBole's own property file of a stock model."""
+    return compat.recbole_folder() / "properties" / "model" / f"{model}.yaml"
+
+
+@cache
+def hyperparameters(model: str) -> frozenset[str]:
+    """The settings in RecBole's own file of a stock model; none for a model of the user's own."""
+    path = recbole_file(model)
+    return frozenset(read_yaml(path) if path.is_file() else ())
+
+
+def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
+    """The property files that a model may have, nearest first; only those that exist.
+
+    Its own; that of the backbone with ``IDV``, if ids and content are put together; that of the backbone with
+    ``V``, but not for ids alone. ``SASRecT`` has what ``SASRecV`` has unless there is a ``SASRecT.yaml``.
+    """
+    names = [model]
+    if suffix and suffix != "ID":
+        names += [backbone + "IDV"] * suffix.startswith("ID") + [backbone + "V"]
+    paths = [properties_folder() / "model" / f"{name}.yaml" for name in names]
+    return [path for path in paths if path.is_file()]
+
+
+def sections_of(path: Path) -> dict[str | None, dict]:
+    """The settings of a file by section: those for all under ``None``, then those under the name of a model,
+    ``content`` or ``stock``.
+    """
+    names = {"content", "stock"} | grid_names() | compat.recbole_model_names()
+    settings = read_yaml(path)
+    for_all = {key: value for key, value in settings.items() if key not in names}
+    return {None: for_all} | {key: value or {} for key, value in settings.items() if key in names}

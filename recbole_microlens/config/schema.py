@@ -1,0 +1,322 @@
+"""The schema of settings: each key once, with the kind of its values, its meaning, and who reads it.
+
+Values stand in the property files, see :mod:`recbole_microlens.config.loading`. This file has the settings of
+this package; those that RecBole reads in every run, and those of its models, are in the two files that it
+joins. A new setting of ours is a line in :data:`_OURS` and one in ``properties/content.yaml`` (or
+``overall.yaml``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from logging import getLogger
+
+from recbole_microlens import compat
+from recbole_microlens.activation_cache.store import DTYPES
+from recbole_microlens.config import schema_of_backbones, schema_of_recbole
+from recbole_microlens.config.forms import (
+    activation_cache,
+    by_modality,
+    dataset_name,
+    features,
+    item_modality,
+    stages,
+)
+from recbole_microlens.config.kinds import (
+    Kind,
+    dropout,
+    flag,
+    number,
+    or_null,
+    path,
+    shown,
+    text,
+    whole,
+    word,
+)
+from recbole_microlens.config.property_files import PRESETS, PROTOCOLS, properties_folder, sections_of
+from recbole_microlens.encoders.finetune import MODES
+from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
+from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
+from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.items.fusion import FUSIONS
+from recbole_microlens.items.modality import IMAGE_SOURCES
+
+EVERY_RUN, CONTENT, MODELS = "every run", "content models", "models of RecBole"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What there is to know of a setting beside its value.
+
+    Attributes
+    ----------
+    kind : type, choices and range of its values.
+    meaning : what it sets, in a few words.
+    group : the heading it stands under.
+    readers : :data:`EVERY_RUN`, :data:`CONTENT`, or :data:`MODELS`, of which its property files say which.
+    """
+
+    kind: Kind
+    meaning: str
+    group: str
+    readers: str
+
+
+_ENCODER = or_null(text("the name of an encoder"))
+_PRECISIONS = ("fp32", "bf16", "fp16")
+
+# Readers -> group -> key -> kind of its values, and meaning.
+_OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
+    EVERY_RUN: {
+        "Experiment": {
+            "model": (text("the name of a model"), "any model of RecBole, or a sequential one with a suffix"),
+            "dataset": (dataset_name(), "name of a folder in data_path"),
+            "protocol": (word(*PROTOCOLS), "the paper's settings for all models, or RecBole's own"),
+        },
+        "Protocol": {
+            "max_user_interactions": (or_null(whole(3)), "each user keeps their latest ones; null keeps all"),
+            "mask_history": (flag(), "full ranking leaves out what the user has seen"),
+        },
+    },
+    CONTENT: {
+        "Experiment of a content model": {
+            "preset": (or_null(word(*PRESETS)), "what the released runs did where our defaults differ"),
+            "init_from": (
+                or_null(path("the folder of a run")),
+                "the run folder whose encoders and user model to start from; ids stay out",
+            ),
+        },
+        "What an item is made of": {
+            "item_modality": (item_modality(), "of M and IDM models: some of what the suffix stands for"),
+            "fusion": (word(*FUSIONS), "how several modalities become one embedding"),
+            "features": (
+                or_null(features()),
+                "a .npy of frozen features in the place of the encoder, or {video: FILE}",
+            ),
+            "image_source": (
+                word(*IMAGE_SOURCES),
+                "what an image encoder sees: the cover, or the middle frame of the video",
+            ),
+            "num_frames": (whole(1), "frames of a clip, at most as many as the store holds"),
+            "frame_size": (whole(1), "height and width of a frame in pixels"),
+            "max_title_tokens": (whole(2), "a longer title is cut"),
+            "missing_media": (
+                word("zeros", "error"),
+                "an item without media gives black frames or an empty title, or stops the run",
+            ),
+        },
+        "Encoder": {
+            "encoder": (_ENCODER, "the encoder of a model with one modality"),
+            "video_encoder": (text("the name of an encoder"), "of videos, where `encoder` is not given"),
+            "image_encoder": (text("the name of an encoder"), "of images, where `encoder` is not given"),
+            "text_encoder": (text("the name of an encoder"), "of titles, where `encoder` is not given"),
+            "encoder_weights": (
+                or_null(by_modality(or_null(path("pretrained, a path, a hub id, or none")))),
+                "downloaded once (pretrained), a checkpoint, or random (none)",
+            ),
+            "encoder_output": (
+                by_modality(word(*OUTPUTS)),
+                "pooled features, logits of the pretraining head, or what the released runs took",
+            ),
+            "encoder_pooling": (
+                by_modality(or_null(word("cls", "mean"))),
+                "where an encoder has a class token; null: its own way",
+            ),
+            "frame_pooling": (
+                by_modality(or_null(word(*FRAME_POOLS))),
+                "where an image encoder looks at each frame of a video; difference sees motion",
+            ),
+            "normalisation": (
+                by_modality(word(*NORMALISATIONS)),
+                "of pixels: that of the weights, or mean and deviation 0.5 as released",
+            ),
+        },
+        "Fine-tuning": {
+            "finetune": (
+                by_modality(word(*MODES)),
+                "which part of an encoder trains; frozen parts stay in eval mode",
+            ),
+            "finetune_stages": (
+                by_modality(stages()),
+                "in mode top: how many top stages train, or the module from which on all do",
+            ),
+            "finetune_embeddings": (
+                by_modality(flag()),
+                "in mode top the lowest stage trains too; no activation cache then",
+            ),
+            "freeze_bn_statistics": (
+                by_modality(flag()),
+                "running statistics of BatchNorm layers that train stay as they are",
+            ),
+            "gradient_checkpointing": (
+                by_modality(flag()),
+                "less memory, more time: the backward pass computes activations again",
+            ),
+            "encoder_learning_rate": (number(0), "of the encoder; learning_rate is of everything else"),
+            "encoder_weight_decay": (number(0), "of the encoder; weight_decay is of everything else"),
+        },
+        "Projection from features to the item embedding": {
+            "projection_layers": (whole(0, 1000), "hidden layers, with GELU, before the last one"),
+            "projection_dropout": (dropout(), "after each hidden layer"),
+            "projection_activation": (
+                or_null(by_modality(or_null(word("gelu", "linear")))),
+                "after the last layer; null: gelu for encoded videos, linear for all else",
+            ),
+            "projection_group": (
+                by_modality(word("others", "encoder")),
+                "whose learning rate and weight decay it has",
+            ),
+        },
+        "Speed and memory": {
+            "precision": (word(*_PRECISIONS), "on a GPU; fp16 scales the loss"),
+            "encode_batch_size": (whole(1), "items encoded at once in evaluation"),
+            "encode_chunk": (
+                or_null(whole(1)),
+                "items encoded at once in a training step, to save memory; null: all",
+            ),
+            "compile": (flag(), "compile what trains with torch.compile"),
+            "nproc": (
+                whole(1, 1024),
+                "processes that train together on this machine, each with a GPU if any",
+            ),
+            "negatives": (word("local", "global"), "candidates: the items of each process, or of all"),
+        },
+        "Activation cache": {
+            "activation_cache": (
+                activation_cache(),
+                "where the frozen part's output of each item is kept; auto: where it pays",
+            ),
+            "activation_cache_dtype": (word(*DTYPES), "fp32 is exact, and takes twice the disk"),
+            "activation_cache_device_fraction": (
+                number(0, 1),
+                "a cache that fits into this part of the device's free memory is kept there",
+            ),
+        },
+    },
+}
+
+# In the order in which they are shown.
+_TABLES = (
+    *_OURS.items(),
+    (EVERY_RUN, schema_of_recbole.KEYS),
+    (MODELS, {"Models of RecBole": schema_of_backbones.KEYS}),
+)
+SCHEMA: dict[str, Setting] = {
+    key: Setting(kind, meaning, group, readers)
+    for readers, groups in _TABLES
+    for group, keys in groups.items()
+    for key, (kind, meaning) in keys.items()
+}
+OURS = frozenset(key for groups in _OURS.values() for keys in groups.values() for key in keys)
+
+# Settled by RecBole or by the command line; whoever sets one of them means something else.
+SETTLED = {
+    **dict.fromkeys(schema_of_recbole.SETTLED, "RecBole settles it by itself. Remove it."),
+    "config_files": "it is an option of the command line, --config_files=FILE. Remove it.",
+}
+
+# Old names, which files of old runs have: each is read as the new one.
+RENAMED = {
+    "trunk_cache": "activation_cache",
+    "trunk_cache_dtype": "activation_cache_dtype",
+    "trunk_cache_device_fraction": "activation_cache_device_fraction",
+}
+
+
+def kind_of(key: str, backbone: str | None = None) -> Kind | None:
+    """The kind of a setting's values; a key may mean something of its own to a stock model.
+
+    ``None`` for a key that is not in the schema: that of a model of the user's own.
+    """
+    own = schema_of_backbones.BY_MODEL.get(backbone, {}).get(key)
+    return own or (SCHEMA[key].kind if key in SCHEMA else None)
+
+
+@cache
+def known_keys() -> frozenset[str]:
+    """Every key of the schema, and those that a property file or RecBole's code knows beside."""
+    keys = set(compat.recbole_config_keys()) | SCHEMA.keys() | SETTLED.keys()
+    for path_ in properties_folder().rglob("*.yaml"):
+        keys.update(*sections_of(path_).values())
+    return frozenset(keys)
+
+
+@cache
+def content_keys() -> frozenset[str]:
+    """The keys that only content models read."""
+    return frozenset(key for key, setting in SCHEMA.items() if setting.readers == CONTENT)
+
+
+def check(settings: dict, backbone: str | None = None, files: dict | None = None) -> None:
+    """Look at the value of each setting by itself.
+
+    Parameters
+    ----------
+    settings : values by key; keys that are not in the schema are left alone.
+    backbone : the stock model that reads them, or that the model is built on.
+    files : by key, the file that a value stands in.
+
+    Raises
+    ------
+    MicroLensError
+        A value is not of its setting's kind; with the key, and the file where one is known.
+    """
+    for key, value in settings.items():
+        kind = kind_of(key, backbone)
+        wrong = kind.fault(value) if kind else None
+        if wrong:
+            raise MicroLensError(f"{key}: {wrong}{_in_file(key, files)}")
+
+
+def check_keys(settings: dict, files: dict | None = None) -> None:
+    """Look whether each key is one that a user may set.
+
+    Raises
+    ------
+    MicroLensError
+        There is no such key, with the nearest known one; or RecBole settles it.
+    """
+    known = known_keys()
+    for key in settings:
+        if not isinstance(key, str) or key not in known:
+            near = did_you_mean(key, known) if isinstance(key, str) and len(key) < 50 else ""
+            raise MicroLensError(
+                f"There is no configuration key {shown(key)}.{near} `recbole-microlens config --list` has "
+                f"all of them.{_in_file(key, files)}"
+            )
+        if key in SETTLED:
+            raise MicroLensError(f"{key}: {SETTLED[key]}{_in_file(key, files)}")
+
+
+def _in_file(key, files: dict | None) -> str:
+    return f" (in {files[key]})" if files and key in files else ""
+
+
+def under_new_names(settings: dict, source: str) -> dict:
+    """Settings with the new name of each key that has been renamed; tells of it once for each source.
+
+    Parameters
+    ----------
+    settings : by key, as they were read; left as they are.
+    source : the file, or "the command line".
+
+    Raises
+    ------
+    MicroLensError
+        The old name and the new one are both given.
+    """
+    for old in RENAMED.keys() & settings.keys():
+        if RENAMED[old] in settings:
+            raise MicroLensError(
+                f"{old}: this is the old name of `{RENAMED[old]}`, and both are given in {source}. Keep the "
+                "new one."
+            )
+        _tell_of_new_name(old, source)
+    return {RENAMED.get(key, key): value for key, value in settings.items()}
+
+
+@cache
+def _tell_of_new_name(old: str, source: str) -> None:
+    getLogger().warning(f"{old}: it is now called {RENAMED[old]} (in {source})")
