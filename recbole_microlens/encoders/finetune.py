@@ -5,6 +5,8 @@ Source: section 4.2 of the MicroLens paper (frozen, top-T and full fine-tuning).
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
@@ -94,7 +96,7 @@ def cut_stages(stages: Stages, network: nn.Module, trainable: int | str | None) 
 
 def _parts(network: nn.Module, name: str) -> tuple[str, ...]:
     """Names of the modules that a module calls one after another, nothing else; empty if it does more."""
-    module = network.get_submodule(name)
+    module: Any = network.get_submodule(name)
     if type(module).forward is nn.Sequential.forward:
         return tuple(f"{name}.{child}" for child in module._modules)
     if list(module._modules) == ["res_blocks"]:  # a ResStage of pytorchvideo

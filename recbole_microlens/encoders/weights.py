@@ -117,7 +117,7 @@ def load_published(
     MicroLensError
         The download is impossible; the file is missing or no checkpoint; a key or a shape does not match.
     """
-    if is_none(source):
+    if source is None or is_none(source):
         return
     is_published = source in PUBLISHED
     state = published.read() if is_published else read_state(Path(source))
@@ -133,7 +133,7 @@ def load_published(
 
 def require_published(source: str | None, published: PublishedWeights | PackagedWeights) -> None:
     """Download what :func:`load_published` will read, unless it is here; raises as that does."""
-    if is_none(source):
+    if source is None or is_none(source):
         return
     if source not in PUBLISHED:
         require_file(Path(source))
@@ -143,9 +143,9 @@ def require_published(source: str | None, published: PublishedWeights | Packaged
             _download(published)
 
 
-def is_none(source: str | None) -> bool:
-    """Whether ``encoder_weights`` asks for random weights."""
-    return source is None or str(source).lower() == "none"
+def is_none(source: object) -> bool:
+    """Whether ``encoder_weights`` asks for random weights: nothing, or the word ``none``."""
+    return str(source).lower() == "none"
 
 
 def _download(published: PublishedWeights) -> State:
