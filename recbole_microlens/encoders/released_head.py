@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.pooling import class_token
-from recbole_microlens.encoders.staged_forward import Features
 
 _FAST_WINDOW = 4
 
@@ -35,7 +35,7 @@ class ReleasedHead:
     """
 
     modules: Callable[[nn.Module], list[nn.Module]]
-    pool: Callable[[Features], Tensor]
+    pool: Callable[[Any], Tensor]
     adapt: Callable[[nn.Module], None] | None = None
     frames: int | None = None
 

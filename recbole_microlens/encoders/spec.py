@@ -91,7 +91,7 @@ class EncoderSpec:
     pathways: Callable[[Tensor], Features] | None = None
     step: Callable[[nn.Module], Step] | None = None
     fit: Fit | None = None
-    pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
+    pools: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
     check: Callable[[Any], None] | None = None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ def _pytorchvideo(
 ) -> EncoderSpec:
     """A spec of pytorchvideo. Its networks share blocks, head and normalisation unless ``other`` says so."""
     url = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
-    common = {
+    common: dict[str, Any] = {
         "stages": _BLOCKS,
         "head": ("blocks.5.dropout", "blocks.5.proj"),
         "released_head": released_head.BASIC,

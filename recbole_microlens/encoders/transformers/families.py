@@ -93,7 +93,8 @@ class Family:
         above = tuple(name for name in there(self.after) if name not in below)
         if not self.blocks:
             return (below + above,)
-        blocks = [(f"{self.blocks}.{n}",) for n in range(len(network.get_submodule(self.blocks)))]
+        count = len(list(network.get_submodule(self.blocks).children()))
+        blocks: list[tuple[str, ...]] = [(f"{self.blocks}.{n}",) for n in range(count)]
         blocks[0] += there(self.first_block)
         blocks[-1] += above
         return (below, *blocks)

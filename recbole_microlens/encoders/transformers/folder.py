@@ -94,6 +94,7 @@ def check_folder(encoder: Encoder) -> None:
         or this version of the library, does what the table of families does not say.
     """
     spec = encoder.spec
+    assert isinstance(spec, TransformersSpec)
     spec.require_cut(encoder.options.trainable_stages)
     name, cut = (
         f"'{spec.name}' ({type(encoder.network).__name__})",
@@ -180,7 +181,7 @@ def _published_shape(config) -> tuple[int, int]:
     return size if isinstance(size, int) else size[0], getattr(config, "num_frames", 1)
 
 
-def _noise(spec: TransformersSpec, network: nn.Module, device: object, items: int) -> Tensor:
+def _noise(spec: TransformersSpec, network: nn.Module, device: torch.device | str, items: int) -> Tensor:
     """Random input as the network takes it: tokens [N, 2, 8], pixels [N, 3, S, S] or [N, T, 3, S, S]."""
     generator = torch.Generator().manual_seed(0)
     config = network.config

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
-from recbole_microlens.encoders.text import tokenizer_fingerprint
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
@@ -24,8 +24,13 @@ from recbole_microlens.encoders.transformers.config import (
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
 from recbole_microlens.encoders.transformers.load import donor_of, is_cached, load_transformer
 from recbole_microlens.encoders.transformers.staged_forward import TransformerStages
+from recbole_microlens.encoders.transformers.tokens import tokenizer_fingerprint
 from recbole_microlens.encoders.weights import is_none
 from recbole_microlens.errors import MicroLensError, explained
+
+
+def _no_config() -> Any:
+    raise AssertionError("a spec of transformers has a config")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class TransformersSpec(EncoderSpec):
     """
 
     source: str = ""
-    config: Callable | None = None
+    config: Callable[[], Any] = _no_config
     family: Family = UNKNOWN
     ignored: tuple[str, ...] = ()
     tokenizer: str = ""

@@ -29,7 +29,7 @@ def spec(tiny_encoders):
 
 
 def tokenizers():
-    return sys.modules["recbole_microlens.encoders.text"]
+    return sys.modules["recbole_microlens.encoders.transformers.tokens"]
 
 
 def text_of(tokens):
