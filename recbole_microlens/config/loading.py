@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recbole_microlens.config.model_class import is_content_model, recbole_name
 from recbole_microlens.config.property_files import PROTOCOLS, model_files, properties_folder, sections_of
@@ -74,7 +75,7 @@ def origin(layers: Iterable[Layer], key: str) -> Layer | None:
     return next((layer for layer in reversed(list(layers)) if key in layer.settings), None)
 
 
-def property_layers(model: str, model_class: type, dataset: str, user: dict) -> list[Layer]:
+def property_layers(model: str, model_class: type[Any], dataset: str, user: dict) -> list[Layer]:
     """The layers between RecBole's defaults and the user's files.
 
     Parameters
@@ -121,7 +122,7 @@ def property_layers(model: str, model_class: type, dataset: str, user: dict) -> 
     return layers
 
 
-def preset_layers(model_class: type, user: dict) -> list[Layer]:
+def preset_layers(model_class: type[Any], user: dict) -> list[Layer]:
     """What a ``preset`` says of a content model, whatever its encoder; none where none is asked for.
 
     The files are ``content.yaml`` of the preset's folder, and the one of what the model looks at: ``id``,

@@ -120,7 +120,7 @@ def load_published(
     if source is None or is_none(source):
         return
     is_published = source in PUBLISHED
-    state = published.read() if is_published else read_state(Path(source))
+    state = published.read() if is_published else read_state(Path(str(source)))
     own = network.state_dict()
     absent = tuple(f"{name}." for name in head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}
@@ -136,7 +136,7 @@ def require_published(source: str | None, published: PublishedWeights | Packaged
     if source is None or is_none(source):
         return
     if source not in PUBLISHED:
-        require_file(Path(source))
+        require_file(Path(str(source)))
     elif isinstance(published, PublishedWeights):
         kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
         if not kept.is_file():

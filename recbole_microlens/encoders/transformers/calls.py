@@ -70,7 +70,7 @@ def unmasked_patches(
 
 def own_forward(network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None) -> Tensor:
     """A network that is run whole."""
-    inputs = {network.main_input_name: content}
+    inputs = {str(network.main_input_name): content}
     if mask is not None:
         inputs["attention_mask"] = mask
     return last_hidden_state(network, network(**inputs))
