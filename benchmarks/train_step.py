@@ -130,7 +130,7 @@ def bare_top(trainer, problem: Problem):
 
     def step() -> Tensor:
         encoder.zero_grad(set_to_none=True)
-        encoder(rows).sum().backward()
+        encoder.forward_top(rows, encoder.trainable_stages).sum().backward()
         return torch.zeros(())
 
     return step
