@@ -57,8 +57,8 @@ def _check_type(name: str, settings: dict, model_class: type[Any]) -> None:
     loss = settings.get("loss_type")
     if loss is None:
         raise MicroLensError(
-            f"loss_type: {name} says neither by `input_type` nor by a setting what it is trained on. Set "
-            f"{' or '.join(_LOSSES)}, or give the class an `input_type`."
+            f"loss_type: {name} does not say what it is trained on. Set {' or '.join(_LOSSES)}, or give the "
+            "class an input_type."
         )
     known = ("CE",) if recbole_name(model_class) in _CROSS_ENTROPY_ALONE else _LOSSES
     if loss not in known:

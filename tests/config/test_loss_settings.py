@@ -102,7 +102,9 @@ class Undecided(GeneralRecommender):
 
 
 def test_a_class_of_ones_own_says_what_it_is_trained_on():
-    with pytest.raises(MicroLensError, match="loss_type: Undecided says neither by `input_type` nor"):
+    with pytest.raises(
+        MicroLensError, match="loss_type: Undecided does not say what it is trained on. Set BPR"
+    ):
         Config(Undecided, "any", config_dict={"use_gpu": False})
     assert Config(Undecided, "any", config_dict={"use_gpu": False, "loss_type": "BPR"})["loss_type"] == "BPR"
 

