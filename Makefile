@@ -44,7 +44,7 @@ lint: $(VENV)/.installed
 	$(RUN) -m mypy
 
 docs: $(VENV)/.installed
-	$(RUN) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 $(VENV)/.installed: setup.cfg setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -69,4 +69,4 @@ bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script --short || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist site *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist *.egg-info

@@ -36,7 +36,7 @@ def check_model(settings: dict, backbone: str) -> None:
         raise MicroLensError(
             f"transform: {transform} is given, but {backbone} reads {_TRANSFORMS[backbone]}. Leave it out."
         )
-    needed = _TRANSFORM_NEEDS.get(transform)
+    needed = _TRANSFORM_NEEDS.get(str(transform))
     if needed and settings.get(needed) is None:
         raise MicroLensError(f"transform: {transform} needs `{needed}`, a number from 0 to 1. Set both.")
     if transform == "mask_itemseq" and settings["mask_ratio"] * settings["MAX_ITEM_LIST_LENGTH"] < 1:

@@ -264,7 +264,7 @@ def _layer_of_file(path: str | Path) -> Layer:
 def _files_of(layers: list[Layer]) -> dict[str, Path]:
     """By key, the user's file that its value stands in."""
     origins = {key: origin(layers, key) for key in fold(layers)}
-    return {key: layer.file for key, layer in origins.items() if layer.file is not None}
+    return {key: layer.file for key, layer in origins.items() if layer and layer.file is not None}
 
 
 def _check_given(settings: dict, files: dict) -> None:

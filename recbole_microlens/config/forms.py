@@ -54,6 +54,8 @@ def interval(several: bool = False) -> Kind:
 
 def _is_interval(written: str) -> bool:
     found = _INTERVAL.fullmatch(written.strip())
+    if found is None:
+        return False
     try:
         low, high = float(found[2]), float(found[3])
     except (TypeError, ValueError):

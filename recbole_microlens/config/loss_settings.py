@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from recbole.utils import ModelType
 
@@ -16,7 +17,7 @@ _NEGATIVES = "train_neg_sample_args"
 _UNIFORM = "{'distribution': 'uniform', 'sample_num': 1}"
 
 
-def check_loss(settings: dict, model_class: type) -> None:
+def check_loss(settings: dict, model_class: type[Any]) -> None:
     """Look at the settings that the loss of a model depends on; RecBole would stop in the first batch.
 
     Raises
@@ -27,7 +28,7 @@ def check_loss(settings: dict, model_class: type) -> None:
     """
     name = settings.get("model") or model_class.__name__
     _check_type(name, settings, model_class)
-    negatives = settings.get(_NEGATIVES)
+    negatives: Any = settings.get(_NEGATIVES)
     if _is_cross_entropy_of_sequences(settings, model_class) and negatives is not None:
         raise MicroLensError(
             f"{_NEGATIVES}: {name} is trained with a cross-entropy, which draws no negatives: it should be "
@@ -50,16 +51,21 @@ def check_loss(settings: dict, model_class: type) -> None:
         )
 
 
-def _check_type(name: str, settings: dict, model_class: type) -> None:
-    if hasattr(model_class, "input_type") or "loss_type" not in settings:
+def _check_type(name: str, settings: dict, model_class: type[Any]) -> None:
+    if hasattr(model_class, "input_type"):
         return
-    loss = settings["loss_type"]
+    loss = settings.get("loss_type")
+    if loss is None:
+        raise MicroLensError(
+            f"loss_type: {name} says neither by `input_type` nor by a setting what it is trained on. Set "
+            f"{' or '.join(_LOSSES)}, or give the class an `input_type`."
+        )
     known = ("CE",) if recbole_name(model_class) in _CROSS_ENTROPY_ALONE else _LOSSES
     if loss not in known:
         raise MicroLensError(f"loss_type: {name} has no loss '{loss}'. Set {' or '.join(known)}.")
 
 
-def _is_cross_entropy_of_sequences(settings: dict, model_class: type) -> bool:
+def _is_cross_entropy_of_sequences(settings: dict, model_class: type[Any]) -> bool:
     is_sequential = settings.get("MODEL_TYPE") == ModelType.SEQUENTIAL
     return is_sequential and settings.get("loss_type") == "CE" and not hasattr(model_class, "input_type")
 
@@ -77,7 +83,7 @@ def _has_labels(settings: dict) -> bool:
     return bool(settings.get("threshold")) or columns is None or settings.get("LABEL_FIELD") in columns
 
 
-def _reads(model_class: type, *fields: str) -> bool:
+def _reads(model_class: type[Any], *fields: str) -> bool:
     """Whether a method but ``__init__`` takes such a field of the batch: not all models of a type do."""
     return any(
         field in method.__code__.co_names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole.utils import get_model
 
 from recbole_microlens import compat
@@ -13,6 +15,16 @@ from recbole_microlens.models.grid import SUFFIXES, content_class, grid_names
 
 def model_class(name: str) -> type:
     """Class of one of our models or of a stock RecBole model.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``SASRec`` or ``SASRecV``.
+
+    Returns
+    -------
+    type
+        The same object for the same name.
 
     Raises
     ------
@@ -39,7 +51,7 @@ def _stock_class(name: str) -> type:
         raise MicroLensError(f"model: RecBole cannot load {name} here: {error}.") from error
 
 
-def is_content_model(model_class: type) -> bool:
+def is_content_model(model_class: type[Any]) -> bool:
     """Whether a model's items are made of content, or of ids under the same protocol and loss.
 
     Of a run it is asked as :attr:`recbole_microlens.config.Config.is_content_model`.
@@ -47,7 +59,7 @@ def is_content_model(model_class: type) -> bool:
     return issubclass(model_class, ContentModel)
 
 
-def recbole_name(model_class: type) -> str:
+def recbole_name(model_class: type[Any]) -> str:
     """Name of the stock model that a model is, or is built on."""
     names = compat.recbole_model_names()
     return next((c.__name__ for c in model_class.__mro__ if c.__name__ in names), model_class.__name__)

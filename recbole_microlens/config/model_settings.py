@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logging import getLogger
+from typing import Any
 
 from recbole.utils import InputType, ModelType
 
@@ -21,13 +22,15 @@ _NEGATIVES = "train_neg_sample_args"
 _UNIFORM = {"distribution": "uniform", "sample_num": 1}
 
 
-def look_for_unread_encoders(given: dict, command_line: dict, model_class: type) -> None:
+def look_for_unread_encoders(given: dict, command_line: dict, model_class: type[Any]) -> None:
     """Warn of an encoder for what a content model does not look at.
 
     Parameters
     ----------
-    given : all that the user gives.
-    command_line : what stands on the command line; a file may be for several models.
+    given : dict
+        All that the user gives.
+    command_line : dict
+        What stands on the command line; a file may be for several models.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def look_for_unread_encoders(given: dict, command_line: dict, model_class: type)
             raise MicroLensError(f"{key}: {model_class.__name__} reads `precision` (bf16 or fp16) instead.")
 
 
-def refuse_content_keys(given: dict, command_line: dict, model_class: type) -> None:
+def refuse_content_keys(given: dict, command_line: dict, model_class: type[Any]) -> None:
     """Refuse settings of content models for a stock one; in files, which may be for several models, warn.
 
     Raises
@@ -72,12 +75,17 @@ def refuse_content_keys(given: dict, command_line: dict, model_class: type) -> N
     getLogger().warning(message)
 
 
-def settle_negatives(settings: dict, model_class: type, given: dict) -> None:
+def settle_negatives(settings: dict, model_class: type[Any], given: dict) -> None:
     """Give a stock model the negatives that its loss needs, and none to the others; say "none" in one way.
 
     Parameters
     ----------
-    given : all that the user gives, which counts.
+    settings : dict
+        All of the run's; changed in place.
+    model_class : type
+        The model that reads them.
+    given : dict
+        All that the user gives, which counts.
     """
     if not are_drawn(settings.get(_NEGATIVES)):
         settings[_NEGATIVES] = None
@@ -90,7 +98,7 @@ def settle_negatives(settings: dict, model_class: type, given: dict) -> None:
         settings[_NEGATIVES] = dict(_UNIFORM)
 
 
-def settle_alpha(settings: dict, model_class: type) -> None:
+def settle_alpha(settings: dict, model_class: type[Any]) -> None:
     """Make a whole ``alpha`` a float for the models that raise whole numbers to ``-alpha``."""
     if recbole_name(model_class) in _POWERS and type(settings.get("alpha")) is int:
         settings["alpha"] = float(settings["alpha"])
@@ -106,7 +114,7 @@ def are_drawn(negatives: dict | None) -> bool:
     }
 
 
-def settle_width(settings: dict, model_class: type, levels: list[dict]) -> None:
+def settle_width(settings: dict, model_class: type[Any], levels: list[dict]) -> None:
     """Let ``hidden_size`` and ``embedding_size`` mean one thing: the width of items and states.
 
     RecBole's models read one or the other, GRU4Rec both. Where only one is given, it holds for both; the one
@@ -114,7 +122,12 @@ def settle_width(settings: dict, model_class: type, levels: list[dict]) -> None:
 
     Parameters
     ----------
-    levels : settings that somebody but RecBole gives, highest first. The highest that has a width counts.
+    settings : dict
+        All of the run's; changed in place.
+    model_class : type
+        The model that reads them.
+    levels : list of dict
+        Settings that somebody but RecBole gives, highest first. The highest that has a width counts.
 
     Raises
     ------
@@ -138,7 +151,7 @@ def settle_width(settings: dict, model_class: type, levels: list[dict]) -> None:
         settings.pop(word, None)
 
 
-def settle_loss(settings: dict, model_class: type, given: dict) -> None:
+def settle_loss(settings: dict, model_class: type[Any], given: dict) -> None:
     """Check what a content model's loss allows, and give it negatives where it needs them.
 
     Raises
@@ -168,7 +181,7 @@ def settle_loss(settings: dict, model_class: type, given: dict) -> None:
         )
 
 
-def check_modality(settings: dict, model_class: type) -> None:
+def check_modality(settings: dict, model_class: type[Any]) -> None:
     """Look whether ``item_modality`` is what the model's name says; with ``M`` it may be a part of that.
 
     Raises
@@ -191,7 +204,7 @@ def check_modality(settings: dict, model_class: type) -> None:
     )
 
 
-def is_pairwise(settings: dict, model_class: type) -> bool:
+def is_pairwise(settings: dict, model_class: type[Any]) -> bool:
     """Whether a model's loss compares an item with a negative one."""
     loss = settings.get("loss_type")
     return loss == "BPR" or (loss is None and getattr(model_class, "input_type", None) == InputType.PAIRWISE)

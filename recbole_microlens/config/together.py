@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
@@ -35,7 +36,7 @@ _COLUMNS = (
 )
 
 
-def check_together(settings: dict, model_class: type) -> None:
+def check_together(settings: dict, model_class: type[Any]) -> None:
     """Look at settings that depend on each other; each by itself is right.
 
     Raises
@@ -192,7 +193,7 @@ def _require_loaded(settings: dict, loaded: dict, names: dict) -> None:
                 raise MicroLensError(f"{key}: {shown(column)} is not loaded. Add it to `load_col`.")
 
 
-def _check_sequences(settings: dict, model_class: type) -> None:
+def _check_sequences(settings: dict, model_class: type[Any]) -> None:
     if model_class.type != ModelType.SEQUENTIAL:
         if settings.get("transform") is not None:
             raise MicroLensError(
@@ -212,7 +213,7 @@ def _check_sequences(settings: dict, model_class: type) -> None:
         )
 
 
-def _check_learner(settings: dict, model_class: type) -> None:
+def _check_learner(settings: dict, model_class: type[Any]) -> None:
     is_known = model_class.__module__.partition(".")[0] in ("recbole", "recbole_microlens")
     if settings["learner"].lower() == "sparse_adam" and is_known:
         raise MicroLensError(

@@ -16,8 +16,7 @@ from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
-from recbole_microlens.encoders.trunk_output import TrunkOutput
-from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.media_batch import Content, ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 
 
@@ -43,7 +42,7 @@ class Reader(Protocol):
     def absent(self) -> np.ndarray:
         """Internal ids of the items that it has no content for."""
 
-    def read(self, item_ids: Tensor) -> Tensor | TrunkOutput:
+    def read(self, item_ids: Tensor) -> Content:
         """The content of distinct items, [U] int64 without padding -> [U, ...]."""
 
 

@@ -19,7 +19,7 @@ ENCODERS: dict[str, EncoderSpec] = {
 }
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")
-_RELEASED_STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_HALF = (0.5, 0.5, 0.5)
 
 
 def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
@@ -71,11 +71,11 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     _check(spec, options)
     _check_frame_pooling(spec, options)
     if options.normalisation == "released" and spec.mean:
-        spec = replace(spec, **_RELEASED_STATISTICS)
+        spec = replace(spec, mean=_HALF, std=_HALF)
     network = spec.build(options.frames, options.size)
     if not spec.takes_head(options.output):
         _remove(network, spec.head)
-    elif options.output == "released" and spec.released_head.adapt:
+    elif options.output == "released" and spec.released_head and spec.released_head.adapt:
         spec.released_head.adapt(network)
     spec.load(network, options.weights)
     encoder = Encoder(spec, network, options)

@@ -91,8 +91,8 @@ class EncoderSpec:
     pathways: Callable[[Tensor], Features] | None = None
     step: Callable[[nn.Module], Step] | None = None
     fit: Fit | None = None
-    pools: Mapping[str, Callable[[Features], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
-    frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
+    pools: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
+    frame_pools: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     check: Callable[[Any], None] | None = None
 
     def takes_head(self, output: str) -> bool:

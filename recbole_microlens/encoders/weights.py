@@ -33,7 +33,11 @@ _SHOWN = 8
 class PublishedWeights:
     """Where a checkpoint is published, under which licence, and what it was trained on.
 
-    ``hash_in_name``: the file's name ends in the start of its SHA-256, which is then checked.
+    Attributes
+    ----------
+    url, licence, trained_on : str
+    hash_in_name : bool
+        The file's name ends in the start of its SHA-256, which is then checked.
     """
 
     url: str
@@ -50,7 +54,12 @@ class PublishedWeights:
 class PackagedWeights:
     """A checkpoint that comes with a package of the registry, installed with this one: nothing is downloaded.
 
-    ``file`` is its path inside the package.
+    Attributes
+    ----------
+    package : str
+    file : str
+        Its path inside the package.
+    licence, trained_on : str
     """
 
     package: str
@@ -108,10 +117,10 @@ def load_published(
     MicroLensError
         The download is impossible; the file is missing or no checkpoint; a key or a shape does not match.
     """
-    if is_none(source):
+    if source is None or is_none(source):
         return
     is_published = source in PUBLISHED
-    state = published.read() if is_published else read_state(Path(source))
+    state = published.read() if is_published else read_state(Path(str(source)))
     own = network.state_dict()
     absent = tuple(f"{name}." for name in head if not any(key.startswith(f"{name}.") for key in own))
     state = {key: value for key, value in state.items() if not key.startswith(absent)}
@@ -124,19 +133,19 @@ def load_published(
 
 def require_published(source: str | None, published: PublishedWeights | PackagedWeights) -> None:
     """Download what :func:`load_published` will read, unless it is here; raises as that does."""
-    if is_none(source):
+    if source is None or is_none(source):
         return
     if source not in PUBLISHED:
-        require_file(Path(source))
+        require_file(Path(str(source)))
     elif isinstance(published, PublishedWeights):
         kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
         if not kept.is_file():
             _download(published)
 
 
-def is_none(source: str | None) -> bool:
-    """Whether ``encoder_weights`` asks for random weights."""
-    return source is None or str(source).lower() == "none"
+def is_none(source: object) -> bool:
+    """Whether ``encoder_weights`` asks for random weights: nothing, or the word ``none``."""
+    return str(source).lower() == "none"
 
 
 def _download(published: PublishedWeights) -> State:
@@ -159,7 +168,7 @@ def _download(published: PublishedWeights) -> State:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a checkpoint file.
+    """The tensors of a checkpoint file, by name.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recbole_microlens import distributed
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.chunks import encode_in_chunks
-from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.media_batch import Content, ItemMedia
 
 
 class TrunkRows(Protocol):
@@ -87,7 +87,7 @@ class ContentItemEmbedding(nn.Module):
         return encode_in_chunks(self._encode, self.towers, media, self.encode_chunk)
 
     def _encode(self, media: ItemMedia) -> Tensor:
-        cached = {name: rows.read(media.item_ids) for name, rows in self.cached.items()}
+        cached: dict[str, Content] = {name: rows.read(media.item_ids) for name, rows in self.cached.items()}
         media = ItemMedia(media.item_ids, {**media.content, **cached})
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)

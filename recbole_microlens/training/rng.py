@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ import torch
 
 def current(loaders: list[torch.Generator]) -> dict:
     """States of every generator: torch, CUDA, NumPy, Python, and the loaders' shuffling."""
-    algorithm, keys, position, has_gauss, gauss = np.random.get_state()
+    of_numpy: Any = np.random.get_state()
+    algorithm, keys, position, has_gauss, gauss = of_numpy
     version, numbers, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -181,4 +181,4 @@ def test_exactly_the_parameters_with_a_gradient_are_in_a_stage(network):
 
 def test_an_architecture_without_an_entry_has_the_network_as_its_one_stage():
     assert UNKNOWN.stages(torch.nn.Linear(1, 1)) == (("",),)
-    assert not TransformersSpec("it", "", "text", None, ((),), 1, (), (), None).is_known
+    assert not TransformersSpec("it", "", "text", None, ((),), 1, (), (), None, config=None).is_known

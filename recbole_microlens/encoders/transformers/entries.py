@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from recbole_microlens.encoders.image import IMAGENET_MEAN, IMAGENET_STD
 from recbole_microlens.encoders.pooling import token_pools
@@ -33,7 +34,7 @@ def _transformer(
     modality: str,
     source: str,
     model_type: str,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     *,
     pooling: str,
     statistics: Statistics = _NONE,
@@ -41,7 +42,7 @@ def _transformer(
     trained_on: str = "",
     after: tuple[str, ...] | None = None,
     n_class: int = 1,
-    **fields,
+    **fields: Any,
 ) -> TransformersSpec:
     """The spec of a network with equal blocks.
 

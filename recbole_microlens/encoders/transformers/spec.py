@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
+from recbole_microlens.encoders.transformers.calls import Network
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
@@ -28,16 +30,16 @@ from recbole_microlens.encoders.weights import is_none
 from recbole_microlens.errors import MicroLensError, explained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformersSpec(EncoderSpec):
     """An encoder whose network ``transformers.AutoModel`` builds; see :class:`EncoderSpec`.
 
     Attributes
     ----------
-    source : str
-        Hub id or folder of the published weights; empty if there are none.
     config : callable
         ``() -> PretrainedConfig``, the architecture as published.
+    source : str
+        Hub id or folder of the published weights; empty if there are none.
     family : Family
         How the network is run in parts; ``UNKNOWN`` for one that is run whole.
     ignored : tuple of str
@@ -47,8 +49,8 @@ class TransformersSpec(EncoderSpec):
         Hub id or folder of the tokenizer, or ``bytes``: text only.
     """
 
+    config: Callable[[], Any]
     source: str = ""
-    config: Callable | None = None
     family: Family = UNKNOWN
     ignored: tuple[str, ...] = ()
     tokenizer: str = ""
@@ -146,7 +148,7 @@ def build_network(get_config: Callable, frames: int, size: int) -> nn.Module:
     return network
 
 
-def _unused(network: nn.Module, family: Family) -> set[str]:
+def _unused(network: Network, family: Family) -> set[str]:
     """Names of the parameters that the features do not depend on."""
     in_stages = {
         id(parameter)
