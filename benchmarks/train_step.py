@@ -126,7 +126,7 @@ def bare_top(trainer, problem: Problem):
     """Forward and backward of the encoder's top alone, on the distinct items of the batch."""
     encoder = trainer.model.item_embedding.towers["video"].encoder
     ids = torch.arange(1, problem.distinct + 1, device=trainer.device)
-    rows = tuple(rows.float() for rows in trainer.model.item_embedding.rows["video"].read(ids))
+    rows = trainer.model.item_embedding.cached["video"].read(ids).float()
 
     def step() -> Tensor:
         encoder.zero_grad(set_to_none=True)

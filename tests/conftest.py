@@ -122,6 +122,6 @@ def tiny_encoders(monkeypatch) -> dict:
     ):
         monkeypatch.setitem(registry.ENCODERS, spec.name, spec)
     text = SimpleNamespace(tokenize=tokenize_bytes, tokenizer_fingerprint=lambda spec: spec.name)
-    monkeypatch.setitem(sys.modules, "recbole_microlens.encoders.transformers.tokens", text)
+    monkeypatch.setitem(sys.modules, "recbole_microlens.encoders.transformers.tokenizer", text)
     encoders = {f"{modality}_encoder": f"tiny_{modality}" for modality in ("video", "image", "text")}
     return TINY_CONTENT | encoders | {"encoder": None, "max_title_tokens": 24}

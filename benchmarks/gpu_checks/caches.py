@@ -38,7 +38,7 @@ def caches(place: Place, report: Report) -> None:
             built = place.build("SASRecV", **top, **settings)
             losses = [built.epoch(number) for number in range(2)]
             report.check(f"cache {name}: losses", max(map(relative, losses, wanted)), bound)
-            rows = built.model.item_embedding.rows.get("video")
+            rows = built.model.item_embedding.cached.get("video")
             where = "stream" if rows is None else rows._tensors[0].device.type
             expected = "stream" if name == "streamed" else place.device.type
             report.check(f"cache {name}: is there", float(where == expected), [1, 1])

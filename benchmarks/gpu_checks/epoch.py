@@ -25,7 +25,7 @@ _SECONDS = 40.0  # of training at most; the epoch's length follows from the step
 def epoch(place: Place, report: Report) -> None:
     """SASRecV with SlowFast-R50 from a cache on the device, in bf16; then every item and every user."""
     trainer, train, test = _prepared(place)
-    rows = trainer.model.item_embedding.rows["video"]
+    rows = trainer.model.item_embedding.cached["video"]
     trainer.eval_collector.data_collect(train)
     trainer._train_epoch(_Part(train, 1.0 if place.short else 5.0), 0)  # warm-up
     part = _Part(train, 2.0 if place.short else _SECONDS)
@@ -139,7 +139,7 @@ def _prepared(place: Place):
     train.reader = ItemReader(train._dataset.item_num, {})
     trainer = create_trainer(config, model, place.scratch / "epoch", train)
     encoder = model.item_embedding.towers["video"].encoder
-    model.item_embedding.rows["video"] = _random_rows(encoder, train._dataset.item_num, size, place)
+    model.item_embedding.cached["video"] = _random_rows(encoder, train._dataset.item_num, size, place)
     return trainer, train, test
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
+from time import perf_counter
 
 import torch
 
@@ -16,6 +17,8 @@ from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.files import locked_folder
 
 _DONE = "done.txt"
+# Ranges are looked at for so long, or until so much of the work is done, before anything is said.
+_SECONDS, _SHARE = 20, 0.1
 
 
 class Overflow(Exception):
@@ -142,3 +145,38 @@ def _same_where_finite(rows: torch.Tensor, stored: torch.Tensor) -> bool:
     if not rows.is_floating_point() or stored.dtype == rows.dtype:
         return True
     return bool(torch.isfinite(stored).all()) or not bool(torch.isfinite(rows).all())
+
+
+class Pace:
+    """Logs once how long the rest of a build will take.
+
+    A trial on a few items tells too little: what a pass costs besides its items, the time to read and to
+    write them, and workers that read ahead all count. The first range is left out, it also warms up.
+
+    Parameters
+    ----------
+    ranges : int
+        Ranges of items that this process builds, all of about one size.
+    """
+
+    def __init__(self, ranges: int):
+        self._ranges, self._done = ranges, 0
+        self._start: float | None = None
+
+    def one_more_range(self) -> None:
+        """A range was read, passed through the trunk and written."""
+        self._done += 1
+        if self._done == 1:
+            self._start = perf_counter()
+        if self._start is None or self._done < 2:
+            return
+        measured, elapsed = self._done - 1, perf_counter() - self._start
+        if elapsed < _SECONDS and self._done < _SHARE * self._ranges:
+            return
+        self._start = None
+        rest = elapsed / measured * (self._ranges - self._done)
+        if rest > _SECONDS:
+            getLogger().info(
+                f"activation cache: {self._done} of {self._ranges} parts are built, about "
+                f"{rest / 60:.1f} minutes to go"
+            )

@@ -18,10 +18,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from recbole_microlens import distributed
-from recbole_microlens.activation_cache.build import Overflow, PartialCache, sole_builder
+from recbole_microlens.activation_cache.build import Overflow, Pace, PartialCache, sole_builder
 from recbole_microlens.activation_cache.fingerprint import cache_parts, differences, digest
 from recbole_microlens.activation_cache.memory import in_words
-from recbole_microlens.activation_cache.pace import Pace
 from recbole_microlens.activation_cache.plan import Work, fits, lacking_space, probe, reason_against
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.activation_cache.store import DTYPES, CachedRows, CacheMeta, open_cache
@@ -235,19 +234,16 @@ class ActivationCaches:
         before = self._in_use.get(modality)
         if rows is not None and before is not None and rows.folder == before.folder:
             return
-        self.layer.rows.pop(modality, None)
         self._in_use.pop(modality, None)
-        self.reader.readers[modality] = self._media_readers[modality]
         if rows is None:
+            self.layer.read_trunk_output(modality, None)
+            self.reader.read_with(modality, self._media_readers[modality])
             return
         self._in_use[modality] = rows
         device = next(self.layer.parameters()).device
         in_memory = fits(rows.meta.size, device, self.settings.device_fraction)
-        if in_memory:
-            self.layer.rows[modality] = rows.load(device)
-            del self.reader.readers[modality]
-        else:
-            self.reader.readers[modality] = rows
+        self.layer.read_trunk_output(modality, rows.load(device) if in_memory else None)
+        self.reader.read_with(modality, None if in_memory else rows)
         where = f"in the memory of {device}" if in_memory else "read from the disk by the loader"
         getLogger().info(
             f"activation cache: {modality} from {rows.folder}, {in_words(rows.meta.size)}, {where}"

@@ -12,7 +12,7 @@ import yaml
 
 from recbole_microlens.errors import MicroLensError, printable
 
-HELP = "every setting of a run and where it comes from"
+HELP = "print every setting of a run and where it comes from"
 _COLUMN = 40
 _HELP = """usage: recbole-microlens config --model=MODEL --dataset=DATASET [--key=value ...] [--json]
        recbole-microlens config --list

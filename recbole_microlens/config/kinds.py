@@ -23,10 +23,13 @@ class Kind:
 
     Attributes
     ----------
-    says : what a value must be, as in "a whole number of at least 1".
-    fault : what is wrong with a value, as the rest of a sentence that begins with the setting's name and a
-        colon; ``None`` if nothing is.
-    is_text : what the command line says is taken as it stands: ``[5,10)`` is no list.
+    says : str
+        What a value must be, as in "a whole number of at least 1".
+    fault : Fault
+        What is wrong with a value, as the rest of a sentence that begins with the setting's name and a colon;
+        ``None`` if nothing is.
+    is_text : bool
+        What the command line says is taken as it stands: ``[5,10)`` is no list.
     """
 
     says: str

@@ -32,11 +32,14 @@ class Layer:
 
     Attributes
     ----------
-    name : one of :data:`LAYERS`.
-    settings : values by key.
-    file : the property file or the user's file; ``None`` for the command line, and for what a model's name
-        says.
-    section : the name in the file that the settings stand under, if any.
+    name : str
+        One of :data:`LAYERS`.
+    settings : dict
+        Values by key.
+    file : Path, optional
+        The property file or the user's file; ``None`` for the command line, and for what a model's name says.
+    section : str, optional
+        The name in the file that the settings stand under, if any.
     """
 
     name: str
@@ -46,7 +49,20 @@ class Layer:
 
 
 def fold(layers: Iterable[Layer], *names: str) -> dict:
-    """The settings of several layers, or of those of some names; later wins."""
+    """The settings of several layers; later wins.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        Lowest first.
+    names : str
+        Of these layers alone; without any, of all.
+
+    Returns
+    -------
+    dict
+        Values by key.
+    """
     merged: dict = {}
     for layer in layers:
         if not names or layer.name in names:
@@ -64,9 +80,19 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
 
     Parameters
     ----------
-    model, model_class : name and class of the model; the name may have a file and a section of its own.
-    dataset : its name, which may have a file.
-    user : all that the user gives. It chooses the protocol, the preset, and the encoders.
+    model : str
+        Its name may have a file and a section of its own.
+    model_class : type
+        Says what items are made of, and on which backbone the model is built.
+    dataset : str
+        Its name, which may have a file.
+    user : dict
+        All that the user gives. It chooses the protocol, the preset, and the encoders.
+
+    Returns
+    -------
+    list of Layer
+        Lowest first.
 
     Raises
     ------

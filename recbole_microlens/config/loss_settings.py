@@ -52,9 +52,14 @@ def check_loss(settings: dict, model_class: type[Any]) -> None:
 
 
 def _check_type(name: str, settings: dict, model_class: type[Any]) -> None:
-    if hasattr(model_class, "input_type") or "loss_type" not in settings:
+    if hasattr(model_class, "input_type"):
         return
-    loss = settings["loss_type"]
+    loss = settings.get("loss_type")
+    if loss is None:
+        raise MicroLensError(
+            f"loss_type: {name} says neither by `input_type` nor by a setting what it is trained on. Set "
+            f"{' or '.join(_LOSSES)}, or give the class an `input_type`."
+        )
     known = ("CE",) if recbole_name(model_class) in _CROSS_ENTROPY_ALONE else _LOSSES
     if loss not in known:
         raise MicroLensError(f"loss_type: {name} has no loss '{loss}'. Set {' or '.join(known)}.")

@@ -16,6 +16,16 @@ from recbole_microlens.models.grid import SUFFIXES, content_class, grid_names
 def model_class(name: str) -> type:
     """Class of one of our models or of a stock RecBole model.
 
+    Parameters
+    ----------
+    name : str
+        Such as ``SASRec`` or ``SASRecV``.
+
+    Returns
+    -------
+    type
+        The same object for the same name.
+
     Raises
     ------
     MicroLensError

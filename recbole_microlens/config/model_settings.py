@@ -27,8 +27,10 @@ def look_for_unread_encoders(given: dict, command_line: dict, model_class: type[
 
     Parameters
     ----------
-    given : all that the user gives.
-    command_line : what stands on the command line; a file may be for several models.
+    given : dict
+        All that the user gives.
+    command_line : dict
+        What stands on the command line; a file may be for several models.
 
     Raises
     ------
@@ -78,7 +80,12 @@ def settle_negatives(settings: dict, model_class: type[Any], given: dict) -> Non
 
     Parameters
     ----------
-    given : all that the user gives, which counts.
+    settings : dict
+        All of the run's; changed in place.
+    model_class : type
+        The model that reads them.
+    given : dict
+        All that the user gives, which counts.
     """
     if not are_drawn(settings.get(_NEGATIVES)):
         settings[_NEGATIVES] = None
@@ -115,7 +122,12 @@ def settle_width(settings: dict, model_class: type[Any], levels: list[dict]) -> 
 
     Parameters
     ----------
-    levels : settings that somebody but RecBole gives, highest first. The highest that has a width counts.
+    settings : dict
+        All of the run's; changed in place.
+    model_class : type
+        The model that reads them.
+    levels : list of dict
+        Settings that somebody but RecBole gives, highest first. The highest that has a width counts.
 
     Raises
     ------

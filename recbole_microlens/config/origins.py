@@ -23,12 +23,19 @@ class Origin:
 
     Attributes
     ----------
-    key, value : as the run uses them.
-    layer : one of :data:`~recbole_microlens.config.loading.LAYERS`, or ``settled``: it follows from other
+    key : str
+        The setting.
+    value : object
+        As the run uses it.
+    layer : str
+        One of :data:`~recbole_microlens.config.loading.LAYERS`, or ``settled``: it follows from other
         settings, from the model or from the machine.
-    place : the file with its line, or "command line", in words; empty if there is none.
-    said : what stands in that place, where the value was settled to be another.
-    reason : why it was.
+    place : str
+        The file with its line, or "command line", in words; empty if there is none.
+    said : object
+        What stands in that place, where the value was settled to be another.
+    reason : str, optional
+        Why it was.
     """
 
     key: str
@@ -46,7 +53,13 @@ class Origin:
 
 
 def origins(config: Config) -> list[Origin]:
-    """All settings of a run in the order of the alphabet, each with its origin."""
+    """Say of each setting of a run where it comes from.
+
+    Returns
+    -------
+    list of Origin
+        In the order of the alphabet.
+    """
     used = config.as_given | {key: config[key] for key in OF_THE_MACHINE if key in config}
     return [_origin(config, key, value) for key, value in sorted(used.items())]
 

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from recbole_microlens import compat
 from recbole_microlens.config.property_files import hyperparameters, properties_folder, recbole_file
-from recbole_microlens.config.schema import CONTENT, MODELS, SCHEMA
+from recbole_microlens.config.schema import CONTENT, MODELS, OPTIONS, SCHEMA
 from recbole_microlens.config.text import read_yaml
 
 MAIN = (
@@ -44,10 +44,14 @@ class Described:
 
     Attributes
     ----------
-    key, group, meaning : as in the schema.
-    may_be : type, choices and range in words.
-    read_by : who reads it: every run, content models, or names of models.
-    default : the value in the property files, in words.
+    key, group, meaning : str
+        As in the schema.
+    may_be : str
+        Type, choices and range in words.
+    read_by : str
+        Who reads it: every run, content models, or names of models.
+    default : str
+        The value in the property files, in words.
     """
 
     key: str
@@ -60,11 +64,22 @@ class Described:
 
 @cache
 def all_settings() -> tuple[Described, ...]:
-    """The schema joined with the values in the property files, in the order of the schema."""
-    return tuple(
+    """The schema joined with the values in the property files.
+
+    Returns
+    -------
+    tuple of Described
+        In the order of the schema; then the options of the command line, which are no settings.
+    """
+    settings = (
         Described(key, each.group, each.kind.says, each.meaning, _readers(key), _default(key))
         for key, each in SCHEMA.items()
     )
+    options = (
+        Described(key, "Options of the command line", may_be, meaning, "the command line", _NONE)
+        for key, (may_be, meaning) in OPTIONS.items()
+    )
+    return (*settings, *options)
 
 
 def as_text(settings: tuple[Described, ...]) -> str:
@@ -114,12 +129,15 @@ def _grouped(settings: tuple[Described, ...]) -> list[tuple[str, list[Described]
 
 
 def _of_group(members: list[Described]) -> str:
-    readers = {SCHEMA[each.key].readers for each in members}
-    return "the models named" if readers == {MODELS} else " and ".join(sorted(readers))
+    return "the models named" if _is_of_models(members) else members[0].read_by
+
+
+def _is_of_models(members: list[Described]) -> bool:
+    return members[0].key in SCHEMA and SCHEMA[members[0].key].readers == MODELS
 
 
 def _table(members: list[Described]) -> str:
-    of_models = SCHEMA[members[0].key].readers == MODELS
+    of_models = _is_of_models(members)
     rows = [_HEADS + ("read by",) * of_models, ("---",) * (len(_HEADS) + of_models)]
     for each in members:
         cells = (f"`{each.key}`", _code(each.default), each.may_be, each.meaning)

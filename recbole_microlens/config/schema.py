@@ -52,10 +52,14 @@ class Setting:
 
     Attributes
     ----------
-    kind : type, choices and range of its values.
-    meaning : what it sets, in a few words.
-    group : the heading it stands under.
-    readers : :data:`EVERY_RUN`, :data:`CONTENT`, or :data:`MODELS`, of which its property files say which.
+    kind : Kind
+        Type, choices and range of its values.
+    meaning : str
+        What it sets, in a few words.
+    group : str
+        The heading it stands under.
+    readers : str
+        :data:`EVERY_RUN`, :data:`CONTENT`, or :data:`MODELS`, of which its property files say which.
     """
 
     kind: Kind
@@ -211,6 +215,13 @@ SCHEMA: dict[str, Setting] = {
 }
 OURS = frozenset(key for groups in _OURS.values() for keys in groups.values() for key in keys)
 
+# What the command line takes beside settings: what it may be, and its meaning.
+OPTIONS = {
+    "config_files": ("a path, or a list [a.yaml, b c.yaml]", "a file of settings; several times for several"),
+    "resume": ("the folder of a run", "go on with a run that was broken off"),
+    "debug": ("alone, without a value", "show the traceback of an unexpected error"),
+}
+
 # Settled by RecBole or by the command line; whoever sets one of them means something else.
 SETTLED = {
     **dict.fromkeys(schema_of_recbole.SETTLED, "RecBole settles it by itself. Remove it."),
@@ -254,9 +265,12 @@ def check(settings: dict, backbone: str | None = None, files: dict | None = None
 
     Parameters
     ----------
-    settings : values by key; keys that are not in the schema are left alone.
-    backbone : the stock model that reads them, or that the model is built on.
-    files : by key, the file that a value stands in.
+    settings : dict
+        Values by key; keys that are not in the schema are left alone.
+    backbone : str, optional
+        The stock model that reads them, or that the model is built on.
+    files : dict, optional
+        By key, the file that a value stands in.
 
     Raises
     ------
@@ -299,8 +313,10 @@ def under_new_names(settings: dict, source: str) -> dict:
 
     Parameters
     ----------
-    settings : by key, as they were read; left as they are.
-    source : the file, or "the command line".
+    settings : dict
+        By key, as they were read; left as they are.
+    source : str
+        The file, or "the command line".
 
     Raises
     ------

@@ -87,6 +87,16 @@ YamlLoader.add_implicit_resolver(
 def read_yaml(path: Path) -> dict:
     """The settings in a file.
 
+    Parameters
+    ----------
+    path : Path
+        A file of ``key: value`` lines, of at most 256 KiB.
+
+    Returns
+    -------
+    dict
+        Values by key; empty for an empty file.
+
     Raises
     ------
     MicroLensError

@@ -61,6 +61,13 @@ class ItemReader:
         self.n_items = n_items
         self.readers = readers
 
+    def read_with(self, modality: str, reader: Reader | None) -> None:
+        """Read a modality with another reader from now on; ``None``: leave it out of what a batch brings."""
+        if reader is None:
+            self.readers.pop(modality, None)
+        else:
+            self.readers[modality] = reader
+
     def read(self, item_ids: Tensor) -> ItemMedia:
         """The content of distinct items, [U] int64 without padding."""
         media = ItemMedia(item_ids, {name: reader.read(item_ids) for name, reader in self.readers.items()})

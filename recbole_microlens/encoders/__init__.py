@@ -1,1 +1,1 @@
-"""Content encoders: one table row each, split into a trunk and a trainable top."""
+"""Content encoders: one table, each network split into a trunk and a trainable top."""

@@ -7,13 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.batchnorm import checkpointed, freeze_statistics
 from recbole_microlens.encoders.finetune import cut_stages
-from recbole_microlens.encoders.frame_by_frame import FrameByFrame
+from recbole_microlens.encoders.frame_by_frame import FrameByFrame, MeanOfFrames
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.encoders.trunk_output import TrunkOutput
@@ -89,6 +90,9 @@ class Encoder(nn.Module):
         How many stages there are, and how many top ones train.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, spec: EncoderSpec, network: nn.Module, options: EncoderOptions):
         super().__init__()
         stages, self.trainable_stages = cut_stages(spec.stages, network, options.trainable_stages)
@@ -116,9 +120,9 @@ class Encoder(nn.Module):
     @property
     def feature_dim(self) -> int:
         """Length of the feature vector of an item."""
-        head = self.spec.head[-1] if self.head else None
-        if head:
-            return self.network.get_submodule(head).out_features
+        if self.head and self.spec.head:
+            linear: Any = self.network.get_submodule(self.spec.head[-1])
+            return linear.out_features
         return self.frame_pool.feature_dim if self.frame_pool else self.spec.feature_dim
 
     @property
@@ -237,7 +241,7 @@ class Encoder(nn.Module):
             freeze_statistics(self.network.modules())
         return self
 
-    def _run(self, features: Features, first: int, last: int) -> Features:
+    def _run(self, features: Features, first: int, last: int) -> Any:
         """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
         if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
             return self._run_at_once(features, first, last)
@@ -277,7 +281,7 @@ def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
     for name, tensor in named:
         plain = tensor.detach().cpu().contiguous()
         result.update(f"{name} {plain.dtype} {tuple(plain.shape)} ".encode())
-        result.update(plain.reshape(-1).view(torch.uint8).numpy())
+        result.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return result.hexdigest()
 
 
@@ -290,7 +294,7 @@ def _hash_config(network: nn.Module) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _frame_pool(spec: EncoderSpec, name: str | None) -> nn.Module | None:
+def _frame_pool(spec: EncoderSpec, name: str | None) -> MeanOfFrames | None:
     if not spec.frame_pools:
         return None
     return spec.frame_pools[name or next(iter(spec.frame_pools))](spec.feature_dim)

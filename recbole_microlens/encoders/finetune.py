@@ -5,6 +5,8 @@ Source: section 4.2 of the MicroLens paper (frozen, top-T and full fine-tuning).
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
@@ -17,7 +19,18 @@ Stages = tuple[tuple[str, ...], ...]
 def trainable_stages(mode: str, finetune_stages: int | str, n_stages: int) -> int | str:
     """What trains under a mode: none of the stages, the last ``finetune_stages``, or all.
 
-    A module's name in mode ``top`` is returned as it is; see :func:`cut_stages`.
+    Parameters
+    ----------
+    mode : {'frozen', 'top', 'full'}
+    finetune_stages : int or str
+        How many top stages train in mode ``top``, or the name of a module, see :func:`cut_stages`.
+    n_stages : int
+        How many stages the encoder has.
+
+    Returns
+    -------
+    int or str
+        A number of top stages, or the name of the module as it is.
 
     Raises
     ------
@@ -45,9 +58,17 @@ def cut_stages(stages: Stages, network: nn.Module, trainable: int | str | None) 
 
     Parameters
     ----------
-    stages : names of modules, as in ``EncoderSpec.stages``.
-    trainable : a number of stages; all for ``None``; or the name of a module, from which on everything
-        trains. Where that module is not the first of its stage, the stage becomes two.
+    stages : tuple of tuple of str
+        Names of modules, as in ``EncoderSpec.stages``.
+    network : nn.Module
+    trainable : int or str, optional
+        A number of stages; all for ``None``; or the name of a module, from which on everything trains. Where
+        that module is not the first of its stage, the stage becomes two.
+
+    Returns
+    -------
+    tuple of tuple of str, int
+        The stages, and how many top ones train.
 
     Raises
     ------
@@ -75,7 +96,7 @@ def cut_stages(stages: Stages, network: nn.Module, trainable: int | str | None) 
 
 def _parts(network: nn.Module, name: str) -> tuple[str, ...]:
     """Names of the modules that a module calls one after another, nothing else; empty if it does more."""
-    module = network.get_submodule(name)
+    module: Any = network.get_submodule(name)
     if type(module).forward is nn.Sequential.forward:
         return tuple(f"{name}.{child}" for child in module._modules)
     if list(module._modules) == ["res_blocks"]:  # a ResStage of pytorchvideo

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,13 +109,13 @@ class FrameByFrame:
     def __init__(self, of_images: StagedForward):
         self.of_images, self.stages = of_images, of_images.stages
 
-    def __call__(self, features: Features, first: int, last: int) -> Features:
+    def __call__(self, features: Any, first: int, last: int) -> Features:
         if first == last:
             return features
         return each_frame(partial(self.of_images, first=first, last=last), features)
 
 
-def each_frame(run: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+def each_frame(run: Callable[[Any], Any], clips: Tensor) -> Tensor:
     """[N, C, T, ...] -> [N, C', T, ...]; ``run`` takes the frames of all clips, [N T, C, ...], and gives
     [N T, C', ...].
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ def build_mvit(function: str, frames: int, size: int) -> nn.Module:
     )
 
 
-def mvit_step(network: nn.Module) -> Step:
+def mvit_step(network: Any) -> Step:
     """How a module of MViT is called; the only state between two of them is tokens, [N, 1 + T * S * S, C].
 
     A block wants the grid of its tokens, too. Time is never pooled and the grid is square, so that the number

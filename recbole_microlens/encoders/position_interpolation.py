@@ -17,12 +17,15 @@ def interpolate_positions(positions: Tensor, old: tuple[int, ...], new: tuple[in
 
     Parameters
     ----------
-    positions : [1, tokens in front + number of patches in ``old``, C], or without the first dimension.
-    old, new : grids of the same kind: (T,) of frames, (H, W) of patches, or (T, H, W) of both.
+    positions : Tensor [1, tokens in front + number of patches in ``old``, C]
+        Or without the first dimension.
+    old, new : tuple of int
+        Grids of the same kind: (T,) of frames, (H, W) of patches, or (T, H, W) of both.
 
     Returns
     -------
-    As many dimensions, with the patches of ``new``; ``positions`` itself if the grids are equal.
+    Tensor [1, tokens in front + number of patches in ``new``, C]
+        As many dimensions as ``positions``, which it is if the grids are equal.
 
     Raises
     ------

@@ -19,7 +19,7 @@ ENCODERS: dict[str, EncoderSpec] = {
 }
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")
-_RELEASED_STATISTICS = (0.5, 0.5, 0.5)  # mean and deviation of each channel
+_HALF = (0.5, 0.5, 0.5)
 
 
 def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
@@ -71,7 +71,7 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     _check(spec, options)
     _check_frame_pooling(spec, options)
     if options.normalisation == "released" and spec.mean:
-        spec = replace(spec, mean=_RELEASED_STATISTICS, std=_RELEASED_STATISTICS)
+        spec = replace(spec, mean=_HALF, std=_HALF)
     network = spec.build(options.frames, options.size)
     if not spec.takes_head(options.output):
         _remove(network, spec.head)

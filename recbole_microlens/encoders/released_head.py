@@ -57,7 +57,7 @@ def _pooled_before(features: Tensor) -> Tensor:
     return features
 
 
-def _basic_head(network: nn.Module, with_activation: bool = True) -> list[nn.Module]:
+def _basic_head(network: Any, with_activation: bool = True) -> list[nn.Module]:
     from pytorchvideo.models.head import ResNetBasicHead
 
     own = network.blocks[-1]
@@ -69,17 +69,17 @@ def _basic_head(network: nn.Module, with_activation: bool = True) -> list[nn.Mod
     ]
 
 
-def _x3d_head(network: nn.Module) -> list[nn.Module]:
+def _x3d_head(network: Any) -> list[nn.Module]:
     """The released copy of X3D leaves out the library's softmax."""
     return _basic_head(network, with_activation=False)
 
 
-def _pool_x3d_over_space(network: nn.Module) -> None:
+def _pool_x3d_over_space(network: Any) -> None:
     """X3D pools between two layers of its head: the second one, and its ReLU, then see each frame."""
     network.blocks[-1].pool.pool = nn.AdaptiveAvgPool3d((None, 1, 1))
 
 
-def _token_head(network: nn.Module) -> list[nn.Module]:
+def _token_head(network: Any) -> list[nn.Module]:
     return [network.head.dropout, network.head.proj]
 
 

@@ -92,7 +92,7 @@ class EncoderSpec:
     step: Callable[[nn.Module], Step] | None = None
     fit: Fit | None = None
     pools: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
-    frame_pools: Mapping[str, Callable[[int], nn.Module]] = field(default_factory=dict)
+    frame_pools: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     check: Callable[[Any], None] | None = None
 
     def takes_head(self, output: str) -> bool:

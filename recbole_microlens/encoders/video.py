@@ -42,11 +42,12 @@ def slow_and_fast(clips: Tensor) -> list[Tensor]:
 
     Parameters
     ----------
-    clips : [N, 3, T, S, S]
+    clips : Tensor [N, 3, T, S, S]
 
     Returns
     -------
-    [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
+    list of Tensor
+        [N, 3, (T - 1) // 4 + 1, S, S], the length that the pathways' fusion needs, and the clips.
     """
     frames = clips.size(2)
     slow = torch.linspace(0, frames - 1, (frames - 1) // 4 + 1, device=clips.device).round().long()
@@ -73,7 +74,7 @@ def build_x3d(depth_factor: float, frames: int, size: int) -> nn.Module:
 
 
 def _pytorchvideo(
-    name: str, paper_name: str, file: str, build: Callable[[int, int], nn.Module] | None = None, **other
+    name: str, paper_name: str, file: str, build: Callable[[int, int], nn.Module] | None = None, **other: Any
 ) -> EncoderSpec:
     """A spec of pytorchvideo. Its networks share blocks, head and normalisation unless ``other`` says so."""
     url = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"

@@ -33,7 +33,11 @@ _SHOWN = 8
 class PublishedWeights:
     """Where a checkpoint is published, under which licence, and what it was trained on.
 
-    ``hash_in_name``: the file's name ends in the start of its SHA-256, which is then checked.
+    Attributes
+    ----------
+    url, licence, trained_on : str
+    hash_in_name : bool
+        The file's name ends in the start of its SHA-256, which is then checked.
     """
 
     url: str
@@ -50,7 +54,12 @@ class PublishedWeights:
 class PackagedWeights:
     """A checkpoint that comes with a package of the registry, installed with this one: nothing is downloaded.
 
-    ``file`` is its path inside the package.
+    Attributes
+    ----------
+    package : str
+    file : str
+        Its path inside the package.
+    licence, trained_on : str
     """
 
     package: str
@@ -108,7 +117,7 @@ def load_published(
     MicroLensError
         The download is impossible; the file is missing or no checkpoint; a key or a shape does not match.
     """
-    if is_none(source):
+    if source is None or is_none(source):
         return
     is_published = source in PUBLISHED
     state = published.read() if is_published else read_state(Path(str(source)))
@@ -124,7 +133,7 @@ def load_published(
 
 def require_published(source: str | None, published: PublishedWeights | PackagedWeights) -> None:
     """Download what :func:`load_published` will read, unless it is here; raises as that does."""
-    if is_none(source):
+    if source is None or is_none(source):
         return
     if source not in PUBLISHED:
         require_file(Path(str(source)))
@@ -134,9 +143,9 @@ def require_published(source: str | None, published: PublishedWeights | Packaged
             _download(published)
 
 
-def is_none(source: str | None) -> bool:
-    """Whether ``encoder_weights`` asks for random weights."""
-    return source is None or str(source).lower() == "none"
+def is_none(source: object) -> bool:
+    """Whether ``encoder_weights`` asks for random weights: nothing, or the word ``none``."""
+    return str(source).lower() == "none"
 
 
 def _download(published: PublishedWeights) -> State:
@@ -159,7 +168,7 @@ def _download(published: PublishedWeights) -> State:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a checkpoint file.
+    """The tensors of a checkpoint file, by name.
 
     Raises
     ------

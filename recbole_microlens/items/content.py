@@ -21,7 +21,7 @@ class TrunkRows(Protocol):
     """Something that knows the output of an encoder's trunk by item: an activation cache."""
 
     def read(self, item_ids: Tensor) -> TrunkOutput:
-        """Item ids [U] -> the tensors [U, ...] that the trunk gave for them."""
+        """Item ids [U] -> what the trunk gave for them."""
 
 
 class ContentItemEmbedding(nn.Module):
@@ -45,10 +45,6 @@ class ContentItemEmbedding(nn.Module):
         Items encoded at once while training; more are encoded in chunks, which bounds the memory. All at once
         by default.
 
-    Attributes
-    ----------
-    rows : dict[str, TrunkRows]
-        By modality, an activation cache on this layer's device; read in place of the content of the batch.
     """
 
     def __init__(
@@ -65,7 +61,7 @@ class ContentItemEmbedding(nn.Module):
         self.embedding_dim = embedding_dim
         self.fusion = fusion
         self.encode_chunk = encode_chunk
-        self.rows: dict[str, TrunkRows] = {}
+        self.cached: dict[str, TrunkRows] = {}
         self._rows: Tensor | None = None
         self._row_of: Tensor | None = None
         self._table: Tensor | None = None
@@ -76,6 +72,14 @@ class ContentItemEmbedding(nn.Module):
             {name: tower.encoder for name, tower in self.towers.items() if hasattr(tower, "encoder")}
         )
 
+    def read_trunk_output(self, modality: str, rows: TrunkRows | None) -> None:
+        """Read the trunk's output of a modality from an activation cache on this layer's device, in place of
+        the content that a batch brings; ``None``: from the batch again.
+        """
+        self.cached.pop(modality, None)
+        if rows is not None:
+            self.cached[modality] = rows
+
     def encode(self, media: ItemMedia) -> Tensor:
         """The content of U items -> embeddings [U, d]."""
         if self.encode_chunk is None or len(media.item_ids) <= self.encode_chunk:
@@ -83,7 +87,7 @@ class ContentItemEmbedding(nn.Module):
         return encode_in_chunks(self._encode, self.towers, media, self.encode_chunk)
 
     def _encode(self, media: ItemMedia) -> Tensor:
-        cached: dict[str, Content] = {name: rows.read(media.item_ids) for name, rows in self.rows.items()}
+        cached: dict[str, Content] = {name: rows.read(media.item_ids) for name, rows in self.cached.items()}
         media = ItemMedia(media.item_ids, {**media.content, **cached})
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)

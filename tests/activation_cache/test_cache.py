@@ -10,7 +10,7 @@ import torch
 from miniature import N_ITEMS, Pixels, tiny_encoder
 from torch import nn
 
-from recbole_microlens.activation_cache import cache, pace, plan
+from recbole_microlens.activation_cache import build, cache, plan
 from recbole_microlens.activation_cache.build import PartialCache
 from recbole_microlens.activation_cache.cache import ActivationCaches
 from recbole_microlens.activation_cache.plan import Work
@@ -93,7 +93,7 @@ def test_half_precision_rows_are_off_by_their_rounding_alone(folder, dtype, erro
     exact, half = Setting(folder), Setting(folder, dtype=dtype)
     for setting in (exact, half):
         setting.caches.ensure(may_build=True)
-    ((exact_rows,), (half_rows,)) = (s.layer.rows["video"].read(IDS).tensors for s in (exact, half))
+    ((exact_rows,), (half_rows,)) = (s.layer.cached["video"].read(IDS).tensors for s in (exact, half))
     assert half_rows.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     torch.testing.assert_close(half_rows.float(), exact_rows, rtol=error, atol=1e-6)
     torch.testing.assert_close(half.gradients()[0], exact.gradients()[0], rtol=0.05, atol=0.01)
@@ -102,7 +102,7 @@ def test_half_precision_rows_are_off_by_their_rounding_alone(folder, dtype, erro
 def test_rows_of_a_wholly_frozen_encoder_are_its_features(folder):
     setting = Setting(folder, stages=0)
     setting.caches.ensure(may_build=True)
-    assert [form.shape for form in setting.layer.rows["video"].meta.formats] == [(6,)]
+    assert [form.shape for form in setting.layer.cached["video"].meta.formats] == [(6,)]
 
 
 def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_rng_alone(folder):
@@ -119,7 +119,7 @@ def test_a_cache_is_built_as_in_eval_mode_and_leaves_statistics_and_rng_alone(fo
 def test_nothing_is_cached_where_everything_trains_or_caches_are_off(folder):
     for setting in (Setting(folder, stages=2), Setting(None)):
         setting.caches.ensure(may_build=True)
-        assert setting.layer.rows == {} and set(setting.reader.readers) == {"video"}
+        assert setting.layer.cached == {} and set(setting.reader.readers) == {"video"}
     assert not folder.exists()
 
 
@@ -127,15 +127,15 @@ def test_a_second_run_reads_what_the_first_one_built(folder):
     Setting(folder).caches.ensure(may_build=True)
     again = Setting(folder)
     again.caches.ensure(may_build=False)
-    assert again.sources["video"].reads == [] and set(again.layer.rows) == {"video"}
+    assert again.sources["video"].reads == [] and set(again.layer.cached) == {"video"}
 
 
 def test_evaluation_alone_builds_nothing(folder):
     setting = Setting(folder)
     setting.caches.ensure(may_build=False)
-    assert setting.layer.rows == {} and not folder.exists()
+    assert setting.layer.cached == {} and not folder.exists()
     setting.caches.ensure(may_build=True)
-    assert set(setting.layer.rows) == {"video"}
+    assert set(setting.layer.cached) == {"video"}
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_weights_that_are_loaded_later_are_looked_at_again(folder):
     second.caches.ensure(may_build=True)
     second.layer.load_state_dict(first.layer.state_dict())
     second.caches.ensure(may_build=False)
-    assert second.layer.rows["video"].folder == first.layer.rows["video"].folder
+    assert second.layer.cached["video"].folder == first.layer.cached["video"].folder
     first.layer.load_state_dict(Setting(None, encoder={"seed": 4}).layer.state_dict())
     first.caches.ensure(may_build=False)
-    assert first.layer.rows == {} and first.reader.readers == first.sources
+    assert first.layer.cached == {} and first.reader.readers == first.sources
 
 
 def test_training_the_top_leaves_the_cache_valid(folder):
@@ -201,9 +201,9 @@ def test_training_the_top_leaves_the_cache_valid(folder):
             if parameter.requires_grad:
                 parameter.sub_(parameter.grad)
     setting.layer.load_state_dict(setting.layer.state_dict())
-    used = setting.layer.rows["video"]
+    used = setting.layer.cached["video"]
     setting.caches.ensure(may_build=False)
-    assert setting.layer.rows["video"] is used
+    assert setting.layer.cached["video"] is used
 
 
 def test_a_damaged_cache_is_built_again(folder, caplog):
@@ -224,7 +224,7 @@ def test_too_little_disk_is_said_before_any_work_and_the_run_goes_on(folder, cap
     setting.caches.ensure(may_build=True)
     assert "are needed" in caplog.text and "continuing without it" in caplog.text
     assert sum(map(len, setting.sources["video"].reads)) <= 2
-    assert setting.layer.rows == {} and list(folder.iterdir()) == []
+    assert setting.layer.cached == {} and list(folder.iterdir()) == []
     torch.testing.assert_close(setting.gradients()[0], Setting(None).gradients()[0], atol=0, rtol=0)
 
 
@@ -235,7 +235,7 @@ def test_a_disk_that_fills_up_during_the_build_ends_the_cache_not_the_run(folder
     monkeypatch.setattr(PartialCache, "write", full)
     setting = Setting(folder)
     setting.caches.ensure(may_build=True)
-    assert "No space left on device" in caplog.text and setting.layer.rows == {}
+    assert "No space left on device" in caplog.text and setting.layer.cached == {}
 
 
 def test_auto_builds_nothing_for_a_run_that_needs_each_item_once(folder, caplog):
@@ -243,7 +243,7 @@ def test_auto_builds_nothing_for_a_run_that_needs_each_item_once(folder, caplog)
     setting = Setting(folder, work=once)
     with caplog.at_level(logging.INFO):
         setting.caches.ensure(may_build=True)
-    assert "passes no item through the trunk twice" in caplog.text and setting.layer.rows == {}
+    assert "passes no item through the trunk twice" in caplog.text and setting.layer.cached == {}
     Setting(folder, work=once, always=True).caches.ensure(may_build=True)
     assert len(caches_in(folder)) == 1
 
@@ -260,10 +260,10 @@ def test_values_beyond_fp16_are_kept_in_fp32(folder, caplog):
     setting = Setting(folder, dtype="fp16", encoder={"scale": 1e6})
     setting.caches.ensure(may_build=True)
     assert "float16 cannot hold" in caplog.text
-    assert setting.layer.rows["video"].meta.parts["dtype"] == "fp32"
+    assert setting.layer.cached["video"].meta.parts["dtype"] == "fp32"
     again = Setting(folder, dtype="fp16", encoder={"scale": 1e6})
     again.caches.ensure(may_build=False)
-    assert again.sources["video"].reads == [] and set(again.layer.rows) == {"video"}
+    assert again.sources["video"].reads == [] and set(again.layer.cached) == {"video"}
 
 
 def test_rows_survive_another_run_and_a_worker_process(folder):
@@ -291,7 +291,7 @@ def test_both_pathways_of_slowfast_are_cached(folder):
     settings = CacheSettings(folder, True, "fp32", 0.5, range_items=4, workers=0, progress=False)
     plain = layer.eval().encode(items.read(IDS))
     cache.ActivationCaches(settings, layer, items, TOKENS, OFTEN).ensure(may_build=True)
-    assert len(layer.rows["video"].meta.formats) == 2
+    assert len(layer.cached["video"].meta.formats) == 2
     torch.testing.assert_close(layer.encode(items.read(IDS)), plain, atol=1e-6, rtol=1e-5)
 
 
@@ -305,7 +305,7 @@ def test_the_time_of_a_build_is_estimated_from_whole_ranges(tmp_path, monkeypatc
             clock[0] += 100 if self.reads else 5000
             return super().read(item_ids)
 
-    monkeypatch.setattr(pace, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(build, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(plan, "perf_counter", lambda: clock[0])
     with caplog.at_level(logging.INFO):
         Setting(tmp_path, reader=Slow()).caches.ensure(may_build=True)

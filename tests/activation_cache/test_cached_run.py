@@ -55,8 +55,8 @@ def test_a_frozen_head_with_dropout_draws_behind_the_cache_what_it_draws_without
     cached = trained(**chosen, activation_cache=str(tmp_path / "caches"))
     assert cached[0] == pytest.approx(plain[0], rel=1e-6)
     assert cached[1] == plain[1]
-    rows = cached[2].model.item_embedding.rows["video"].read(torch.tensor([1, 2]))
-    assert [tuple(part.shape) for part in rows] == [(2, 2048, 2, 1, 1)]
+    rows = cached[2].model.item_embedding.cached["video"].read(torch.tensor([1, 2]))
+    assert [tuple(part.shape) for part in rows.tensors] == [(2, 2048, 2, 1, 1)]
     in_chunks = [
         trained(**chosen, activation_cache=cache, encode_chunk=3)[0]
         for cache in ("off", str(tmp_path / "caches"))

@@ -1,6 +1,7 @@
 """Settings that a model cannot be trained with end in one sentence, before anything is read."""
 
 import pytest
+from recbole.model.abstract_recommender import GeneralRecommender
 
 from recbole_microlens import cli
 from recbole_microlens.config import Config
@@ -94,6 +95,23 @@ def test_a_lack_of_memory_while_training_keeps_its_own_advice(settings, monkeypa
 
     monkeypatch.setattr("recbole.model.general_recommender.bpr.BPR.calculate_loss", full)
     assert "error: Out of memory" in refusal("BPR", {}, capsys, dataset="tiny", **settings)
+
+
+class Undecided(GeneralRecommender):
+    """A class of one's own that does not say what it is trained on."""
+
+
+def test_a_class_of_ones_own_says_what_it_is_trained_on():
+    with pytest.raises(MicroLensError, match="loss_type: Undecided says neither by `input_type` nor"):
+        Config(Undecided, "any", config_dict={"use_gpu": False})
+    assert Config(Undecided, "any", config_dict={"use_gpu": False, "loss_type": "BPR"})["loss_type"] == "BPR"
+
+
+@pytest.mark.parametrize("none", ["{'distribution': 'none'}", "{'sample_num': 'None'}", "None", "null"])
+def test_no_negatives_are_one_thing_however_they_are_written(none):
+    config = Config("SASRec", "any", config_dict={"use_gpu": False, "train_neg_sample_args": none})
+    assert config.as_given["train_neg_sample_args"] is None
+    assert config["train_neg_sample_args"]["distribution"] == "none"
 
 
 def test_learners_are_those_of_recbole():

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens import cli
 from recbole_microlens.config import Config, properties_folder
 from recbole_microlens.config.reference import MAIN, all_settings, as_markdown, with_comments
-from recbole_microlens.config.schema import CONTENT, OURS, SCHEMA
+from recbole_microlens.config.schema import CONTENT, OPTIONS, OURS, SCHEMA
 from recbole_microlens.config.text import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_the_docs_and_the_comments_are_what_the_script_writes():
 
 def test_each_key_stands_once_with_all_there_is_to_know():
     settings = all_settings()
-    assert [each.key for each in settings] == list(SCHEMA) and len(set(SCHEMA)) == len(SCHEMA)
+    assert [each.key for each in settings] == [*SCHEMA, *OPTIONS] and len(set(SCHEMA)) == len(SCHEMA)
     assert all(each.may_be and each.meaning and each.read_by and each.default for each in settings)
     page = as_markdown(settings)
     assert all(page.count(f"| `{key}` |") == 1 for key in SCHEMA)
@@ -78,6 +78,6 @@ def test_all_settings_are_listed_and_as_json(capsys):
     assert all(f"\n  {key}: " in text for key in SCHEMA)
     assert cli.main(["config", "--list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [each["key"] for each in listed] == list(SCHEMA)
+    assert [each["key"] for each in listed] == [*SCHEMA, *OPTIONS]
     assert cli.main(["config", "--help"]) == 0 and "--list" in capsys.readouterr().out
     assert cli.main(["config"]) == 2

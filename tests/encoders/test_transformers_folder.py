@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.pooling import TokenPool
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
+from recbole_microlens.encoders.transformers.families import FAMILIES
+from recbole_microlens.encoders.transformers.folder import folder_spec
 from recbole_microlens.errors import MicroLensError
 
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
@@ -198,6 +201,26 @@ def test_an_unknown_architecture_names_the_known_and_trains_in_full_or_not_at_al
         encoder = make(folder, trainable_stages=spec.trainable_stages(mode, 1)).train()
         features = encoder(content_of("text"))
         assert features.shape == (2, 16) and features.requires_grad == trains
+
+
+def test_a_folder_of_pictures_may_look_at_each_frame(save_model, content_of):
+    folder = save_model(config_of("vit"))
+    clips = content_of("video")
+    options = EncoderOptions(5, 32, weights="pretrained", trainable_stages=1)
+    video = create_encoder(folder, options, modality="video").eval()
+    image = create_encoder(folder, replace(options, frames=1)).eval()
+    with torch.no_grad():
+        expected = torch.stack([image(clips[:, number]) for number in range(5)]).mean(0)
+        torch.testing.assert_close(video(clips), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_table_that_does_not_say_what_the_library_does_is_found_out(save_model, monkeypatch):
+    folder = save_model(config_of("vit"))
+    stale = {"vit": replace(FAMILIES["vit"], after=())}
+    monkeypatch.setattr("recbole_microlens.encoders.transformers.config.FAMILIES", stale)
+    folder_spec.cache_clear()
+    with pytest.raises(MicroLensError, match="run in parts differs from its own forward"):
+        make(folder, trainable_stages=1)
 
 
 def test_shared_layers_are_one_stage_and_that_is_logged(save_model, caplog):

@@ -111,7 +111,7 @@ def tokenised(titles: list[str], folder: Path, spec: EncoderSpec, max_tokens: in
     The file's name is a hash of the tokenizer, ``max_tokens`` and the titles, so that a file of other titles
     is never taken. In a folder that cannot be written to, the tokens stay in memory.
     """
-    from recbole_microlens.encoders.transformers.tokens import tokenize, tokenizer_fingerprint
+    from recbole_microlens.encoders.transformers.tokenizer import tokenize, tokenizer_fingerprint
 
     key = _fingerprint(titles, tokenizer_fingerprint(spec), max_tokens)
     path = folder / f"titles-{key}.npy"

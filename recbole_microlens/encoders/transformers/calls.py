@@ -5,21 +5,25 @@ Each function does what a line or two of the library's own ``forward`` do betwee
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+# A network of transformers, or its config: what it has is the library's to say, by architecture.
+Network = Any
 Masks = dict[str, Tensor | None]
 
 
-def part(network: nn.Module, name: str) -> nn.Module | None:
+def part(network: Network, name: str) -> nn.Module | None:
     """The module of this name; None where the config leaves it out."""
-    found: nn.Module | None = network
+    found = network
     for step in name.split(".") if name else ():
         found = getattr(found, step, None)
     return found
 
 
-def called_in_order(network: nn.Module, names: tuple[str, ...], states: Tensor) -> Tensor:
+def called_in_order(network: Network, names: tuple[str, ...], states: Tensor) -> Tensor:
     """States through the modules of these names, without those that the config leaves out."""
     for name in names:
         module = part(network, name)
@@ -32,18 +36,18 @@ def called_in_order(network: nn.Module, names: tuple[str, ...], states: Tensor) 
 # Input -> states that the blocks start from.
 
 
-def embedded(network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor | None) -> Tensor:
+def embedded(network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None) -> Tensor:
     """Tokens [N, L] or pixels through the embeddings."""
     return called_in_order(network, names, content)
 
 
-def embedded_with_mask(network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor) -> Tensor:
+def embedded_with_mask(network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor) -> Tensor:
     """DeBERTa sets the embeddings of padding to zero."""
     return network.get_submodule(names[0])(content, mask=mask)
 
 
 def tokens_and_positions(
-    network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor | None
+    network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None
 ) -> Tensor:
     """GPT-2 adds two tables without a module around them."""
     tokens, positions, dropout = (network.get_submodule(name) for name in names)
@@ -51,20 +55,20 @@ def tokens_and_positions(
 
 
 def patches_in_order(
-    network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor | None
+    network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None
 ) -> Tensor:
     """ViT-MAE sorts its patches by noise even where it masks none: rising noise keeps their order."""
     return network.get_submodule(names[0])(content, **rising_noise(network, content))[0]
 
 
 def unmasked_patches(
-    network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor | None
+    network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None
 ) -> Tensor:
     """VideoMAE insists on being told that no patch is masked."""
     return network.get_submodule(names[0])(content, bool_masked_pos=None)
 
 
-def own_forward(network: nn.Module, names: tuple[str, ...], content: Tensor, mask: Tensor | None) -> Tensor:
+def own_forward(network: Network, names: tuple[str, ...], content: Tensor, mask: Tensor | None) -> Tensor:
     """A network that is run whole."""
     inputs = {str(network.main_input_name): content}
     if mask is not None:
@@ -75,29 +79,27 @@ def own_forward(network: nn.Module, names: tuple[str, ...], content: Tensor, mas
 # States -> for each block what it takes beside them.
 
 
-def nothing(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor | None) -> list[dict]:
+def nothing(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     return [{}] * len(blocks)
 
 
-def no_mask(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor | None) -> list[dict]:
+def no_mask(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     """Blocks that insist on being told that no patch is masked."""
     return [{"attention_mask": None}] * len(blocks)
 
 
-def bidirectional(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def bidirectional(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     return [{"attention_mask": _bidirectional_mask(network, states, mask)}] * len(blocks)
 
 
-def position_bias(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def position_bias(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """MPNet: one bias of relative positions for all blocks."""
     bias = network.encoder.compute_position_bias(states)
     shared = {"attention_mask": _bidirectional_mask(network, states, mask), "position_bias": bias}
     return [shared] * len(blocks)
 
 
-def bias_of_first_block(
-    network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor
-) -> list[dict]:
+def bias_of_first_block(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """T5: the first block holds the table of the bias of relative positions for all."""
     length = states.size(1)
     bias = blocks[0].layer[0].SelfAttention.compute_bias(length, length, device=states.device)
@@ -105,7 +107,7 @@ def bias_of_first_block(
     return [shared] * len(blocks)
 
 
-def relative_positions(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def relative_positions(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """DeBERTa."""
     encoder = network.encoder
     shared = {
@@ -116,14 +118,14 @@ def relative_positions(network: nn.Module, blocks: nn.ModuleList, states: Tensor
     return [shared] * len(blocks)
 
 
-def rotary(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def rotary(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """Bidirectional attention with rotated positions."""
     positions = network.rotary_emb(states, _positions(states))
     shared = {"attention_mask": _bidirectional_mask(network, states, mask), "position_embeddings": positions}
     return [shared] * len(blocks)
 
 
-def by_attention_type(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def by_attention_type(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """ModernBERT: some blocks see the whole text, others a window; each kind has its own rotation."""
     from transformers.masking_utils import create_bidirectional_sliding_window_mask
 
@@ -137,7 +139,7 @@ def by_attention_type(network: nn.Module, blocks: nn.ModuleList, states: Tensor,
     return [{"attention_mask": masks[kind], "position_embeddings": positions[kind]} for kind in kinds]
 
 
-def causal(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor) -> list[dict]:
+def causal(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
     """Decoders: a token sees those before it, in some blocks only the nearest ones."""
     from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
@@ -150,17 +152,17 @@ def causal(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tens
     }
     given = {"config": config, "inputs_embeds": states, "attention_mask": mask, "position_ids": positions}
     masks: Masks = {kind: creators[kind](**given, past_key_values=None) for kind in set(kinds)}
-    shared = {"position_ids": positions, "use_cache": False}
+    shared: dict[str, Any] = {"position_ids": positions, "use_cache": False}
     rotation = part(network, "rotary_emb")
     if rotation is not None:
         shared["position_embeddings"] = rotation(states, positions)
     return [shared | {"attention_mask": masks[kind]} for kind in kinds]
 
 
-def resolution(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor | None) -> list[dict]:
+def resolution(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     """BEiT: biases of relative positions, of each block or shared by all, follow from the picture's size."""
     size = _height_and_width(network.config)
-    shared = {"resolution": size, "attention_mask": None}
+    shared: dict[str, Any] = {"resolution": size, "attention_mask": None}
     if network.shared_position_bias is not None:
         patch = network.config.patch_size
         window = (size[0] // patch, size[1] // patch)
@@ -170,17 +172,13 @@ def resolution(network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: 
     return [shared] * len(blocks)
 
 
-def rotary_of_patches(
-    network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor | None
-) -> list[dict]:
+def rotary_of_patches(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     """DINOv3 reads the grid of patches off the size of the picture."""
     picture = torch.empty(1, 1, *_height_and_width(network.config), device=states.device)
     return [{"position_embeddings": network.rope_embeddings(picture)}] * len(blocks)
 
 
-def shrinking_grid(
-    network: nn.Module, blocks: nn.ModuleList, states: Tensor, mask: Tensor | None
-) -> list[dict]:
+def shrinking_grid(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     """Swin: after each block but the last one, four patches become one."""
     patch = network.config.patch_size
     height, width = (pixels // patch for pixels in _height_and_width(network.config))
@@ -192,7 +190,7 @@ def shrinking_grid(
 
 
 def convolution_after_the_first(
-    network: nn.Module, number: int, before: Tensor, after: Tensor, mask: Tensor
+    network: Network, number: int, before: Tensor, after: Tensor, mask: Tensor
 ) -> Tensor:
     """DeBERTa 2 in its larger sizes: a convolution beside the first block."""
     convolution = network.encoder.conv
@@ -202,7 +200,7 @@ def convolution_after_the_first(
 # States of the last block -> states that are pooled.
 
 
-def mean_first(network: nn.Module, names: tuple[str, ...], states: Tensor) -> Tensor:
+def mean_first(network: Network, names: tuple[str, ...], states: Tensor) -> Tensor:
     """ConvNeXt normalises the mean of its maps: features [N, d]."""
     return called_in_order(network, names, states.mean([-2, -1]))
 
@@ -210,37 +208,37 @@ def mean_first(network: nn.Module, names: tuple[str, ...], states: Tensor) -> Te
 # The network's own forward, which the parts are compared with.
 
 
-def no_further_inputs(network: nn.Module, content: Tensor) -> dict:
+def no_further_inputs(network: Network, content: Tensor) -> dict:
     return {}
 
 
-def rising_noise(network: nn.Module, pixels: Tensor) -> dict:
+def rising_noise(network: Network, pixels: Tensor) -> dict:
     """Noise [N, patches] by which ViT-MAE sorts the patches."""
     n_patches = network.embeddings.patch_embeddings.num_patches
     return {"noise": torch.arange(n_patches, device=pixels.device).expand(len(pixels), -1)}
 
 
-def encoder_alone(network: nn.Module, pixels: Tensor) -> dict:
+def encoder_alone(network: Network, pixels: Tensor) -> dict:
     """V-JEPA 2 predicts masked patches from the encoder's: not wanted here."""
     return {"skip_predictor": True}
 
 
-def last_hidden_state(network: nn.Module, output) -> Tensor:
+def last_hidden_state(network: Network, output) -> Tensor:
     """The states after the last block and the network's own final norm."""
     return output[0] if isinstance(output, tuple) else output.last_hidden_state
 
 
-def normalised_tokens(network: nn.Module, output) -> Tensor:
+def normalised_tokens(network: Network, output) -> Tensor:
     """CLIP normalises the class token alone, after its ``last_hidden_state``: here every token."""
     return network.post_layernorm(output.last_hidden_state)
 
 
-def pooler_output(network: nn.Module, output) -> Tensor:
+def pooler_output(network: Network, output) -> Tensor:
     """Features [N, d] that the network pooled itself."""
     return output.pooler_output
 
 
-def _bidirectional_mask(network: nn.Module, states: Tensor, mask: Tensor) -> Tensor | None:
+def _bidirectional_mask(network: Network, states: Tensor, mask: Tensor) -> Tensor | None:
     from transformers.masking_utils import create_bidirectional_mask
 
     return create_bidirectional_mask(config=network.config, inputs_embeds=states, attention_mask=mask)

@@ -42,7 +42,7 @@ def _transformer(
     trained_on: str = "",
     after: tuple[str, ...] | None = None,
     n_class: int = 1,
-    **fields,
+    **fields: Any,
 ) -> TransformersSpec:
     """The spec of a network with equal blocks.
 

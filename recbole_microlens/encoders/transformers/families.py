@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_microlens.encoders.transformers import calls
 
@@ -68,16 +69,16 @@ class Family:
     context: Callable[..., list[dict]] = calls.nothing
     after_block: Callable[..., Tensor] | None = None
     finish: Callable[..., Tensor] = calls.called_in_order
-    class_tokens: int | Callable[[object], int] = 0
+    class_tokens: int | Callable[[Any], int] = 0
     unused: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     resizes: bool = False
-    own_inputs: Callable[[nn.Module, Tensor], dict] = calls.no_further_inputs
-    own_states: Callable[[nn.Module, object], Tensor] = calls.last_hidden_state
+    own_inputs: Callable[[calls.Network, Tensor], dict] = calls.no_further_inputs
+    own_states: Callable[[calls.Network, Any], Tensor] = calls.last_hidden_state
 
-    def stages(self, network: nn.Module) -> tuple[tuple[str, ...], ...]:
+    def stages(self, network: calls.Network) -> tuple[tuple[str, ...], ...]:
         """Names of the modules of each stage: below the blocks, each block, the last one with what is above.
 
         Parameters
@@ -93,8 +94,9 @@ class Family:
         above = tuple(name for name in there(self.after) if name not in below)
         if not self.blocks:
             return (below + above,)
-        count = len(list(network.get_submodule(self.blocks).children()))
-        blocks: list[tuple[str, ...]] = [(f"{self.blocks}.{n}",) for n in range(count)]
+        blocks: list[tuple[str, ...]] = [
+            (f"{self.blocks}.{n}",) for n in range(len(network.get_submodule(self.blocks)))
+        ]
         blocks[0] += there(self.first_block)
         blocks[-1] += above
         return (below, *blocks)

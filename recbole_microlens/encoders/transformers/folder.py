@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from logging import getLogger
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.pooling import token_pools
-from recbole_microlens.encoders.transformers.calls import own_forward
+from recbole_microlens.encoders.transformers.calls import Network, own_forward
 from recbole_microlens.encoders.transformers.config import config_at, family_of, fetched, model_class
 from recbole_microlens.encoders.transformers.entries import IMAGENET
 from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network, pathways_of
@@ -93,15 +94,14 @@ def check_folder(encoder: Encoder) -> None:
         something in it is random. The parts differ from the library's own forward: a setting of this config,
         or this version of the library, does what the table of families does not say.
     """
-    spec = encoder.spec
-    assert isinstance(spec, TransformersSpec)
+    spec, network = cast(TransformersSpec, encoder.spec), cast(Network, encoder.network)
     spec.require_cut(encoder.options.trainable_stages)
     name, cut = (
-        f"'{spec.name}' ({type(encoder.network).__name__})",
+        f"'{spec.name}' ({type(network).__name__})",
         encoder.n_stages - encoder.trainable_stages,
     )
-    content = _noise(spec, encoder.network, next(encoder.network.parameters()).device, items=2)
-    run, training = spec.staged_forward(encoder.network), encoder.training
+    content = _noise(spec, network, next(network.parameters()).device, items=2)
+    run, training = spec.staged_forward(network), encoder.training
     try:
         with torch.no_grad():
             encoder.train()
@@ -109,7 +109,7 @@ def check_folder(encoder: Encoder) -> None:
             encoder.eval()
             lower = run(content, 0, cut)
             parts = run(lower, cut, encoder.n_stages)
-            own = _own_states(spec, encoder.network, content)
+            own = _own_states(spec, network, content)
     finally:
         encoder.train(training)
     if not _equal(lower, again):
@@ -120,19 +120,19 @@ def check_folder(encoder: Encoder) -> None:
     if not _equal(parts[0] if isinstance(parts, list) else parts, own):
         raise MicroLensError(
             f"encoder: {name} run in parts differs from its own forward in this version of transformers: the "
-            f"table of families does not know all that '{encoder.network.config.model_type}' does with this "
+            f"table of families does not know all that '{network.config.model_type}' does with this "
             "config.json. Choose another encoder."
         )
 
 
-def _own_states(spec: TransformersSpec, network: nn.Module, content: Tensor) -> Tensor:
+def _own_states(spec: TransformersSpec, network: Network, content: Tensor) -> Tensor:
     if spec.modality == "text":
         return own_forward(network, (), content[:, 0].long(), content[:, 1].long())
     inputs = {network.main_input_name: content} | spec.family.own_inputs(network, content)
     return spec.family.own_states(network, network(**inputs))
 
 
-def _run_on_meta(draft: TransformersSpec) -> tuple[nn.Module, Tensor]:
+def _run_on_meta(draft: TransformersSpec) -> tuple[Network, Tensor]:
     """The network and its states of one item, without memory; where its code needs memory, with random
     weights.
     """
@@ -160,7 +160,7 @@ def _run_on_meta(draft: TransformersSpec) -> tuple[nn.Module, Tensor]:
 
 
 def _modality(source: str, config) -> str:
-    cls = model_class(config)
+    cls: Any = model_class(config)
     if hasattr(config, "audio_config") or cls.main_input_name in _SOUND:
         raise MicroLensError(
             f"encoder: {source} ({cls.__name__}) listens to sound, and items here have titles, covers and "
@@ -181,7 +181,7 @@ def _published_shape(config) -> tuple[int, int]:
     return size if isinstance(size, int) else size[0], getattr(config, "num_frames", 1)
 
 
-def _noise(spec: TransformersSpec, network: nn.Module, device: torch.device | str, items: int) -> Tensor:
+def _noise(spec: TransformersSpec, network: Network, device: torch.device | str, items: int) -> Tensor:
     """Random input as the network takes it: tokens [N, 2, 8], pixels [N, 3, S, S] or [N, T, 3, S, S]."""
     generator = torch.Generator().manual_seed(0)
     config = network.config
@@ -191,7 +191,7 @@ def _noise(spec: TransformersSpec, network: nn.Module, device: torch.device | st
         content[-1, :, 5:] = 0 if items > 1 else content[-1, :, 5:]
         return content.int().to(device)
     size = _published_shape(config)[0]
-    frames = (config.num_frames,) if spec.modality == "video" else ()
+    frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
     return torch.rand(items, *frames, 3, size, size, generator=generator).to(device)
 
 

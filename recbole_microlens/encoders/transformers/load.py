@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.position_interpolation import Grid, interpolate_positions
+from recbole_microlens.encoders.transformers.calls import Network
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
@@ -32,7 +34,7 @@ _HUB_FILES = (
 
 
 def load_transformer(
-    network: nn.Module,
+    network: Network,
     source: str,
     published,
     ignored: tuple[str, ...] = (),
@@ -88,7 +90,7 @@ def is_cached(source: str) -> bool:
     return isinstance(config, str) and any(isinstance(path, str) for path in weights)
 
 
-def donor_of(network: nn.Module, source: str) -> tuple[nn.Module, Mapping]:
+def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
     """A network of the same class with the weights of a folder or of the hub, and what did not fit into it.
 
     Raises
@@ -104,7 +106,7 @@ def donor_of(network: nn.Module, source: str) -> tuple[nn.Module, Mapping]:
         )
     for key, value in family_of(config).settings.items():
         setattr(config, key, value)
-    cls = type(network)
+    cls: Any = type(network)
 
     def load(local: bool):
         return cls.from_pretrained(source, config=config, local_files_only=local, **_options(cls))
@@ -112,14 +114,14 @@ def donor_of(network: nn.Module, source: str) -> tuple[nn.Module, Mapping]:
     return fetched("encoder_weights", source, load)
 
 
-def _from_folder(network: nn.Module, source: str) -> tuple[State, Mapping]:
+def _from_folder(network: Network, source: str) -> tuple[State, Mapping]:
     donor, report = donor_of(network, source)
     return _fitted(donor.state_dict(), network, grid_of(donor.config)), report
 
 
-def _from_file(network: nn.Module, path: Path, old: Grid | None) -> tuple[State, Mapping]:
+def _from_file(network: Network, path: Path, old: Grid | None) -> tuple[State, Mapping]:
     state = _fitted(_file_state(path), network, old)
-    cls = type(network)
+    cls: Any = type(network)
     with (
         quiet(),
         explained(f"encoder_weights: cannot load {path}", "Use weights of this very architecture."),
@@ -148,13 +150,13 @@ def _file_state(path: Path) -> State:
         return load_file(path)
 
 
-def _fitted(state: State, network: nn.Module, old: Grid | None) -> State:
+def _fitted(state: State, network: Network, old: Grid | None) -> State:
     """The state with every table of positions as long as the network's."""
-    own = network.state_dict()
+    own, new = network.state_dict(), grid_of(network.config)
     for key, table in state.items():
         name = next((name for name in own if key.endswith(name) and name.endswith(_POSITIONS)), None)
-        if old and name and table.dim() in (2, 3) and table.shape[:-2] == own[name].shape[:-2]:
-            state[key] = _fitted_table(table, own[name].shape[-2], old, grid_of(network.config))
+        if old and new and name and table.dim() in (2, 3) and table.shape[:-2] == own[name].shape[:-2]:
+            state[key] = _fitted_table(table, own[name].shape[-2], old, new)
     return state
 
 
@@ -172,7 +174,7 @@ def _fitted_table(table: Tensor, wanted: int, old: Grid, new: Grid) -> Tensor:
     return table
 
 
-def _check(state: State, report: Mapping, network: nn.Module, unused: Collection[str], source: str) -> None:
+def _check(state: State, report: Mapping, network: Network, unused: Collection[str], source: str) -> None:
     own = network.state_dict()
     mismatched = {key: shapes for key, *shapes in report["mismatched_keys"]}
     faults = [

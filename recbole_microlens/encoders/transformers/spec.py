@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
+from recbole_microlens.encoders.transformers.calls import Network
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
@@ -24,25 +25,21 @@ from recbole_microlens.encoders.transformers.config import (
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
 from recbole_microlens.encoders.transformers.load import donor_of, is_cached, load_transformer
 from recbole_microlens.encoders.transformers.staged_forward import TransformerStages
-from recbole_microlens.encoders.transformers.tokens import tokenizer_fingerprint
+from recbole_microlens.encoders.transformers.tokenizer import tokenizer_fingerprint
 from recbole_microlens.encoders.weights import is_none
 from recbole_microlens.errors import MicroLensError, explained
 
 
-def _no_config() -> Any:
-    raise AssertionError("a spec of transformers has a config")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformersSpec(EncoderSpec):
     """An encoder whose network ``transformers.AutoModel`` builds; see :class:`EncoderSpec`.
 
     Attributes
     ----------
-    source : str
-        Hub id or folder of the published weights; empty if there are none.
     config : callable
         ``() -> PretrainedConfig``, the architecture as published.
+    source : str
+        Hub id or folder of the published weights; empty if there are none.
     family : Family
         How the network is run in parts; ``UNKNOWN`` for one that is run whole.
     ignored : tuple of str
@@ -52,8 +49,8 @@ class TransformersSpec(EncoderSpec):
         Hub id or folder of the tokenizer, or ``bytes``: text only.
     """
 
+    config: Callable[[], Any]
     source: str = ""
-    config: Callable[[], Any] = _no_config
     family: Family = UNKNOWN
     ignored: tuple[str, ...] = ()
     tokenizer: str = ""
@@ -151,7 +148,7 @@ def build_network(get_config: Callable, frames: int, size: int) -> nn.Module:
     return network
 
 
-def _unused(network: nn.Module, family: Family) -> set[str]:
+def _unused(network: Network, family: Family) -> set[str]:
     """Names of the parameters that the features do not depend on."""
     in_stages = {
         id(parameter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,10 +41,10 @@ class TransformerStages:
     def __init__(self, name: str, network: nn.Module, family: Family, stages: Stages, is_text: bool):
         self.network, self.family, self.is_text = network, family, is_text
         self.stages = modules_of(network, stages)
-        self.blocks = network.get_submodule(family.blocks) if family.blocks else nn.ModuleList()
+        self.blocks: Any = network.get_submodule(family.blocks) if family.blocks else nn.ModuleList()
         self._starts = _first_blocks(name, family, stages)
 
-    def __call__(self, features: Features, first: int, last: int) -> Features:
+    def __call__(self, features: Any, first: int, last: int) -> Features:
         if first == last:
             return features
         if not self.is_text:

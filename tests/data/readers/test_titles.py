@@ -29,7 +29,7 @@ def spec(tiny_encoders):
 
 
 def tokenizers():
-    return sys.modules["recbole_microlens.encoders.transformers.tokens"]
+    return sys.modules["recbole_microlens.encoders.transformers.tokenizer"]
 
 
 def text_of(tokens):

