@@ -26,7 +26,9 @@ def run_of(model, settings, folder):
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "BPR"])
-def test_a_run_writes_plain_lines_and_no_warning_of_a_library(model, settings, content_settings, tiny_data, tmp_path):
+def test_a_run_writes_plain_lines_and_no_warning_of_a_library(
+    model, settings, content_settings, tiny_data, tmp_path
+):
     more = {
         key: value for key, value in content_settings.items() if key not in settings and model == "SASRecV"
     }
