@@ -30,6 +30,8 @@ def fix_recbole() -> None:
     _fix_scipy()
     # RecBole's trainer calls torch.cuda.amp.GradScaler, which still works.
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+    # Its tensors are views of pandas 3's read-only columns, which it then drops.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module="recbole")
 
 
 @cache

@@ -26,12 +26,15 @@ def run_of(model, settings, folder):
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "BPR"])
-def test_a_run_writes_plain_lines(model, settings, content_settings, tiny_data, tmp_path):
+def test_a_run_writes_plain_lines_and_no_warning_of_a_library(
+    model, settings, content_settings, tiny_data, tmp_path
+):
     more = {
         key: value for key, value in content_settings.items() if key not in settings and model == "SASRecV"
     }
     for text in run_of(model, {"data_path": tiny_data} | more | SHORT, tmp_path):
         assert [code for code in CONTROL if code in text] == []
+        assert "Warning: " not in text
 
 
 def test_a_bar_that_is_asked_for_is_shown(tiny_data, tmp_path):
