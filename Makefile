@@ -69,4 +69,4 @@ bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script --short || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(LATEST) build dist site *.egg-info
