@@ -52,12 +52,36 @@ def _fix_scipy() -> None:
         worked_around["scipy"] = "RecBole's graph models call the removed dok_matrix._update: put it back"
 
 
+class _FilledPandas:
+    """Stands for pandas where RecBole reads a file: what is empty of a sequence is ``""``, not missing."""
+
+    def __getattr__(self, name: str):
+        return getattr(pd, name)
+
+    @staticmethod
+    def read_csv(*args, **kwargs) -> pd.DataFrame:
+        frame = pd.read_csv(*args, **kwargs)
+        sequences = [column for column in frame if column.endswith("_seq")]
+        return frame.assign(**{column: frame[column].fillna("") for column in sequences})
+
+
 class PandasThree:
     """Mixin for RecBole datasets: missing values are filled and sequences numbered under pandas 3 too.
 
     RecBole fills with ``feat[field].fillna(inplace=True)``, which under copy-on-write changes a temporary,
     and numbers the tokens of sequences with ``feat[field].agg(len)``, which is now the length of the column.
     """
+
+    def _load_feat(self, filepath, source):
+        from recbole.data.dataset import dataset
+
+        dataset.pd = _FilledPandas()
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="A value is being set on a copy", module="recbole")
+                return super()._load_feat(filepath, source)
+        finally:
+            dataset.pd = pd
 
     def _remap(self, remap_list):
         from recbole.utils.enum_type import FeatureType

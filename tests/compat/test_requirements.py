@@ -34,7 +34,7 @@ def uninstall(monkeypatch):
     monkeypatch.setattr(requirements, "requires", absent)
     installed = compat.installed_version
     monkeypatch.setattr(
-        requirements,
+        compat,
         "installed_version",
         lambda name: None if name == requirements.PACKAGE else installed(name),
     )
@@ -83,7 +83,7 @@ def without_recbole(tmp_path_factory):
 
     def run(*arguments):
         command = [folder / "bin" / "python", "-m", "recbole_microlens", *arguments]
-        return subprocess.run(command, cwd=SETUP.parent, text=True, capture_output=True, timeout=120)
+        return subprocess.run(command, cwd=SETUP.parent, text=True, capture_output=True, timeout=300)
 
     return run
 

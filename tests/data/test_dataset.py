@@ -240,3 +240,20 @@ def test_an_item_that_stands_twice_in_the_item_file_is_named(write_inter):
     load = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "views"]}
     with pytest.raises(MicroLensError, match="mine.item, line 4: item_id 'i1' is already in line 2"):
         create_dataset(config_for("SASRec", data_path, "mine", load_col=load))
+
+
+def test_an_item_whose_sequences_are_empty_has_none(write_inter):
+    watched = ["i1", "i2", "i3", "i1", "i2", "i3"]
+    data_path = write_inter("gaps", [("u1", item, time) for time, item in enumerate(watched)])
+    lines = ["item_id:token\ttags:token_seq\tprices:float_seq", "i1\ta b\t1 2", "i2\t\t", "i3\tb\t3"]
+    (data_path / "gaps" / "gaps.item").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    columns = {
+        "inter": ["user_id", "item_id", "timestamp"],
+        "item": ["item_id", "tags", "prices"],
+    }
+    dataset = create_dataset(config_for("SASRec", data_path, "gaps", load_col=columns))
+    features = dataset.item_feat
+    names = dataset.id2token("item_id", features["item_id"].to_numpy())
+    tags, prices = (dict(zip(names, map(list, features[name]), strict=True)) for name in ("tags", "prices"))
+    assert (len(tags["i1"]), len(tags["i2"]), len(tags["i3"])) == (2, 0, 1)
+    assert (prices["i1"], prices["i2"], prices["i3"]) == ([1, 2], [], [3])
