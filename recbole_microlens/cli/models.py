@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Print the tables."""
-    from recbole_microlens.config.model_table import format_models
+    from recbole_microlens.config.model_listing import format_models
 
     print(format_models(arguments.markdown))
     return 0

@@ -57,7 +57,7 @@ def call_with(argv: list[str]) -> int:
         The exit code.
     """
     if not argv or "--help" in argv or "-h" in argv:
-        from recbole_microlens.config.model_table import tuned_models
+        from recbole_microlens.config.model_listing import tuned_models
         from recbole_microlens.config.reference import main_settings
 
         print(_RUN_HELP.format(models=", ".join(tuned_models()), settings=main_settings()))

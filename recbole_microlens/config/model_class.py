@@ -9,8 +9,8 @@ from recbole.utils import get_model
 from recbole_microlens import compat
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError, did_you_mean
+from recbole_microlens.models.backbones import SUFFIXES, content_class, grid_names
 from recbole_microlens.models.content_model import ContentModel
-from recbole_microlens.models.grid import SUFFIXES, content_class, grid_names
 
 
 def model_class(name: str) -> type:

@@ -12,8 +12,8 @@ from recbole_microlens.config.property_files import read_yaml, recbole_file
 from recbole_microlens.config.schema import content_keys
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, as_list
+from recbole_microlens.models.backbones import CHOOSING, SUFFIXES, backbones
 from recbole_microlens.models.every_position import EveryPositionModel
-from recbole_microlens.models.grid import CHOOSING, SUFFIXES, backbones
 
 _WIDTHS = ("hidden_size", "embedding_size")
 # torch raises whole numbers to a negative power for a float alone.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_microlens import compat
 from recbole_microlens.config.text import read_yaml
-from recbole_microlens.models.grid import grid_names
+from recbole_microlens.models.backbones import grid_names
 
 # The choices of `protocol` and its files; the choices of `preset` and its folders.
 PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}

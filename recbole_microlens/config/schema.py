@@ -126,7 +126,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
             "encoder_pooling": (
                 by_modality(or_null(word("cls", "mean"))),
-                "where an encoder has a class token; null: its own way",
+                "class token or mean, of encoders with a class token; null: the encoder's default",
             ),
             "frame_pooling": (
                 by_modality(or_null(word(*FRAME_POOLS))),
@@ -134,7 +134,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
             "normalisation": (
                 by_modality(word(*NORMALISATIONS)),
-                "of pixels: that of the weights, or mean and deviation 0.5 as released",
+                "of pixels: that of the weights, or mean and standard deviation 0.5 as released",
             ),
         },
         "Fine-tuning": {
@@ -174,7 +174,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
         },
         "Speed and memory": {
-            "precision": (word(*_PRECISIONS), "on a GPU; fp16 scales the loss"),
+            "precision": (
+                word(*_PRECISIONS),
+                "floating-point type of training on a GPU; fp16 with loss scaling",
+            ),
             "encode_batch_size": (whole(1), "items encoded at once in evaluation"),
             "encode_chunk": (
                 or_null(whole(1)),
@@ -218,7 +221,7 @@ OURS = frozenset(key for groups in _OURS.values() for keys in groups.values() fo
 # What the command line takes beside settings: what it may be, and its meaning.
 OPTIONS = {
     "config_files": ("a path, or a list [a.yaml, b c.yaml]", "a file of settings; several times for several"),
-    "resume": ("the folder of a run", "go on with a run that was broken off"),
+    "resume": ("the folder of a run", "continue an interrupted run"),
     "debug": ("alone, without a value", "show the traceback of an unexpected error"),
 }
 

@@ -179,7 +179,7 @@ KEYS: dict[str, tuple[Kind, str]] = {
     "global_ratio": (number(above=0, most=1), "share of frequencies"),
     "spatial_ratio": (_SHARE, "share of the time domain"),
     "topk_factor": (_POSITIVE, "delays that are looked at"),
-    "initializer_range": (_WEIGHT, "deviation of the first weights"),
+    "initializer_range": (_WEIGHT, "standard deviation of the initial weights"),
     "layer_norm_eps": (_POSITIVE, "of layer normalisation"),
     "q": (_ANY, "exponent"),
     "resolution": (_POSITIVE, "of communities"),

@@ -13,7 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, ModelType
 from torch import Tensor
 
-from recbole_microlens.compat.float32_time import order_lost
+from recbole_microlens.compat.float32_time import exact_times
 from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.sequences import (
     UserItems,
@@ -108,17 +108,14 @@ class ProtocolDataset(PandasThree):
 
         ``order`` sorts rows by user and time; ties keep the file's order.
         """
-        users = self.inter_feat[self.uid_field].to_numpy()[order]
-        times = self.inter_feat[self.time_field].to_numpy()[order]
-        lost = order_lost(users, times)
-        if not lost.any():
+        users, times = (self.inter_feat[field].to_numpy() for field in (self.uid_field, self.time_field))
+        found = exact_times(users, times, order)
+        if found is None:
             return
-        positions = np.empty(len(order))
-        positions[order] = position_in_group(users[1:] == users[:-1])
-        self.inter_feat[self.time_field] = positions
+        self.inter_feat[self.time_field], lost = found
         self.logger.info(
-            f"{self.time_field}: {int(lost.sum())} neighbours of one user are too close for float32, which "
-            "RecBole sorts by; replaced by their position"
+            f"{self.time_field}: {lost} neighbours of one user are too close for float32, which RecBole "
+            "sorts by; replaced by their position"
         )
 
     def _keep_latest(self, order: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Items without content: counted once in the log, or an error."""
+"""Items without content: counted once in the log, or an error; the readers make zeros of them."""
 
 from __future__ import annotations
 

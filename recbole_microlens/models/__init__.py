@@ -3,7 +3,7 @@
 Every name of the grid can be imported from here: ``from recbole_microlens.models import GRU4RecV``.
 """
 
-from recbole_microlens.models.grid import content_class, is_grid_name
+from recbole_microlens.models.backbones import content_class, is_grid_name
 
 
 def __getattr__(name: str) -> type:

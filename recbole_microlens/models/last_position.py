@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recbole_microlens.losses import log_absence, log_presence
 from recbole_microlens.models.batch_items import BatchItemTable, replaced
-from recbole_microlens.models.candidates import CandidateSoftmax, UncorrectedSoftmax
+from recbole_microlens.models.candidate_correction import CandidateSoftmax, UncorrectedSoftmax
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.negatives import with_items_of_all
 

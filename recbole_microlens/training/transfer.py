@@ -14,8 +14,8 @@ from recbole_microlens.config import model_class
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modalities
 from recbole_microlens.items.towers import IdTower
+from recbole_microlens.models.backbones import ITEM_ROWS, USER_ROWS
 from recbole_microlens.models.content_model import ContentModel
-from recbole_microlens.models.grid import ITEM_ROWS, USER_ROWS
 from recbole_microlens.training import checkpoint, run_folder
 from recbole_microlens.training.resumable_trainer import BEST
 
@@ -76,7 +76,7 @@ def _settings(run: Path) -> dict:
 def names_by_id(model: nn.Module) -> set[str]:
     """Names in a content model's state that belong to single items or users.
 
-    These are the tables of id towers, and what :mod:`~recbole_microlens.models.grid` says of the backbone.
+    These are the tables of id towers, and those that :mod:`~recbole_microlens.models.backbones` names.
     """
     modules = model.named_modules(remove_duplicate=False)
     towers = tuple(f"{name}." for name, module in modules if isinstance(module, IdTower))

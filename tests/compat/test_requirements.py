@@ -34,9 +34,7 @@ def uninstall(monkeypatch):
     monkeypatch.setattr(requirements, "requires", absent)
     installed = compat.installed_version
     monkeypatch.setattr(
-        compat,
-        "installed_version",
-        lambda name: None if name == requirements.PACKAGE else installed(name),
+        compat, "installed_version", lambda name: None if name == requirements.PACKAGE else installed(name)
     )
 
 

@@ -20,7 +20,7 @@ from recbole_microlens.config.schema import (
 from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.models.grid import grid_names
+from recbole_microlens.models.backbones import grid_names
 
 STOCK = sorted(compat.recbole_model_names())
 TREES = {"lightgbm", "xgboost"}  # Their libraries are no requirement.

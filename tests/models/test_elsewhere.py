@@ -12,7 +12,7 @@ from recbole_microlens.encoders.registry import ENCODERS
 from recbole_microlens.encoders.video import slow_and_fast
 from recbole_microlens.evaluation.collector import hit_rows
 from recbole_microlens.evaluation.top_items import top_items
-from recbole_microlens.models.grid import backbones
+from recbole_microlens.models.backbones import backbones
 from recbole_microlens.training.preparation import prepare_data
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from recbole.model.sequential_recommender import NextItNet, SASRec
 
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.losses import in_batch_softmax
-from recbole_microlens.models.grid import content_class
+from recbole_microlens.models.backbones import content_class
 
 BACKBONES = ("SASRec", "GRU4Rec", "NextItNet")
 SUFFIXES = ("V", "I", "T", "M", "ID", "IDV")

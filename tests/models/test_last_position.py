@@ -12,7 +12,7 @@ from torch import nn
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.models.grid import ITEM_ROWS, backbones, is_at_every_position
+from recbole_microlens.models.backbones import ITEM_ROWS, backbones, is_at_every_position
 from recbole_microlens.models.last_position import LastPositionModel
 from recbole_microlens.quick_start import run
 from recbole_microlens.training.preparation import prepare_data

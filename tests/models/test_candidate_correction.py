@@ -10,8 +10,8 @@ from torch import nn
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.losses import log_absence, log_presence
-from recbole_microlens.models.candidates import CandidateSoftmax, UncorrectedSoftmax
-from recbole_microlens.models.grid import backbones, is_at_every_position
+from recbole_microlens.models.backbones import backbones, is_at_every_position
+from recbole_microlens.models.candidate_correction import CandidateSoftmax, UncorrectedSoftmax
 from recbole_microlens.models.last_position import LastPositionModel
 from recbole_microlens.training.preparation import prepare_data
 

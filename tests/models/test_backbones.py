@@ -7,9 +7,9 @@ from recbole.model.sequential_recommender import CORE, SASRec
 
 import recbole_microlens.models
 from recbole_microlens.config import model_class
-from recbole_microlens.config.model_table import format_models, tuned_models
+from recbole_microlens.config.model_listing import format_models, tuned_models
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.models.grid import (
+from recbole_microlens.models.backbones import (
     NOT_CONVERTIBLE,
     SUFFIXES,
     backbones,

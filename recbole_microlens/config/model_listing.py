@@ -5,7 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from recbole_microlens.config.property_files import properties_folder
-from recbole_microlens.models.grid import (
+from recbole_microlens.models.backbones import (
     CHOOSING,
     NOT_CONVERTIBLE,
     SUFFIXES,
