@@ -58,7 +58,7 @@ def test_who_reads_a_setting_of_a_model_is_said():
 def test_comments_are_put_behind_values_alone():
     text = "# a line\nseed: 3 # old\nload_col:\n  inter: [user_id]\n\nunknown: 1\n"
     lines = with_comments(text).splitlines()
-    assert lines[1].startswith("seed: 3   ") and lines[1].endswith("# of all that is drawn")
+    assert lines[1].startswith("seed: 3   ") and lines[1].endswith("# seed of all random number generators")
     assert lines[2].startswith("load_col:   ") and lines[3] == "  inter: [user_id]"
     assert (lines[0], lines[4], lines[5]) == ("# a line", "", "unknown: 1")
     assert with_comments(with_comments(text)) == with_comments(text)
