@@ -14,10 +14,10 @@ try:
 except ImportError:  # Windows: two processes that write one thing at a time are then not noticed
     fcntl = None  # type: ignore[assignment]
 
-_AGAIN = "run the command again, which continues from what is there"
+_AGAIN = "run the command again: it continues where it stopped"
 # What is wrong, and what to do.
 _WORDS = {
-    errno.ENOSPC: ("no space is left on the disk", "Free some, then {again}."),
+    errno.ENOSPC: ("no space is left on the disk", "Free disk space, then {again}."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space, then {again}."),
     errno.EFBIG: (
         "the file would be larger than this file system, or `ulimit -f`, allows",

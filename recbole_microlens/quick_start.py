@@ -162,13 +162,15 @@ class LoadedRun:
         return dict(self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=False))
 
 
-def load(folder: str | Path) -> LoadedRun:
+def load(folder: str | Path, model: type | None = None) -> LoadedRun:
     """Load a finished run: its configuration, its data, and its best model.
 
     Parameters
     ----------
     folder : str or Path
         The run's folder; nothing is written to it.
+    model : type, optional
+        The class, where the run is one of a model class of your own, which has no name to find it by.
 
     Raises
     ------
@@ -176,7 +178,7 @@ def load(folder: str | Path) -> LoadedRun:
         The folder is not a run folder, its checkpoint is missing or damaged, or its dataset is gone.
     """
     folder = Path(folder)
-    config = Config(config_file_list=[str(run_folder.config_path(folder))])
+    config = Config(model, config_file_list=[str(run_folder.config_path(folder))])
     require_dataset(config)
     scratch = TemporaryDirectory()
     (train_data, valid_data, test_data), trainer = _build(config, Path(scratch.name), trains=False)

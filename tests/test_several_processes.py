@@ -142,7 +142,7 @@ def test_stock_models_run_in_one_process_and_say_so(settings):
     command += [f"--{key}={value}" for key, value in settings.items()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    assert done.stderr.count("error: nproc: BPR does not read this") == 1
+    assert done.stderr.count("error: nproc: BPR does not use this") == 1
 
 
 def test_in_python_nproc_names_torchrun(content_settings):

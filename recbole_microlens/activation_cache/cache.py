@@ -112,7 +112,7 @@ class ActivationCaches:
                 overflowed.touch()
                 getLogger().warning(
                     f"activation cache: {encoder.spec.name} gives values that {overflow} cannot hold: "
-                    "building it in fp32. `activation_cache_dtype: bf16` would take half the disk."
+                    "building it in fp32. `activation_cache_dtype: bf16` takes half the disk space."
                 )
         return None
 
@@ -287,8 +287,8 @@ def _log_why(folder: Path, parts: dict) -> None:
     if not reasons:
         return
     nearest = min(reasons, key=len)
-    what = f"the nearest has other {', '.join(nearest)}" if nearest else "its files are damaged"
+    what = f"the nearest differs in {', '.join(nearest)}" if nearest else "its files are damaged"
     getLogger().info(
-        f"activation cache: none of the {len(reasons)} of {prefix} in {folder.parent} fits: {what}. Delete "
-        "those that no run needs any longer."
+        f"activation cache: none of the {len(reasons)} caches {prefix}-* in {folder.parent} fits: {what}. "
+        "You can delete those that no run needs."
     )

@@ -80,8 +80,8 @@ def reason_against(meta: CacheMeta, seconds_an_item: float, work: Work, device: 
         available_memory(device), available_memory(torch.device("cpu"))
     ):
         return (
-            f"{in_words(meta.size)} do not fit into memory, and the trunk takes {seconds_an_item:.2g} s an "
-            f"item, a slow disk {from_disk:.2g} s"
+            f"{in_words(meta.size)} do not fit into memory, and reading from a slow disk ({from_disk:.2g} s "
+            f"an item) is slower than computing ({seconds_an_item:.2g} s an item)"
         )
     return None
 

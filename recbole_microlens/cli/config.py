@@ -17,12 +17,12 @@ _COLUMN = 40
 _HELP = """usage: recbole-microlens config --model=MODEL --dataset=DATASET [--key=value ...] [--json]
        recbole-microlens config --list
 
-Print every setting of a run with its value, and behind it the place that it comes from, in the form of a file
-of settings. They are given as to `run`; no data are read, and the dataset need not be there.
+Print every setting of a run, its value and where the value comes from, as a settings file. Takes the same
+options as `run`; reads no data, and the dataset need not be there.
 
   --config_files    a file with settings, as to `run`
   --json            as JSON
-  --list            all settings there are instead, with what each may be and means
+  --list            list all settings with allowed values and meaning
 
 {layers}
 """

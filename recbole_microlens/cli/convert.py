@@ -15,13 +15,15 @@ _ROLES = ("user", "item", "time", "event")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``convert`` to its parser."""
     parser.add_argument(
-        "release", type=Path, help="folder of a MicroLens release, or a log of any name (.csv, .tsv, .gz)"
+        "release",
+        type=Path,
+        help="folder of a MicroLens release, or a log file of any name (.csv, .tsv, .gz)",
     )
     add_dataset(parser)
     add_data_path(parser)
     parser.add_argument(
         "--columns",
-        help="which columns of a log are which, if their names do not tell, e.g. "
+        help="name the columns of a log if they are not recognised, e.g. "
         "user=who,item=clip,time=at,event=kind",
     )
     parser.add_argument("--events", help="the kinds of events that count, e.g. play,like (default: all)")

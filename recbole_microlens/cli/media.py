@@ -78,7 +78,9 @@ def _print_new_items(report) -> None:
             "(--interacted-only leaves them out)"
         )
     if report.failed_without_interactions:
-        print(f"{len(report.failed_without_interactions)} more without interactions could not be used")
+        print(
+            f"{len(report.failed_without_interactions)} items without interactions could not be used either"
+        )
 
 
 def _judge(report, n_items: int, allow_missing: bool) -> int:
@@ -87,7 +89,7 @@ def _judge(report, n_items: int, allow_missing: bool) -> int:
 
     if not report.failed:
         return 0
-    print(f"{len(report.failed)} of the dataset's {n_items} items gave nothing (each in {report.report}):")
+    print(f"{len(report.failed)} of the dataset's {n_items} items could not be used, see {report.report}:")
     print("\n".join(f"  {printable(line)}" for line in by_reason(report.failed)))
     if allow_missing or len(report.failed) <= _MOST_MISSING * n_items:
         return 0

@@ -88,7 +88,9 @@ def call_with(argv: list[str]) -> int:
         if distributed.is_launched() and "peer" in str(error):
             # Another process has ended, and its own message says why; this one is ended by what started both.
             time.sleep(10)
-            raise MicroLensError("Another process of this run has ended.") from error
+            raise MicroLensError(
+                "Another process of this run has ended; its own message says why."
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise MicroLensError(f"Out of memory: {first_line(error)} {_LESS_MEMORY}") from error

@@ -45,7 +45,9 @@ def check_model(settings: dict, backbone: str) -> None:
             f"{settings['MAX_ITEM_LIST_LENGTH']}, is less than one item. Raise one of them."
         )
     if transform == "reorder_itemseq" and not 0 <= settings["beta"] <= 1:
-        raise MicroLensError(f"beta: {settings['beta']} is no share of a sequence. Set a number from 0 to 1.")
+        raise MicroLensError(
+            f"beta: {settings['beta']} is not a share of a sequence. Set a number from 0 to 1."
+        )
     if backbone in _STAGES:
         _require_checkpoint(settings, *_STAGES[backbone])
     if backbone in _OF_MODELS:
@@ -69,8 +71,8 @@ def _require_checkpoint(settings: dict, key: str, stages: tuple, paths: tuple[st
     for path in paths:
         if not os.path.isfile(settings.get(path) or ""):
             raise MicroLensError(
-                f"{path}: {shown(settings.get(path))} is no file, and `{key}: {settings[key]}` goes on from "
-                "the checkpoint there. Give its path."
+                f"{path}: {shown(settings.get(path))} is not a file, and `{key}: {settings[key]}` goes on "
+                "from the checkpoint there. Give its path."
             )
 
 

@@ -43,11 +43,13 @@ def interval(several: bool = False) -> Kind:
         if isinstance(value, list) and [type(bound) in (int, float) for bound in value] == [True, True]:
             value = str(value)
         if not isinstance(value, str) or not value.isprintable():
-            return f"{shown(value)} is no interval. Write one such as '[5,inf)'."
+            return f"{shown(value)} is not an interval. Write one such as '[5,inf)'."
         parts = value.split(";")
         if len(parts) > 1 and not several:
             return f"{shown(value)} is more than one interval. Give one such as '[5,inf)'."
-        return None if all(map(_is_interval, parts)) else f"{shown(value)} is no interval. Write '[5,inf)'."
+        return (
+            None if all(map(_is_interval, parts)) else f"{shown(value)} is not an interval. Write '[5,inf)'."
+        )
 
     return Kind(says, fault, is_text=True)
 
@@ -73,7 +75,7 @@ def by_modality(kind: Kind) -> Kind:
         for name, item in value.items():
             if name not in ENCODED:
                 near = did_you_mean(name, ENCODED) if isinstance(name, str) and len(name) < 50 else ""
-                return f"{_in_quotes(name)} is no modality.{near} Known: {', '.join(ENCODED)}."
+                return f"{_in_quotes(name)} is not a modality.{near} Known: {', '.join(ENCODED)}."
             wrong = kind.fault(item)
             if wrong:
                 return wrong
@@ -105,13 +107,13 @@ def item_modality() -> Kind:
     def fault(value):
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names:
-            return f"{shown(value)} is no list of {', '.join(MODALITIES)}. Write [a, b]."
+            return f"{shown(value)} is not a list of {', '.join(MODALITIES)}. Write [a, b]."
         for name in names:
             if name not in MODALITIES:
                 near = did_you_mean(name, MODALITIES) if isinstance(name, str) and len(name) < 50 else ""
                 return f"{_in_quotes(name)} is unknown.{near} Set one or more of: {', '.join(MODALITIES)}."
         if len(set(names)) < len(names):
-            return f"{shown(value)} is no list of {', '.join(MODALITIES)}: it has one twice. Write [a, b]."
+            return f"{shown(value)} is not a list of {', '.join(MODALITIES)}: it has one twice. Write [a, b]."
         return None
 
     return Kind(f"some of {', '.join(MODALITIES)}", fault)
@@ -125,7 +127,7 @@ def features() -> Kind:
         wrong = files.fault(value)
         paths = value.values() if isinstance(value, dict) else [value]
         if wrong and not all(isinstance(path, str) for path in paths):
-            return f"{shown(value)} is no path of a .npy file, nor {{'video': path}}."
+            return f"{shown(value)} is not the path of a .npy file, nor {{'video': path}}."
         return wrong
 
     return Kind(files.says, fault)
@@ -231,7 +233,7 @@ def metrics() -> Kind:
         names = [value] if isinstance(value, str) else value
         known = [metric.__name__ for metric in metrics_dict.values()]
         if not isinstance(names, list) or not names:
-            return f"{shown(value)} is no list of metrics. Known: {', '.join(known)}."
+            return f"{shown(value)} is not a list of metrics. Known: {', '.join(known)}."
         for name in names:
             if not isinstance(name, str) or name.lower() not in metrics_dict:
                 near = did_you_mean(name, known) if isinstance(name, str) and len(name) < 50 else ""
@@ -249,7 +251,7 @@ def gpu_ids() -> Kind:
             return None
         if isinstance(value, str) and _DEVICES.fullmatch(value.replace(" ", "")) and "\n" not in value:
             return None
-        return f"{shown(value)} is no list of CUDA devices. Write their numbers, 0 or 0,1."
+        return f"{shown(value)} is not a list of CUDA devices. Write their numbers, 0 or 0,1."
 
     return Kind("numbers of CUDA devices, such as 0,1", fault, is_text=True)
 
@@ -262,7 +264,7 @@ def encoding() -> Kind:
             "".encode(value)  # Of a text: `base64` is of bytes.
             codecs.lookup(value)
         except (LookupError, TypeError, ValueError):
-            return f"{shown(value)} is no encoding that Python knows. Set utf-8 or another."
+            return f"{shown(value)} is not an encoding that Python knows. Set utf-8 or another."
         return None
 
     return Kind("the name of an encoding", fault)
@@ -315,6 +317,6 @@ def candidate_counts() -> Kind:
         if type(value) is int:
             return whole(1).fault(value)
         is_list = isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", value)
-        return None if is_list else f"{shown(value)} is no list of numbers. Write 100, or 100,20."
+        return None if is_list else f"{shown(value)} is not a list of numbers. Write 100, or 100,20."
 
     return Kind("a whole number, or several as in 100,20", fault, is_text=True)

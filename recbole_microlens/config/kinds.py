@@ -139,7 +139,7 @@ def text(what: str = "a text") -> Kind:
 
     def fault(value):
         if not isinstance(value, str):
-            return f"{shown(value)} is not {what}. Write it in quotes, if it is meant."
+            return f"{shown(value)} is not {what}. If you mean this text, put it in quotes."
         if not value.strip():
             return f"{shown(value)} is empty. Give {what}, or leave it out."
         if len(value) > _LONGEST_NAME:
@@ -173,7 +173,7 @@ def separator() -> Kind:
     def fault(value):
         is_short = isinstance(value, str) and 1 <= len(value) <= 8
         if not is_short or not value.replace("\t", " ").isprintable():
-            return f"{shown(value)} is no separator of columns or values. Set a character, such as '\\t'."
+            return f"{shown(value)} is not a separator of columns or values. Set a character, such as '\\t'."
         return None
 
     return Kind("a character", fault, is_text=True)
@@ -186,7 +186,7 @@ def many(kind: Kind, length: int | None = None, least: int = 1) -> Kind:
 
     def fault(value):
         if not isinstance(value, list):
-            return f"{shown(value)} is no list of {count}. Write [a, b], each {kind.says}."
+            return f"{shown(value)} is not a list of {count}. Write [a, b], each {kind.says}."
         if length is not None and len(value) != length:
             return f"{shown(value)} has {len(value)} values. Give {length}."
         if length is None and len(value) < least:
@@ -211,7 +211,7 @@ def mapping(values: Kind, keys: Kind | None = None, what: str = "a dict") -> Kin
 
     def fault(value):
         if not isinstance(value, dict):
-            return f"{shown(value)} is no dict. Write {{name: value}}, each value {values.says}."
+            return f"{shown(value)} is not a dict. Write {{name: value}}, each value {values.says}."
         for key, item in value.items():
             wrong = keys.fault(key)
             if wrong:
@@ -229,11 +229,11 @@ def record(fields: Mapping[str, Kind], example: str, needed: tuple[str, ...] = (
 
     def fault(value):
         if not isinstance(value, dict):
-            return f"{shown(value)} is no dict. Set e.g. {example}."
+            return f"{shown(value)} is not a dict. Set e.g. {example}."
         for key, item in value.items():
             if not isinstance(key, str) or key not in fields:
                 near = did_you_mean(key, fields) if isinstance(key, str) and len(key) < 50 else ""
-                return f"{_quoted(key)} is no entry of it.{near} Known: {', '.join(fields)}."
+                return f"{_quoted(key)} is not an entry of it.{near} Known: {', '.join(fields)}."
             wrong = fields[key].fault(item)
             if wrong:
                 return f"{key}: {wrong}"

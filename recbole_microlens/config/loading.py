@@ -109,7 +109,7 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
         own = own if protocol == "microlens" else []
         return layers + _of_files("model", own, sections) + of_dataset
 
-    made_of = list(model_class.item_modality)
+    made_of = as_list(model_class.item_modality)
     with_id = [folder / "content_and_id.yaml"] if "id" in made_of and len(made_of) > 1 else []
     layers += _of_files("model", [folder / "content.yaml", *with_id, *own], sections)
     layers.append(Layer("model", {"item_modality": made_of}))

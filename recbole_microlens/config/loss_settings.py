@@ -37,7 +37,7 @@ def check_loss(settings: dict, model_class: type[Any]) -> None:
     if are_drawn(negatives):
         _check_dynamic(negatives)
         if isinstance(negatives.get("alpha"), str):
-            raise MicroLensError(f"{_NEGATIVES}: alpha: {negatives['alpha']} is no number. Leave it out.")
+            raise MicroLensError(f"{_NEGATIVES}: alpha: {negatives['alpha']} is not a number. Leave it out.")
     elif is_pairwise(settings, model_class) and _reads(model_class, "NEG_ITEM_ID"):
         raise MicroLensError(
             f"{_NEGATIVES}: {name} is trained on pairs of a positive and a negative item, but no negatives "

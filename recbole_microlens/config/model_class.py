@@ -40,7 +40,8 @@ def model_class(name: str) -> type:
         raise MicroLensError(
             f"model: there is no model {shown(name)}.{did_you_mean(name[:50], stock | grid_names())} Give "
             f"any RecBole model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such "
-            "as SASRecV: `recbole-microlens models` lists them."
+            "as SASRecV: `recbole-microlens models` lists them. In Python, a class of your own is given "
+            "as a class."
         ) from None
 
 

@@ -67,8 +67,8 @@ def refuse_content_keys(given: dict, command_line: dict, model_class: type[Any])
     name = recbole_name(model_class)
     reader = f"{name}V" if name in backbones() else "SASRecV"
     message = (
-        f"{', '.join(unread)}: {model_class.__name__} does not read this; a model with content does: "
-        f"{reader}."
+        f"{', '.join(unread)}: {model_class.__name__} does not use this; a content model such as {reader} "
+        "does."
     )
     if command_line.keys() & set(unread):
         raise MicroLensError(f"{message} Remove it, or set --model={reader}.")

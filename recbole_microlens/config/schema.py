@@ -300,8 +300,8 @@ def check_keys(settings: dict, files: dict | None = None) -> None:
         if not isinstance(key, str) or key not in known:
             near = did_you_mean(key, known) if isinstance(key, str) and len(key) < 50 else ""
             raise MicroLensError(
-                f"There is no configuration key {shown(key)}.{near} `recbole-microlens config --list` has "
-                f"all of them.{_in_file(key, files)}"
+                f"There is no setting {shown(key)}.{near} `recbole-microlens config --list` lists "
+                f"all.{_in_file(key, files)}"
             )
         if key in SETTLED:
             raise MicroLensError(f"{key}: {SETTLED[key]}{_in_file(key, files)}")

@@ -113,8 +113,8 @@ def read_yaml(path: Path) -> dict:
     for key in settings or {}:
         if not isinstance(key, str):
             raise MicroLensError(
-                f"config_files: {path}: {shown(key)} is no name of a setting. Lines are `key: value`; a word "
-                "that YAML reads as something else is written in quotes."
+                f"config_files: {path}: {shown(key)} is not the name of a setting. Lines are `key: value`; a "
+                "word that YAML reads as something else is written in quotes."
             )
     return settings or {}
 
@@ -257,15 +257,15 @@ def _named_files(text: str) -> list[str]:
         listed = _yaml_collection("config_files", stripped)
         if not isinstance(listed, list) or not all(isinstance(path, str) and path for path in listed):
             raise MicroLensError(
-                f"config_files: {shown(text)} is no list of paths. Write [a.yaml, b c.yaml]."
+                f"config_files: {shown(text)} is not a list of paths. Write [a.yaml, b c.yaml]."
             )
         return listed
     parts = text.split()
     missing = [part for part in parts if not os.path.exists(part)]
     if len(parts) > 1 and missing:
         raise MicroLensError(
-            f"config_files: there is no file {shown(text)}, nor, of {len(parts)} files with spaces between, "
-            f"{', '.join(map(shown, missing))}. Give each file an option of its own: --config_files=A "
+            f"config_files: there is no file {shown(text)}, and of these {len(parts)} files some are "
+            f"missing: {', '.join(map(shown, missing))}. Repeat the option for each file: --config_files=A "
             "--config_files=B."
         )
     return parts

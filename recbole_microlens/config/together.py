@@ -106,8 +106,9 @@ def _check_valid_metric(settings: dict) -> None:
     is_computed = name.lower() in {metric.lower() for metric in names}
     if not is_computed or (cutoff not in cutoffs if _has_cutoff(name) else at):
         raise MicroLensError(
-            f"valid_metric: {settings['valid_metric']} is not computed. Set it to one of {', '.join(names)} "
-            f"at one of {', '.join(cutoffs)}, or change `metrics` and `topk`."
+            f"valid_metric: {settings['valid_metric']} is not computed. Write METRIC@K with one of "
+            f"{', '.join(names)} at one of {', '.join(cutoffs)}, such as {names[0]}@{cutoffs[0]}; or "
+            "change `metrics` and `topk`."
         )
 
 
@@ -131,7 +132,9 @@ def _check_columns(settings: dict) -> None:
             raise MicroLensError(f"unused_col: {shown(names[key])} is `{key}`, which a run needs. Keep it.")
     for file in left_out:
         if loaded is not None and loaded.get(file, "*") != "*":
-            raise MicroLensError(f"unload_col: `load_col` says already what is loaded of {file}. Keep one.")
+            raise MicroLensError(
+                f"unload_col: `load_col` already lists the columns of {file}. Keep one of the two."
+            )
         for key in names:
             if file == "inter" and names[key] in left_out[file]:
                 raise MicroLensError(f"unload_col: {names[key]} is `{key}`, which a run needs. Keep it.")

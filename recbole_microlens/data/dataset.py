@@ -114,8 +114,8 @@ class ProtocolDataset(PandasThree):
             return
         self.inter_feat[self.time_field], lost = found
         self.logger.info(
-            f"{self.time_field}: {lost} neighbours of one user are too close for float32, which RecBole "
-            "sorts by; replaced by their position"
+            f"{self.time_field}: {lost} pairs of consecutive interactions have times that float32, which "
+            "RecBole sorts by, cannot tell apart; times are replaced by positions"
         )
 
     def _keep_latest(self, order: np.ndarray) -> None:
@@ -246,7 +246,7 @@ class WholeSequenceDataset(SequentialProtocolDataset):
         if len(train) == 0:
             raise MicroLensError(
                 f"dataset {self.dataset_name}: no user has a training sequence (two interactions besides "
-                "the validation and test targets). Lower `user_inter_num_interval` or use more data."
+                "the validation and test targets). Use more data."
             )
         train.popularity = self.train_counts(train.inter_feat)
         users = train.inter_feat[self.uid_field].numpy()

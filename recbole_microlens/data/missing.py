@@ -72,7 +72,7 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
         first = ", ".join(map(str, reader.tokens[1 : 1 + _SHOWN]))
         raise MicroLensError(
             f"missing_media: all of the {n_items} items ({first}, ...) have {content.nothing} in "
-            f"{content.source}: does it belong to another dataset? {content.remedy}."
+            f"{content.source}. Check that it belongs to this dataset. {content.remedy}."
         )
     if reader.missing == "error":
         raise content.error([str(token) for token in reader.tokens[absent]])
@@ -82,7 +82,7 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
     reasons = f"; the reasons are in {content.report}" if content.report and content.report.is_file() else ""
     getLogger().warning(
         f"missing_media: {len(absent)} of {n_items} items{concerned} have {content.nothing} in "
-        f"{content.source} and give the model {content.instead}{reasons}."
+        f"{content.source}; the model gets {content.instead} instead{reasons}."
     )
 
 

@@ -39,7 +39,8 @@ def trainable_stages(mode: str, finetune_stages: int | str, n_stages: int) -> in
     """
     if mode not in MODES:
         raise MicroLensError(
-            f"finetune: '{mode}' is no mode.{did_you_mean(str(mode), MODES)} Set one of: {', '.join(MODES)}."
+            f"finetune: '{mode}' is not a mode.{did_you_mean(str(mode), MODES)} Set one of: "
+            f"{', '.join(MODES)}."
         )
     if mode != "top":
         return 0 if mode == "frozen" else n_stages

@@ -19,9 +19,8 @@ State = Mapping[str, Tensor]
 Fit = Callable[[State, State], State]
 
 WITHOUT_DOWNLOAD = (
-    "Without internet a first run goes with --encoder_weights=none (random weights), with "
-    "--encoder_weights=PATH (a file or a folder that holds them), or with frozen features, "
-    "--features=FILE.npy."
+    "To run without internet, set --encoder_weights=none (random weights), --encoder_weights=PATH (a file or "
+    "a folder that holds them), or --features=FILE.npy (frozen features)."
 )
 
 PUBLISHED = ("pretrained", "kinetics")
@@ -228,5 +227,5 @@ def require_fit(faults: list[str], origin: str) -> None:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise MicroLensError(
             f"encoder_weights: {origin} does not fit the encoder: {'; '.join(faults[:_SHOWN])}{more}. "
-            "Use weights of this very architecture, or another `encoder`."
+            "Use weights of the same architecture, or another `encoder`."
         )

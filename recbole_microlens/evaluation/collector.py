@@ -37,7 +37,8 @@ class HitsCollector(Collector):
         self._as_recbole = bool(dense)
         if dense and "full" in config["eval_args"]["mode"].values():
             getLogger().warning(
-                f"metrics: {', '.join(dense)} needs more than the top items: ranked RecBole's slower way"
+                f"metrics: {', '.join(dense)} needs all scores, not only the top items: evaluation uses "
+                "RecBole's slower code"
             )
 
     def data_collect(self, train_data) -> None:

@@ -103,8 +103,8 @@ def open_features(path: str | Path) -> FeatureFile:
     path = Path(path)
     if not path.is_file():
         raise MicroLensError(
-            f"features: there is no file {path}. Make it with: recbole-microlens extract DATASET --encoder "
-            f"ENCODER --out {path}"
+            f"features: there is no file {path}. Make it with: recbole-microlens extract "
+            f"--dataset DATASET --encoder ENCODER --out {path}"
         )
     with explained(
         f"features: {path} is not a .npy file of plain numbers",

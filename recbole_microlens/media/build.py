@@ -214,8 +214,8 @@ def _fill(
     if not partial.item_ids.intersection(item_ids.of_dataset):
         partial.discard()
         raise MicroLensError(
-            f"none of the {len(item_ids.of_dataset)} items gave frames from {source}; "
-            f"{failed[0].item_id}: {failed[0].reason}. All reasons: {report}"
+            f"nothing could be read for any of the {len(item_ids.of_dataset)} items in {source}. First: item "
+            f"{failed[0].item_id}: {failed[0].reason}. All reasons are in {report}."
         )
     return failed
 
@@ -302,5 +302,7 @@ def _fails_untried(source: Source, item_id: str) -> FailedItem | None:
         return FailedItem(item_id, f"its id is longer than {MAX_KEY_BYTES} bytes")
     if item_id in source.ambiguous:
         files = " and ".join(source.ambiguous[item_id])
-        return FailedItem(item_id, "files of its name in several folders, none nearer to the top", files)
+        return FailedItem(
+            item_id, "several folders at the same depth hold a file of this name: keep one", files
+        )
     return None if item_id in source.files else FailedItem(item_id, "missing")

@@ -74,8 +74,8 @@ def find_release(folder: Path | str, dataset: str | None = None, require_pairs: 
         folder = given.parent
     if not folder.is_dir() or not given.exists():
         raise MicroLensError(
-            f"{given} is not a folder. Give the folder that holds the MicroLens release, or the log itself, "
-            "a CSV file."
+            f"there is no file or folder {given}. Give the folder of a MicroLens release, or a log (a CSV "
+            "file)."
         )
     entries = _entries(folder)
     if given.is_file():  # in a folder of anything, whose sub-folders may hold other releases

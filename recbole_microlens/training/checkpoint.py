@@ -154,7 +154,7 @@ def load_last(path: Path, before: Path, device: torch.device | str = "cpu") -> d
             state = load(before, device)
         except MicroLensError as second:
             raise MicroLensError(f"{error} {second} Start a new run.") from second
-        getLogger().warning(f"{error} Continuing from the one before it, {before.name}.")
+        getLogger().warning(f"{error} Continuing from the previous checkpoint, {before.name}.")
         return state
 
 

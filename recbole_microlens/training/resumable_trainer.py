@@ -78,7 +78,7 @@ class ResumableTrainer(FirstBest):
         if len(states) != distributed.world_size():
             self.logger.warning(
                 f"The run was interrupted with {len(states)} processes and continues with "
-                f"{distributed.world_size()}: dropout and shuffling are not what they would have been"
+                f"{distributed.world_size()}: dropout and shuffling differ from an uninterrupted run"
             )
         own = states[min(distributed.rank(), len(states) - 1)]
         rng.restore(own, self._generators)
@@ -125,7 +125,7 @@ class ResumableTrainer(FirstBest):
             what = "NaN" if torch.isnan(loss) else "infinite"
             raise MicroLensError(
                 f"The training loss is {what}. Lower `learning_rate` (and `encoder_learning_rate`), set "
-                "`clip_grad_norm`, or train with `precision: fp32`. The best model so far is in "
+                "`clip_grad_norm`, or train with `precision: fp32`. What was saved before is in "
                 f"{self.folder}."
             )
 
@@ -177,7 +177,10 @@ class ResumableTrainer(FirstBest):
 
     def _take_model(self, state: dict, path: Path) -> None:
         if state["model"] != self.config["model"]:
-            raise MicroLensError(f"{path} holds a {state['model']}, not a {self.config['model']}.")
+            raise MicroLensError(
+                f"{path} holds a {state['model']}, not a {self.config['model']}. Give the folder of "
+                f"a {self.config['model']} run."
+            )
         with explained(f"{path} does not fit this model", "Leave out settings that change the model."):
             self.model.load_state_dict(state["state_dict"])
             self.model.load_other_parameter(state["other_parameter"])

@@ -112,7 +112,7 @@ class _LogFile(logging.FileHandler):
         with suppress(OSError):
             self.close()
         error.filename = error.filename or self.baseFilename
-        logging.getLogger().warning(f"The log ends here. {files.in_words(error)}")
+        logging.getLogger().warning(f"Nothing more is logged to this file. {files.in_words(error)}")
 
 
 class _PlainFormatter(PrintableFormatter):

@@ -58,7 +58,7 @@ class Tensorboard:
         if not self._is_broken:
             self._is_broken = True
             error.filename = error.filename or str(self._folder)
-            getLogger().warning(f"No more TensorBoard events. {files.in_words(error)}")
+            getLogger().warning(f"TensorBoard events are no longer written. {files.in_words(error)}")
 
 
 class _Records:

@@ -88,7 +88,7 @@ class ContentTrainer(Trainer):
             self.logger.warning(
                 "BatchNorm in training mode takes its statistics from the items of its own process, not from "
                 "all of the batch: the result depends on the number of processes. Set "
-                "`freeze_bn_statistics: true` for the same result as with one."
+                "`freeze_bn_statistics: true` for the same result as with one process."
             )
         return super().fit(*args, **kwargs)
 

@@ -156,8 +156,8 @@ def test_whatever_changes_makes_a_new_cache_and_the_log_says_what(folder, caplog
     with caplog.at_level(logging.INFO):
         other.caches.ensure(may_build=True)
     assert len(caches_in(folder)) == 2
-    said = next(record.message for record in caplog.records if "nearest has other" in record.message)
-    assert part in said.partition("nearest has other ")[2]
+    said = next(record.message for record in caplog.records if "nearest differs in" in record.message)
+    assert part in said.partition("nearest differs in ")[2]
     torch.testing.assert_close(
         other.gradients()[0], Setting(None, **changed).gradients()[0], atol=0.01, rtol=0.05
     )

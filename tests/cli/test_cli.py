@@ -67,7 +67,7 @@ def test_covers_and_verify(tiny_release, tiny_data, tmp_path, capsys):
         (["run", "SASRec"], "Write settings as --key=value"),
         (["run", "--model=SASRec", "--epochs"], "--epochs has no value"),
         (["run", "--resume=nowhere"], "nowhere is not a run folder"),
-        (["run", "--model=SASRec", "--dataset=d", "--eval_args=3"], "eval_args: 3 is no dict"),
+        (["run", "--model=SASRec", "--dataset=d", "--eval_args=3"], "eval_args: 3 is not a dict"),
         (["convert", "nowhere", "--dataset", "d"], "nowhere"),
         (["frames", "nowhere", "--dataset", "d"], "First run: recbole-microlens convert"),
         (["verify", "absent"], "First run: recbole-microlens convert"),

@@ -48,7 +48,7 @@ def remove(folder, count):
 def test_videos_of_sub_folders_make_a_whole_store(dataset, media, capsys):
     assert frames(dataset, media) == 0
     assert len(MediaStore(dataset / "tiny" / "video.lmdb")) == 20
-    assert "gave nothing" not in capsys.readouterr().out
+    assert "could not be used" not in capsys.readouterr().out
     assert cli.main(["verify", "tiny", "--data-path", str(dataset)]) == 0
 
 
@@ -61,7 +61,7 @@ def test_more_than_a_tenth_without_media_is_exit_code_1_after_the_store_is_built
     remove(media, missing)
     assert frames(dataset, media, *options) == code
     printed = capsys.readouterr()
-    assert f"{missing} of the dataset's 20 items gave nothing" in printed.out
+    assert f"{missing} of the dataset's 20 items could not be used" in printed.out
     assert f"{missing} items: missing (" in printed.out
     assert ("more than a tenth" in printed.err and "--allow-missing" in printed.err) == bool(code)
     assert len(MediaStore(dataset / "tiny" / "video.lmdb")) == 20 - missing
@@ -86,9 +86,9 @@ def test_videos_without_interactions_are_taken_along_and_count_for_nothing(
     remove(media / "new" / "deep", 2)
     assert frames(dataset, media) == 0
     printed = capsys.readouterr().out
-    assert "21 items (21 new)" in printed and "2 of the dataset's 20 items gave nothing" in printed
+    assert "21 items (21 new)" in printed and "2 of the dataset's 20 items could not be used" in printed
     assert "3 of them have no interactions: they can be recommended as new" in printed
-    assert "1 more without interactions could not be used" in printed
+    assert "1 items without interactions could not be used either" in printed
     store = MediaStore(dataset / "tiny" / "video.lmdb")
     assert "later-2" in store
     result = run("SASRecV", "tiny", config_dict=settings | tiny_encoders | {"data_path": str(dataset)})

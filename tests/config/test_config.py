@@ -96,7 +96,7 @@ def test_command_line_values_are_literals_and_never_run(text, value):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: config(frame_sise=64), "no configuration key 'frame_sise'. Did you mean 'frame_size'"),
+        (lambda: config(frame_sise=64), "no setting 'frame_sise'. Did you mean 'frame_size'"),
         (lambda: config(hiden_size=64), "Did you mean 'hidden_size'"),
         (lambda: config("SASRekV"), "no model 'SASRekV'. Did you mean 'SASRecV'"),
         (lambda: config("GRU4Rex"), "Did you mean 'GRU4Rec'"),
@@ -123,7 +123,7 @@ def test_command_line_values_are_literals_and_never_run(text, value):
         (lambda: config(clip_grad_norm=5), "clip_grad_norm: 5 is no"),
         (
             lambda: config(topk=20),
-            "valid_metric: Hit@10 is not computed. Set it to one of Hit, NDCG at one of 20",
+            "valid_metric: Hit@10 is not computed. Write METRIC@K with one of Hit, NDCG at one of 20",
         ),
         (lambda: config(valid_metric="MRR@10"), "valid_metric: MRR@10 is not computed"),
         (lambda: config(files=["missing.yaml"]), "cannot read missing.yaml"),

@@ -67,7 +67,7 @@ def test_models_that_read_no_negatives_go_without(model):
         (
             "BPR",
             {"train_neg_sample_args": "5"},
-            "train_neg_sample_args: 5 is no dict. Set e.g. {'distribution'",
+            "train_neg_sample_args: 5 is not a dict. Set e.g. {'distribution'",
         ),
         ("BPR", {"train_neg_sample_args": "{'dynamic': True}"}, "Set `candidate_num` to 1 or more"),
         (

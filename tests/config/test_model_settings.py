@@ -153,14 +153,14 @@ def test_an_encoder_of_several_brings_its_settings_for_its_modality_alone():
 
 
 def test_settings_of_content_for_a_stock_model_are_an_error_and_in_a_file_a_warning(tmp_path, caplog):
-    with pytest.raises(MicroLensError, match="encoder: SASRec does not read this; .* --model=SASRecV"):
+    with pytest.raises(MicroLensError, match="encoder: SASRec does not use this; .* --model=SASRecV"):
         config("SASRec", encoder="x3d_xs")
-    with pytest.raises(MicroLensError, match="encoder, frame_size: BPR does not read this"):
+    with pytest.raises(MicroLensError, match="encoder, frame_size: BPR does not use this"):
         config("BPR", encoder="x3d_xs", frame_size=64)
     shared = write(tmp_path / "a.yaml", "encoder: x3d_xs\nitem_modality: video\n")
     assert config("GRU4Rec", files=[shared])["item_modality"] is None
     assert (
-        "encoder, item_modality: GRU4Rec does not read this; a model with content does: GRU4RecV"
+        "encoder, item_modality: GRU4Rec does not use this; a content model such as GRU4RecV does"
         in caplog.text
     )
 

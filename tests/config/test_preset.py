@@ -99,7 +99,7 @@ def test_a_preset_says_how_many_processes_to_start(tmp_path):
 def test_an_unknown_preset_and_one_for_a_stock_model_are_errors():
     with pytest.raises(MicroLensError, match="preset: 'publised' is unknown. Did you mean 'published'"):
         config(preset="publised")
-    with pytest.raises(MicroLensError, match="preset: SASRec does not read this.*SASRecV"):
+    with pytest.raises(MicroLensError, match="preset: SASRec does not use this.*SASRecV"):
         config("SASRec")
 
 

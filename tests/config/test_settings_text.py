@@ -26,9 +26,9 @@ def write(path: Path, content: str | bytes) -> Path:
     [
         ("epochs: 1\nseed: 2\nepochs: 3\n", "line 3: 'epochs' is given twice"),
         ("eval_args:\n  order: TO\n  'order': RO\n", "line 3: 'order' is given twice"),
-        ("1: 2\n", "1 is no name of a setting"),
-        ("yes: 2\n", "True is no name of a setting"),
-        ("~: 2\n", "None is no name of a setting"),
+        ("1: 2\n", "1 is not the name of a setting"),
+        ("yes: 2\n", "True is not the name of a setting"),
+        ("~: 2\n", "None is not the name of a setting"),
         ("[a]: 2\n", "line 1: it is not valid YAML"),
         ("topk: " + "[" * 3000 + "]" * 3000, "line 1: it is not valid YAML: nested too deeply"),
         ("a:\n" + "".join(" " * n + "b:\n" for n in range(1, 200)), "nested too deeply"),
@@ -130,9 +130,9 @@ def test_config_files_are_named_in_three_ways(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("b c.yaml", "no file 'b c.yaml', nor, of 2 files with spaces between, 'b', 'c.yaml'"),
-        ("[1, 2]", "'[1, 2]' is no list of paths"),
-        ("[a: b: c]", "is no list of paths"),
+        ("b c.yaml", "no file 'b c.yaml', and of these 2 files some are missing: 'b', 'c.yaml'"),
+        ("[1, 2]", "'[1, 2]' is not a list of paths"),
+        ("[a: b: c]", "is not a list of paths"),
     ],
 )
 def test_config_files_that_are_not_there_are_named(given, message, tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def test_items_without_a_title_are_counted_or_stop_the_run(train_data, changed_d
     item_file.write_text("\n".join([header, "\t".join([fields[0], " ", *fields[2:]]), *rest]) + "\n")
     loader = train_data("text", data_path=str(changed_data))
     assert f"1 of {loader.reader.n_items - 1} items (" in caplog.text
-    assert "have no title in" in caplog.text and "give the model an empty title" in caplog.text
+    assert "have no title in" in caplog.text and "the model gets an empty title" in caplog.text
     with pytest.raises(MicroLensError, match=f"1 items have no title in .*tiny.item: {fields[0]}. Convert"):
         train_data("text", data_path=str(changed_data), missing_media="error")
 
@@ -134,7 +134,7 @@ def test_items_without_features_are_zeros_and_counted_or_stop_the_run(
     loader = train_data("video", features=str(tmp_path / "f.npy"))
     assert (
         "2 of " in caplog.text
-        and f"have no row in {tmp_path / 'f.npy'} and give the model zeros" in caplog.text
+        and f"have no row in {tmp_path / 'f.npy'}; the model gets zeros instead" in caplog.text
     )
     absent = loader.reader.readers["video"].absent()
     assert loader.reader.read(torch.from_numpy(absent)).content["video"].tolist() == [[0, 0], [0, 0]]
@@ -161,8 +161,8 @@ def test_readers_can_be_sent_to_spawned_workers(train_data, tmp_path):
         (["text", "video"], "f.npy", "is one file, Mixed looks at text, video. Name the modality"),
         (["video"], {"image": "f.npy"}, "has an entry for image, the model looks at video"),
         (["id"], {"video": "f.npy"}, "the model looks at ids alone"),
-        (["video"], 3, "3 is no path"),
-        (["video"], {"video": None}, "is no path of a .npy file"),
+        (["video"], 3, "3 is not the path"),
+        (["video"], {"video": None}, "is not the path of a .npy file"),
         (["video"], "absent.npy", "there is no file absent.npy"),
     ],
 )

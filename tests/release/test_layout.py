@@ -114,5 +114,5 @@ def test_media_are_found_in_a_folder_without_pairs(make_release):
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(MicroLensError, match="nowhere is not a folder"):
+    with pytest.raises(MicroLensError, match="there is no file or folder .*nowhere"):
         find_release(tmp_path / "nowhere")

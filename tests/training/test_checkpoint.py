@@ -106,7 +106,7 @@ def test_the_one_before_is_kept_and_taken_when_the_last_is_damaged(tmp_path, cap
     assert not caplog.records
     last.write_bytes(last.read_bytes()[:300])
     assert_equal(checkpoint.load_last(last, before), state(1))
-    assert "last.pth is damaged" in caplog.text and "the one before it, previous.pth" in caplog.text
+    assert "last.pth is damaged" in caplog.text and "the previous checkpoint, previous.pth" in caplog.text
     last.unlink()  # as a kill between the two renames leaves it
     assert_equal(checkpoint.load_last(last, before), state(1))
     shutil.copy(__file__, before)

@@ -6,6 +6,7 @@ import pytest
 
 from recbole_microlens import load, run
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.models import SASRecID
 from recbole_microlens.training import run_folder
 
 
@@ -37,3 +38,14 @@ def test_a_library_call_changes_nothing_of_the_process_and_its_run_can_be_loaded
     assert loaded.evaluate() == result["test_result"]
     assert loaded.model is loaded.trainer.model
     assert loaded.config["model"] == "SASRecID"
+
+
+class Own(SASRecID):
+    """A model class of a user's own, which no name leads to."""
+
+
+def test_a_run_of_a_class_of_ones_own_is_loaded_with_it(content_settings):
+    result = run(Own, "tiny", config_dict=content_settings | {"epochs": 1})
+    with pytest.raises(MicroLensError, match="no model 'Own'"):
+        load(result["folder"])
+    assert load(result["folder"], Own).evaluate() == result["test_result"]

@@ -87,15 +87,19 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
         except OSError as error:
             missing = error
         if Path(source).exists():
-            raise MicroLensError(f"{what}: {source} cannot be loaded ({first_line(missing)}).") from missing
+            raise MicroLensError(
+                f"{what}: {source} cannot be loaded ({first_line(missing)}). Give a folder "
+                "that save_pretrained of transformers wrote."
+            ) from missing
         try:
             return load(False)
         except OSError as error:
             raise MicroLensError(
                 f"{what}: {source} is no folder here, is not in the cache {HF_HUB_CACHE}, and cannot be "
                 f"downloaded ({first_line(error)}). Give the path of a folder that holds it, fill the cache "
-                "on a machine with network, or set `encoder_weights: none` and an `encoder` of the table (of "
-                f"titles bert_bytes, whose tokenizer is no file). {WITHOUT_DOWNLOAD}"
+                "on a machine with network, or set `encoder_weights: none` and an `encoder` of "
+                f"`recbole-microlens encoders` (for titles bert_bytes, which needs no tokenizer file). "
+                f"{WITHOUT_DOWNLOAD}"
             ) from error
 
 

@@ -114,8 +114,8 @@ def check_folder(encoder: Encoder) -> None:
         encoder.train(training)
     if not _equal(lower, again):
         raise MicroLensError(
-            f"encoder: {name} gives another answer each time: it masks or drops something at random even "
-            "where it does not train. Choose another encoder."
+            f"encoder: {name} returns different values for the same input, even in eval mode (random "
+            "masking or dropout). Choose another encoder."
         )
     if not _equal(parts[0] if isinstance(parts, list) else parts, own):
         raise MicroLensError(
@@ -163,8 +163,8 @@ def _modality(source: str, config) -> str:
     cls: Any = model_class(config)
     if hasattr(config, "audio_config") or cls.main_input_name in _SOUND:
         raise MicroLensError(
-            f"encoder: {source} ({cls.__name__}) listens to sound, and items here have titles, covers and "
-            f"videos alone. {_ACCEPTED}"
+            f"encoder: {source} ({cls.__name__}) takes audio; only titles, covers and videos are "
+            f"supported. {_ACCEPTED}"
         )
     if cls.main_input_name == "input_ids":
         return "text"
@@ -222,7 +222,7 @@ def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if settings.get("do_normalize") is False:
         return (0.0,) * 3, (1.0,) * 3
     if "image_mean" not in settings or "image_std" not in settings:
-        getLogger().warning("encoder: %s says no mean and std of pixels: ImageNet's are taken.", source)
+        getLogger().warning("encoder: %s has no pixel mean and std in its config: using ImageNet's.", source)
         return IMAGENET
     return tuple(settings["image_mean"]), tuple(settings["image_std"])
 

@@ -102,7 +102,7 @@ def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
     if config.model_type != network.config.model_type:
         raise MicroLensError(
             f"encoder_weights: {source} holds a '{config.model_type}', the encoder is a "
-            f"'{network.config.model_type}'. Use weights of this very architecture, or another `encoder`."
+            f"'{network.config.model_type}'. Use weights of the same architecture, or another `encoder`."
         )
     for key, value in family_of(config).settings.items():
         setattr(config, key, value)
@@ -124,7 +124,7 @@ def _from_file(network: Network, path: Path, old: Grid | None) -> tuple[State, M
     cls: Any = type(network)
     with (
         quiet(),
-        explained(f"encoder_weights: cannot load {path}", "Use weights of this very architecture."),
+        explained(f"encoder_weights: cannot load {path}", "Use weights of the same architecture."),
     ):
         donor, report = cls.from_pretrained(
             None,
@@ -146,7 +146,7 @@ def _file_state(path: Path) -> State:
         return dict(read_state(path))
     from safetensors.torch import load_file
 
-    with explained(f"encoder_weights: {path} is no safetensors file", "Use an intact checkpoint."):
+    with explained(f"encoder_weights: {path} is not a safetensors file", "Use an intact checkpoint."):
         return load_file(path)
 
 
