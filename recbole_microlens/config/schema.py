@@ -93,7 +93,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
         },
         "What an item is made of": {
-            "item_modality": (item_modality(), "of M and IDM models: some of what the suffix stands for"),
+            "item_modality": (item_modality(), "for models that end in M or IDM: which modalities to use"),
             "fusion": (word(*FUSIONS), "how several modalities become one embedding"),
             "features": (
                 or_null(features()),
@@ -113,9 +113,18 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
         },
         "Encoder": {
             "encoder": (_ENCODER, "the encoder of a model with one modality"),
-            "video_encoder": (text("the name of an encoder"), "of videos, where `encoder` is not given"),
-            "image_encoder": (text("the name of an encoder"), "of images, where `encoder` is not given"),
-            "text_encoder": (text("the name of an encoder"), "of titles, where `encoder` is not given"),
+            "video_encoder": (
+                text("the name of an encoder"),
+                "the encoder of videos, if `encoder` is not set",
+            ),
+            "image_encoder": (
+                text("the name of an encoder"),
+                "the encoder of images, if `encoder` is not set",
+            ),
+            "text_encoder": (
+                text("the name of an encoder"),
+                "the encoder of titles, if `encoder` is not set",
+            ),
             "encoder_weights": (
                 or_null(by_modality(or_null(path("pretrained, a path, a hub id, or none")))),
                 "downloaded once (pretrained), a checkpoint, or random (none)",
@@ -158,19 +167,22 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 by_modality(flag()),
                 "less memory, more time: the backward pass computes activations again",
             ),
-            "encoder_learning_rate": (number(0), "of the encoder; learning_rate is of everything else"),
-            "encoder_weight_decay": (number(0), "of the encoder; weight_decay is of everything else"),
+            "encoder_learning_rate": (
+                number(0),
+                "learning rate of the encoder; learning_rate is for all else",
+            ),
+            "encoder_weight_decay": (number(0), "weight decay of the encoder; weight_decay is for all else"),
         },
         "Projection from features to the item embedding": {
             "projection_layers": (whole(0, 1000), "hidden layers, with GELU, before the last one"),
-            "projection_dropout": (dropout(), "after each hidden layer"),
+            "projection_dropout": (dropout(), "dropout after each hidden layer"),
             "projection_activation": (
                 or_null(by_modality(or_null(word("gelu", "linear")))),
                 "after the last layer; null: gelu for encoded videos, linear for all else",
             ),
             "projection_group": (
                 by_modality(word("others", "encoder")),
-                "whose learning rate and weight decay it has",
+                "whether the projection has the rates of the encoder or of the others",
             ),
         },
         "Speed and memory": {
@@ -188,7 +200,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 whole(1, 1024),
                 "processes that train together on this machine, each with a GPU if any",
             ),
-            "negatives": (word("local", "global"), "candidates: the items of each process, or of all"),
+            "negatives": (
+                word("local", "global"),
+                "with several processes: candidates of its own batch, or of all",
+            ),
         },
         "Activation cache": {
             "activation_cache": (

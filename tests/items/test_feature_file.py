@@ -89,7 +89,7 @@ def test_what_is_no_array_is_refused_and_never_unpickled(tmp_path):
     for name in ("o.npy", "p.npy", "e.npy"):
         with pytest.raises(MicroLensError, match="is not a .npy file of plain numbers"):
             open_features(tmp_path / name)
-    with pytest.raises(MicroLensError, match="recbole-microlens extract DATASET"):
+    with pytest.raises(MicroLensError, match="recbole-microlens extract --dataset DATASET"):
         open_features(tmp_path / "absent.npy")
 
 

@@ -257,7 +257,7 @@ def test_wrong_folders_and_options_leave_nothing_behind(videos, tmp_path):
 def test_nothing_is_stored_where_every_item_fails(tmp_path):
     for item in _items():
         (tmp_path / f"{item}.mp4").write_bytes(b"x")
-    with pytest.raises(MicroLensError, match="none of the 8 items .* 1: not a video"):
+    with pytest.raises(MicroLensError, match="any of the 8 items .* 1: not a video"):
         build_frames(tmp_path, _items(), tmp_path / "video.lmdb", **SMALL)
     assert not list(tmp_path.glob("*.lmdb*"))
     assert len(_report(tmp_path / "frames_report.csv")) == 8
@@ -309,7 +309,7 @@ def test_files_of_items_without_interactions_are_taken_along_if_wanted(videos, t
 
 def test_a_store_of_new_items_alone_is_refused(videos, tmp_path):
     (videos / "3.mp4").write_bytes(b"x")
-    with pytest.raises(MicroLensError, match="none of the 1 items .* 3: not a video"):
+    with pytest.raises(MicroLensError, match="any of the 1 items .* 3: not a video"):
         build_frames(videos, ["3"], tmp_path / "video.lmdb", **SMALL, new_items=True)
 
 
