@@ -25,7 +25,8 @@ from recbole_microlens.config.model_settings import (
     settle_negatives,
     settle_width,
 )
-from recbole_microlens.config.schema import check, check_keys, kind_of, under_new_names
+from recbole_microlens.config.renamed import under_new_names
+from recbole_microlens.config.schema import check, check_keys, kind_of
 from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import YamlLoader, as_plain, read_text, read_value, read_yaml
 from recbole_microlens.config.together import check_together

@@ -94,16 +94,20 @@ def compiler_settings_kept(work: Callable[Args, Result]) -> Callable[Args, Resul
 
     @wraps(work)
     def scoped(*args: Args.args, **kwargs: Args.kwargs) -> Result:
-        if "torch._dynamo" not in sys.modules:
-            return work(*args, **kwargs)
-        before = torch._dynamo.config.suppress_errors
+        before = _suppresses_errors()
         try:
             return work(*args, **kwargs)
         finally:
-            torch._dynamo.config.suppress_errors = before
-            torch._logging.set_logs()
+            if _suppresses_errors() != before:  # it compiled
+                torch._dynamo.config.suppress_errors = before
+                torch._logging.set_logs()
 
     return scoped
+
+
+def _suppresses_errors() -> bool:
+    """Without importing the compiler, which takes seconds; where nobody has, it is as torch has it."""
+    return "torch._dynamo" in sys.modules and torch._dynamo.config.suppress_errors
 
 
 def warn_of_what_runs_as_it_is() -> None:

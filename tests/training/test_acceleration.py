@@ -113,3 +113,18 @@ def test_what_trains_is_compiled_and_what_is_frozen_is_not(monkeypatch):
     with torch._dynamo.config.patch(suppress_errors=False):
         acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
     assert [str(module) for module in compiled[1:]] == [str(nn.Linear(2, 2)), str(model.backbone)]
+
+
+def test_a_library_call_leaves_the_compiler_s_settings_as_they_were(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)
+    model = Model()
+
+    @acceleration.compiler_settings_kept
+    def compiles():
+        acceleration.compile_modules(model, model.item_embedding, torch.device("cpu"))
+        return torch._dynamo.config.suppress_errors
+
+    before = torch._dynamo.config.suppress_errors
+    assert not before and compiles()
+    assert torch._dynamo.config.suppress_errors == before
