@@ -114,6 +114,35 @@ def in_batch_softmax(
     return F.cross_entropy(logits, target_column)
 
 
+def pair_softmax(users: Tensor, items: Tensor, item_ids: Tensor, log_popularity: Tensor) -> Tensor:
+    """Cross-entropy of each pair's item against the items of all pairs of the batch, mean over the pairs.
+
+    From a logit the candidate's ``log_popularity`` is subtracted. Other pairs of the row's own item are left
+    out as its candidates; the user's other items are not.
+
+    Parameters
+    ----------
+    users, items : Tensor [B, D]
+        The vectors of each pair's user and item.
+    item_ids : Tensor [B], int64
+        The pairs' items.
+    log_popularity : Tensor [n_items + 1]
+        Natural log of the share of training interactions.
+
+    Returns
+    -------
+    Tensor
+        Scalar loss.
+    """
+    logits = users.float() @ items.float().T  # [B, B]
+    with torch.no_grad():
+        logits -= _finite_correction(log_popularity, item_ids)
+        is_own = item_ids.unsqueeze(1) == item_ids
+        is_own.fill_diagonal_(False)
+        logits.masked_fill_(is_own, -torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
 def _finite_correction(log_popularity: Tensor, slot_ids: Tensor) -> Tensor:
     """The correction of each slot; the log of a zero share counts as the smallest share that is not zero."""
     correction = log_popularity.float()[slot_ids]

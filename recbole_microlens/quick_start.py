@@ -21,6 +21,7 @@ from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import explained
+from recbole_microlens.export.features import ensure_features
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
 from recbole_microlens.training.preparation import prepare_data
 from recbole_microlens.training.prerequisites import require_all, require_dataset, require_enough_items
@@ -112,6 +113,8 @@ def _build(config, folder: Path, trains: bool):
     trains : bool
         Whether a training follows: it is refused here where it would need more memory than there is.
     """
+    if config.is_baseline:
+        ensure_features(config)
     with _building(config):
         dataset = create_dataset(config)
         getLogger().info(dataset)

@@ -15,11 +15,11 @@ from recbole.config import Config as RecBoleConfig
 from recbole_microlens import compat, distributed
 from recbole_microlens.config.loading import Layer, fold, origin, preset_layers, property_layers
 from recbole_microlens.config.loss_settings import check_loss
-from recbole_microlens.config.model_class import is_content_model, model_class, recbole_name
+from recbole_microlens.config.model_class import is_baseline, is_content_model, model_class, recbole_name
 from recbole_microlens.config.model_settings import (
     check_modality,
     look_for_unread_encoders,
-    refuse_content_keys,
+    refuse_unread_keys,
     settle_alpha,
     settle_loss,
     settle_negatives,
@@ -81,6 +81,11 @@ class Config(RecBoleConfig):
         """Whether the items of this run's model are made of content, or of ids in the same way."""
         return is_content_model(self.model_class)
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this run's model is one of the paper's baselines, which read features alone."""
+        return is_baseline(self.model_class)
+
     def compatibility_settings(self):
         """Nothing: RecBole is mended when it is first imported."""
 
@@ -138,14 +143,13 @@ class Config(RecBoleConfig):
         command_line = fold(self.layers, "command line")
         if self.is_content_model:
             look_for_unread_encoders(given, command_line, self.model_class)
-        else:
-            refuse_content_keys(given, command_line, self.model_class)
+        refuse_unread_keys(given, command_line, self.model_class)
         settings = super()._get_final_config_dict()
         self._complete(settings)
         check({**settings, "model": self.model, "dataset": self.dataset}, backbone, self._files)
         check_together(settings, self.model_class)
         check_loss(settings, self.model_class)
-        if self.is_content_model:
+        if self.is_content_model or self.is_baseline:
             check_modality(settings, self.model_class)
         self.as_given = self._as_given(settings)
         return settings
@@ -159,6 +163,9 @@ class Config(RecBoleConfig):
             whole = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
             settle("the other parts are those of the layers below", dict.update, {"eval_args": whole})
         settle("as the loss needs them", settle_negatives, self.model_class, given)
+        if self.is_baseline:
+            settle("a list", dict.update, {"item_modality": as_list(settings["item_modality"])})
+            return
         if not self.is_content_model:
             settings.pop("item_modality", None)
             settle("an exponent is a float", settle_alpha, self.model_class)

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_microlens.config.model_class import is_content_model, recbole_name
+from recbole_microlens.config.model_class import (
+    is_baseline,
+    is_content_model,
+    looks_at_content,
+    recbole_name,
+)
 from recbole_microlens.config.property_files import PROTOCOLS, model_files, properties_folder, sections_of
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.items.modality import ENCODED, as_list
@@ -99,20 +104,27 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
     MicroLensError
         A file cannot be read.
     """
-    folder, is_content = properties_folder(), is_content_model(model_class)
-    sections = ("content" if is_content else "stock", model)
+    folder, is_of_paper = properties_folder(), is_baseline(model_class)
+    is_content = looks_at_content(model_class)
+    kinds = [*["content"] * is_content, *["baselines"] * is_of_paper] or ["stock"]
+    sections = (*kinds, model)
     protocol = user.get("protocol", "microlens")
     layers = _of_files("protocol", [folder / PROTOCOLS[protocol]], sections)
     of_dataset = _of_files("dataset", [folder / "dataset" / f"{dataset}.yaml"], sections)
-    own = model_files(model, recbole_name(model_class), getattr(model_class, "suffix", ""))[:1]
-    if not is_content:
+    suffix = getattr(model_class, "suffix", "")
+    backbone = model.removesuffix(suffix) if is_of_paper else recbole_name(model_class)
+    own = model_files(model, backbone, suffix)[:1]
+    if not is_content and not is_of_paper:
         own = own if protocol == "microlens" else []
         return layers + _of_files("model", own, sections) + of_dataset
 
     made_of = as_list(model_class.item_modality)
     with_id = [folder / "content_and_id.yaml"] if "id" in made_of and len(made_of) > 1 else []
-    layers += _of_files("model", [folder / "content.yaml", *with_id, *own], sections)
+    for_kind = [folder / f"{kind}.yaml" for kind in kinds]
+    layers += _of_files("model", [*for_kind[:1], *with_id, *for_kind[1:], *own], sections)
     layers.append(Layer("model", {"item_modality": made_of}))
+    if not is_content:
+        return layers + of_dataset
     preset = preset_layers(model_class, user)
     chosen = fold([*layers, *of_dataset, *preset]) | user
     layers += _of_encoders("encoder", folder / "encoder", layers, chosen)

@@ -10,6 +10,8 @@ from recbole_microlens import compat
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.models.backbones import SUFFIXES, content_class, grid_names
+from recbole_microlens.models.baseline_model import Baseline
+from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.content_model import ContentModel
 
 
@@ -34,13 +36,16 @@ def model_class(name: str) -> type:
     stock = compat.recbole_model_names()
     if name in stock:
         return _stock_class(name)
+    if name in BASELINES:
+        return BASELINES[name]
     try:
         return content_class(name)
     except KeyError:
+        known = stock | grid_names() | BASELINES.keys()
         raise MicroLensError(
-            f"model: there is no model {shown(name)}.{did_you_mean(name[:50], stock | grid_names())} Give "
-            f"any RecBole model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such "
-            "as SASRecV: `recbole-microlens models` lists them. In Python, a class of your own is given "
+            f"model: there is no model {shown(name)}.{did_you_mean(name[:50], known)} Give any RecBole "
+            f"model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such as "
+            "SASRecV: `recbole-microlens models` lists them. In Python, a class of your own is given "
             "as a class."
         ) from None
 
@@ -58,6 +63,18 @@ def is_content_model(model_class: type[Any]) -> bool:
     Of a run it is asked as :attr:`recbole_microlens.config.Config.is_content_model`.
     """
     return issubclass(model_class, ContentModel)
+
+
+def is_baseline(model_class: type[Any]) -> bool:
+    """Whether a model is one of the paper's baselines, which has the protocol's settings and loss."""
+    return issubclass(model_class, Baseline)
+
+
+def looks_at_content(model_class: type[Any]) -> bool:
+    """Whether a model reads more of an item than its id; it then has settings of encoders."""
+    return is_content_model(model_class) or (
+        is_baseline(model_class) and set(model_class.item_modality) != {"id"}
+    )
 
 
 def recbole_name(model_class: type[Any]) -> str:

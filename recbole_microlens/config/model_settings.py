@@ -7,9 +7,9 @@ from typing import Any
 
 from recbole.utils import InputType, ModelType
 
-from recbole_microlens.config.model_class import is_content_model, recbole_name
+from recbole_microlens.config.model_class import is_baseline, is_content_model, looks_at_content, recbole_name
 from recbole_microlens.config.property_files import read_yaml, recbole_file
-from recbole_microlens.config.schema import content_keys
+from recbole_microlens.config.schema import baseline_keys, content_keys, feature_keys
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, as_list
 from recbole_microlens.models.backbones import CHOOSING, SUFFIXES, backbones
@@ -53,26 +53,43 @@ def look_for_unread_encoders(given: dict, command_line: dict, model_class: type[
             raise MicroLensError(f"{key}: {model_class.__name__} reads `precision` (bf16 or fp16) instead.")
 
 
-def refuse_content_keys(given: dict, command_line: dict, model_class: type[Any]) -> None:
-    """Refuse settings of content models for a stock one; in files, which may be for several models, warn.
+def refuse_unread_keys(given: dict, command_line: dict, model_class: type[Any]) -> None:
+    """Refuse settings that a model does not read; in files, which may be for several models, warn.
+
+    Of content models' settings a stock model reads none, a baseline those that its features come from; the
+    settings of baselines are read by these alone.
 
     Raises
     ------
     MicroLensError
         One stands on the command line; with a model that reads it.
     """
-    unread = sorted(content_keys() & given.keys())
-    if not unread:
-        return
     name = recbole_name(model_class)
     reader = f"{name}V" if name in backbones() else "SASRecV"
-    message = (
-        f"{', '.join(unread)}: {model_class.__name__} does not use this; a content model such as {reader} "
-        "does."
+    kinds = (
+        (
+            content_keys() - _of_features(model_class),
+            is_content_model,
+            f"a content model such as {reader}",
+            reader,
+        ),
+        (baseline_keys(), is_baseline, "a baseline of the paper such as DSSMIDV", "DSSMIDV"),
     )
-    if command_line.keys() & set(unread):
-        raise MicroLensError(f"{message} Remove it, or set --model={reader}.")
-    getLogger().warning(message)
+    for keys, is_reader, who, example in kinds:
+        unread = sorted(keys & given.keys())
+        if not unread or is_reader(model_class):
+            continue
+        message = f"{', '.join(unread)}: {model_class.__name__} does not use this; {who} does."
+        if command_line.keys() & set(unread):
+            raise MicroLensError(f"{message} Remove it, or set --model={example}.")
+        getLogger().warning(message)
+
+
+def _of_features(model_class: type[Any]) -> frozenset[str]:
+    """The settings of content models that a baseline reads too."""
+    if not is_baseline(model_class):
+        return frozenset()
+    return feature_keys() if looks_at_content(model_class) else frozenset({"item_modality"})
 
 
 def settle_negatives(settings: dict, model_class: type[Any], given: dict) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_microlens import compat
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.models.backbones import grid_names
+from recbole_microlens.models.baselines import BASELINES
 
 # The choices of `protocol` and its files; the choices of `preset` and its folders.
 PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
@@ -29,8 +30,8 @@ def recbole_file(model: str) -> Path:
 
 @cache
 def hyperparameters(model: str) -> frozenset[str]:
-    """The settings in RecBole's own file of a stock model; none for a model of the user's own."""
-    path = recbole_file(model)
+    """The settings in the file of a stock model or a baseline; none for a model of the user's own."""
+    path = properties_folder() / "model" / f"{model}.yaml" if model in BASELINES else recbole_file(model)
     return frozenset(read_yaml(path) if path.is_file() else ())
 
 
@@ -49,9 +50,9 @@ def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
 
 def sections_of(path: Path) -> dict[str | None, dict]:
     """The settings of a file by section: those for all under ``None``, then those under the name of a model,
-    ``content`` or ``stock``.
+    ``content``, ``baselines`` or ``stock``.
     """
-    names = {"content", "stock"} | grid_names() | compat.recbole_model_names()
+    names = {"content", "baselines", "stock"} | BASELINES.keys() | grid_names() | compat.recbole_model_names()
     settings = read_yaml(path)
     for_all = {key: value for key, value in settings.items() if key not in names}
     return {None: for_all} | {key: value or {} for key, value in settings.items() if key in names}

@@ -13,8 +13,9 @@ from tabulate import tabulate
 
 from recbole_microlens import compat
 from recbole_microlens.config.property_files import hyperparameters, properties_folder, recbole_file
-from recbole_microlens.config.schema import CONTENT, MODELS, OPTIONS, SCHEMA
+from recbole_microlens.config.schema import CONTENT, MODELS, OPTIONS, PAPER, SCHEMA
 from recbole_microlens.config.text import read_yaml
+from recbole_microlens.models.baselines import BASELINES
 
 MAIN = (
     *("preset", "protocol", "encoder", "features", "finetune", "finetune_stages", "num_frames", "frame_size"),
@@ -155,7 +156,8 @@ def _code(default: str) -> str:
 def _readers(key: str) -> str:
     if SCHEMA[key].readers != MODELS:
         return SCHEMA[key].readers
-    models = sorted(model for model in compat.recbole_model_names() if key in hyperparameters(model))
+    names = compat.recbole_model_names() | BASELINES.keys()
+    models = sorted(model for model in names if key in hyperparameters(model))
     shown = ", ".join(models[:_SHOWN_MODELS]) or "models whose file does not name it"
     return shown + f" and {len(models) - _SHOWN_MODELS} more" * (len(models) > _SHOWN_MODELS)
 
@@ -164,6 +166,8 @@ def _default(key: str) -> str:
     """The value that stands in the property files, of stock models too where it is another there."""
     if key in _SETTLED:
         return _SETTLED[key]
+    if SCHEMA[key].readers == PAPER:
+        return _written(_folded(properties_folder() / "baselines.yaml").get(key))
     of_content, of_stock = (_folded(*files) for files in _files())
     if key not in of_content and key not in of_stock:
         values = _values_in_models().get(key, ())

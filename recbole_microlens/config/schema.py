@@ -43,6 +43,7 @@ from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import IMAGE_SOURCES
 
 EVERY_RUN, CONTENT, MODELS = "every run", "content models", "models of RecBole"
+PAPER = "the paper's baselines"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Setting:
     group : str
         The heading it stands under.
     readers : str
-        :data:`EVERY_RUN`, :data:`CONTENT`, or :data:`MODELS`, of which its property files say which.
+        :data:`EVERY_RUN`, :data:`CONTENT`, :data:`PAPER`, or :data:`MODELS`, of which its property files say
+        which.
     """
 
     kind: Kind
@@ -68,6 +70,8 @@ class Setting:
 
 
 _ENCODER = or_null(text("the name of an encoder"))
+# The groups of content models' settings that say what a baseline's features come from.
+_OF_FEATURES = ("What an item is made of", "Encoder")
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
 # Readers -> group -> key -> kind of its values, and meaning.
@@ -216,6 +220,12 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
         },
     },
+    PAPER: {
+        "Baselines of the paper": {
+            "as_published": (flag(), "with the faults of the released code that docs/baselines.md names"),
+            "projection_learning_rate": (number(0), "learning rate of DSSM_ID+V's map of the features"),
+        },
+    },
 }
 
 # In the order in which they are shown.
@@ -268,6 +278,20 @@ def known_keys() -> frozenset[str]:
 def content_keys() -> frozenset[str]:
     """The keys that only content models read."""
     return frozenset(key for key, setting in SCHEMA.items() if setting.readers == CONTENT)
+
+
+@cache
+def baseline_keys() -> frozenset[str]:
+    """The keys that only the paper's baselines read."""
+    return frozenset(key for key, setting in SCHEMA.items() if setting.readers == PAPER)
+
+
+@cache
+def feature_keys() -> frozenset[str]:
+    """The keys of content models that a baseline with features reads: what these are made from."""
+    return frozenset(key for key, setting in SCHEMA.items() if setting.group in _OF_FEATURES) - {"fusion"} | {
+        "encode_batch_size"
+    }
 
 
 def check(settings: dict, backbone: str | None = None, files: dict | None = None) -> None:

@@ -321,6 +321,7 @@ BY_MODEL: dict[str | None, dict[str, Kind]] = {
     "CDAE": {"loss_type": word("BCE", "MSE")},
     "Caser": {"embedding_size": whole(2)},
     "CKE": {"reg_weights": many(_WEIGHT, length=2)},
+    "DSSMID": {"mlp_hidden_size": many(_WIDTH, least=0)},
     "DiffRec": {"embedding_size": whole(2), "steps": whole(2)},
     "EASE": {"reg_weight": _POSITIVE},
     "FEARec": {"n_layers": whole(2), "std": flag()},  # It divides by the number of layers but one.

@@ -10,7 +10,7 @@ from recbole.utils import EvaluatorType, ModelType
 
 from recbole_microlens.config.by_model import check_model
 from recbole_microlens.config.kinds import shown
-from recbole_microlens.config.model_class import is_content_model, recbole_name
+from recbole_microlens.config.model_class import looks_at_content, recbole_name
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
 
@@ -54,7 +54,7 @@ def check_together(settings: dict, model_class: type[Any]) -> None:
     _check_seed(settings)
     if settings.get("log_wandb") and importlib.util.find_spec("wandb") is None:
         raise MicroLensError("log_wandb: wandb is not installed. Run `pip install wandb`, or leave it out.")
-    if is_content_model(model_class):
+    if looks_at_content(model_class):
         _check_features(settings["features"], settings["item_modality"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from recbole.model.sequential_recommender import SASRec
 from tqdm import tqdm
 
 from recbole_microlens import __version__
-from recbole_microlens.activation_cache.fingerprint import digest
+from recbole_microlens.activation_cache.fingerprint import cache_parts, digest
 from recbole_microlens.config import Config
+from recbole_microlens.config.schema import feature_keys
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.media import ItemReader, create_reader
 from recbole_microlens.data.missing import report_missing
@@ -27,6 +29,7 @@ from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.training import acceleration, checkpoint, run_folder
 from recbole_microlens.training.resumable_trainer import BEST
 
+_OF_THE_MACHINE = {"data_path", "seed", "use_gpu", "gpu_id", "worker", "show_progress"}
 _ROW_ORDER = "the order of item_ids: that of the dataset's .item file (of .inter where there is none)"
 
 
@@ -82,26 +85,72 @@ def extract(
     if run is None:
         assert encoder is not None
         config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config["seed"])
-            looked_at = modality_settings(config, modality)
-            network = create_encoder(looked_at.encoder.name, looked_at.options, modality)
+        network = _frozen_encoder(config, modality)
     else:
         config, modality = _config_of_run(dataset, Path(run), modality, settings or {})
         network = _trained_encoder(config, modality, Path(run))
-    options = network.options
     folder = Path(config["data_path"])
     path = Path(out) if out else folder / f"{modality}-{network.spec.name.replace('/', '--')}.npy"
     if path.suffix != ".npy":
         raise MicroLensError(f"--out: {path} does not end in .npy.")
-    item_ids = read_item_ids(folder, dataset)
-    reader = create_reader(config, modality, np.array(["[PAD]", *item_ids], dtype=object))
+    tokens = _tokens(config)
+    reader = create_reader(config, modality, tokens)
+    _write(path, config, modality, network, reader, str(run) if run else None, progress)
+    return path
+
+
+def ensure_features(config) -> None:
+    """Give a run the frozen features that its model reads and that no file is given for.
+
+    They are computed once, with the settings of the run, into ``features/`` of the dataset's folder. The name
+    of a file stands for all that its rows depend on; another run that needs the same finds it there.
+
+    Parameters
+    ----------
+    config : Config
+        Of a baseline; its ``features`` then name a file for each modality.
+
+    Raises
+    ------
+    MicroLensError
+        As :func:`extract`.
+    """
+    looked_at = [name for name in modalities(config) if name in ENCODED]
+    config["features"] = {name: features_path(config, name) or str(_made(config, name)) for name in looked_at}
+
+
+def _made(config, modality: str) -> Path:
+    encoder = modality_settings(config, modality).encoder.name
+    kept = feature_keys() - {"item_modality", "features", "encoder"} | _OF_THE_MACHINE
+    given = {key: value for key, value in config.as_given.items() if key in kept}
+    config, modality = _config_of_encoder(config["dataset"], encoder, modality, given)
+    network, tokens = _frozen_encoder(config, modality), _tokens(config)
+    reader = create_reader(config, modality, tokens)
+    name = (
+        f"{modality}-{encoder.replace('/', '--')}-{digest(cache_parts(network, reader, tokens, 'fp32'))}.npy"
+    )
+    path = Path(config["data_path"]) / "features" / name
+    if not path.is_file():
+        getLogger().info(f"features: {path} is made once, for this run and others")
+        _write(path, config, modality, network, reader, None, config["show_progress"])
+    return path
+
+
+def _tokens(config) -> np.ndarray:
+    item_ids = read_item_ids(Path(config["data_path"]), config["dataset"])
+    return np.array(["[PAD]", *item_ids], dtype=object)
+
+
+def _write(
+    path: Path, config, modality: str, network: Encoder, reader, run: str | None, progress: bool
+) -> None:
+    options, item_ids = network.options, reader.tokens[1:].tolist()
     report_missing(reader)
     about = {
-        "dataset": dataset,
+        "dataset": config["dataset"],
         "modality": modality,
         "encoder": network.spec.name,
-        "encoder_weights": options.weights if run is None else str(run),
+        "encoder_weights": run or options.weights,
         "encoder_fingerprint": digest(network.fingerprint(0)),
         "encoder_output": options.output,
         "num_frames": options.frames,
@@ -116,7 +165,6 @@ def extract(
     with written_features(path, item_ids, network.feature_dim, about) as append:
         for rows in _features(len(item_ids), network.to(config["device"]).eval(), reader, config, progress):
             append(rows)
-    return path
 
 
 @torch.inference_mode()
@@ -127,6 +175,13 @@ def _features(n_items: int, network: Encoder, reader, config, progress: bool) ->
         for media in items.all_items(config["encode_batch_size"], config["worker"]):
             yield network(media.to(config["device"]).content["it"]).float().cpu().numpy()
             bar.update(len(media.item_ids))
+
+
+def _frozen_encoder(config, modality: str) -> Encoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        settings = modality_settings(config, modality)
+        return create_encoder(settings.encoder.name, settings.options, modality)
 
 
 def _config_of_encoder(

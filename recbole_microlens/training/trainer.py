@@ -203,10 +203,20 @@ class ContentTrainer(Trainer):
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
 
 
+class BaselineTrainer(Trainer):
+    """RecBole's trainer with the groups of parameters that a baseline asks for."""
+
+    def _build_optimizer(self, **kwargs):
+        groups = self.model.parameter_groups()
+        return acceleration.fused(super()._build_optimizer(params=groups, **kwargs))
+
+
 def create_trainer(config, model, folder: Path, train_data):
     """The trainer of a model: ours for content models, RecBole's for the others, both resumable."""
     if config.is_content_model:
         return _resumable(ContentTrainer)(config, model, folder, train_data.reader, train_data._dataset)
+    if config.is_baseline:
+        return _resumable(BaselineTrainer)(config, model, folder)
     return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
 
 

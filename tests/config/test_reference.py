@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens import cli
 from recbole_microlens.config import Config, properties_folder
 from recbole_microlens.config.reference import MAIN, all_settings, as_markdown, with_comments
-from recbole_microlens.config.schema import CONTENT, OPTIONS, OURS, SCHEMA
+from recbole_microlens.config.schema import CONTENT, OPTIONS, OURS, PAPER, SCHEMA
 from recbole_microlens.config.text import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,11 @@ def test_each_key_stands_once_with_all_there_is_to_know():
 
 
 def test_the_defaults_are_those_that_a_run_has():
-    content, stock = (Config(model, "any", None, {"use_gpu": False}) for model in ("SASRecV", "SASRec"))
+    models = ("SASRecV", "SASRec", "DSSMIDV")
+    content, stock, baseline = (Config(model, "any", None, {"use_gpu": False}) for model in models)
     said = {each.key: each.default for each in all_settings()}
     for key in OURS - {"model", "dataset", "protocol", "item_modality"}:
-        value = content[key]
+        value = (baseline if SCHEMA[key].readers == PAPER else content)[key]
         assert said[key] == (value if isinstance(value, str) else json.dumps(value)), key
     assert said["epochs"] == f"{content['epochs']}; stock models: {stock['epochs']}"
     assert said["repeatable"] == "true; stock models: false"
@@ -41,11 +42,15 @@ def test_the_defaults_are_those_that_a_run_has():
 
 
 def test_every_setting_of_ours_has_its_default_in_one_file():
-    files = [read_yaml(properties_folder() / name) for name in ("overall.yaml", "content.yaml")]
+    files = [
+        read_yaml(properties_folder() / name) for name in ("overall.yaml", "content.yaml", "baselines.yaml")
+    ]
     not_there = {"model", "dataset", "protocol", "item_modality"}
     for key in OURS - not_there:
-        assert sum(key in settings for settings in files) == 1, key
-    assert not [key for key in files[0] if SCHEMA[key].readers == CONTENT]
+        own = [settings for settings in files[:2] if key in settings] or [files[2]]
+        assert len(own) == 1 and key in own[0], key
+    assert not [key for key in files[0] if SCHEMA[key].readers in (CONTENT, PAPER)]
+    assert not [key for key in files[1] if SCHEMA[key].readers == PAPER]
 
 
 def test_who_reads_a_setting_of_a_model_is_said():

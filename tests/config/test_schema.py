@@ -21,6 +21,7 @@ from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.backbones import grid_names
+from recbole_microlens.models.baselines import BASELINES
 
 STOCK = sorted(compat.recbole_model_names())
 TREES = {"lightgbm", "xgboost"}  # Their libraries are no requirement.
@@ -91,13 +92,15 @@ def settings_of(path, names):
 
 @pytest.mark.parametrize("folder", [properties_folder(), compat.recbole_folder() / "properties"])
 def test_every_property_file_passes_the_check(folder):
-    names = {"content", "stock"} | grid_names() | compat.recbole_model_names()
+    names = {"content", "baselines", "stock"} | BASELINES.keys() | grid_names() | compat.recbole_model_names()
     files = [path for path in folder.rglob("*.yaml") if not path.stem.endswith("url")]
     assert len(files) > 30
     for path in files:
         for model, settings in settings_of(path, names):
             backbone = next((name for name in STOCK if model.startswith(name)), None)
-            check(settings, model if model in STOCK else backbone, dict.fromkeys(settings, path))
+            check(
+                settings, model if model in {*STOCK, *BASELINES} else backbone, dict.fromkeys(settings, path)
+            )
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "GRU4RecIDM", "HGNT", "SHANID", "BPR", "SGL", "DIN", "CDAE"])

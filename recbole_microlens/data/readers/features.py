@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import MissingContent
+from recbole_microlens.data.missing import MissingContent, report_missing
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.feature_file import FeatureFile, open_features
+from recbole_microlens.items.modality import features_path
 
 
 class FeatureReader:
@@ -62,6 +64,38 @@ class FeatureReader:
         features = np.zeros((len(rows), self._rows.shape[1]), dtype=np.float32)
         features[found] = self._rows[rows[found]]
         return torch.from_numpy(features)
+
+
+def feature_table(config, modality: str, dataset) -> Tensor:
+    """The frozen features of all items at once, for a model that needs no more than one product of them.
+
+    Parameters
+    ----------
+    modality : str
+        Whose file of ``features`` it is.
+    dataset : Dataset
+        RecBole's; says which items there are.
+
+    Returns
+    -------
+    Tensor [n_items, dim], float32
+        Row 0, of padding, is zeros.
+
+    Raises
+    ------
+    MicroLensError
+        There is no file for the modality; or as :class:`FeatureReader`.
+    """
+    path = features_path(config, modality)
+    if path is None:
+        raise MicroLensError(
+            f"features: {config['model']} reads features of {modality} from a file, and none is given. Make "
+            f"it with `recbole-microlens extract`, and set --features=\"{{'{modality}': FILE}}\"."
+        )
+    reader = feature_reader(config, path, np.asarray(dataset.field2id_token[dataset.iid_field]))
+    report_missing(reader)
+    rows = reader.read(torch.arange(1, dataset.item_num))
+    return torch.cat([rows.new_zeros(1, rows.size(1)), rows])
 
 
 def feature_reader(config, path: str | Path, tokens: np.ndarray) -> FeatureReader:
