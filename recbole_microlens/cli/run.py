@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from textwrap import fill, indent
 from typing import Any
 
 from recbole_microlens.compat.requirements import require_recbole
@@ -19,7 +20,7 @@ Train a model, choose its best epoch on validation, test it, and leave everythin
 runs/<dataset>/<model>-<time>/.
 
   --model, -m       any stock RecBole model, or one of ours:
-                    {models};
+{models};
                     `recbole-microlens models` lists all
   --dataset, -d     name of a folder in data_path (dataset_atomic/); microlens-sample is made if missing
   --config_files    a file with settings; repeat the option, or give a list [a.yaml, b c.yaml]; a later
@@ -60,7 +61,8 @@ def call_with(argv: list[str]) -> int:
         from recbole_microlens.config.model_listing import tuned_models
         from recbole_microlens.config.reference import main_settings
 
-        print(_RUN_HELP.format(models=", ".join(tuned_models()), settings=main_settings()))
+        models = indent(fill(", ".join(tuned_models()), 85), " " * 20)
+        print(_RUN_HELP.format(models=models, settings=main_settings()))
         return 0 if argv else 2
     require_recbole()
     settings = parse_settings(argv)

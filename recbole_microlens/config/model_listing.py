@@ -13,6 +13,7 @@ from recbole_microlens.models.backbones import (
     is_at_every_position,
     is_grid_name,
 )
+from recbole_microlens.models.baselines import BASELINES
 
 # Output tables of more than one number an item: they stay by id whatever the suffix.
 _NOTES = {
@@ -22,9 +23,9 @@ _NOTES = {
 
 
 def tuned_models() -> list[str]:
-    """The content models that have a property file of their own."""
+    """The models with a suffix that have a property file of their own."""
     paths = sorted((properties_folder() / "model").glob("*.yaml"))
-    return [path.stem for path in paths if is_grid_name(path.stem)]
+    return [path.stem for path in paths if is_grid_name(path.stem) or path.stem in BASELINES]
 
 
 def format_models(markdown: bool = False) -> str:
@@ -39,6 +40,7 @@ def format_models(markdown: bool = False) -> str:
     tables = [
         (("suffix", "an item is made of", "example"), _suffix_rows()),
         (("backbone", "trained at", "loss", "note"), _backbone_rows()),
+        (("baseline of the paper", "an item is made of", "what it is"), _baseline_rows()),
         (("takes no suffix", "because"), sorted(NOT_CONVERTIBLE.items())),
     ]
     text = [
@@ -53,6 +55,13 @@ def _suffix_rows() -> list[tuple]:
     return [
         (suffix, ", ".join(items) + chosen * (suffix in CHOOSING), f"SASRec{suffix}")
         for suffix, items in SUFFIXES.items()
+    ]
+
+
+def _baseline_rows() -> list[tuple]:
+    return [
+        (name, ", ".join(model.item_modality), (model.__doc__ or "").splitlines()[0].rstrip("."))
+        for name, model in sorted(BASELINES.items())
     ]
 
 

@@ -213,7 +213,8 @@ def check_modality(settings: dict, model_class: type[Any]) -> None:
     if chosen == meant or (model_class.suffix in CHOOSING and chosen < meant and keeps_id):
         return
     by_items = {frozenset(items): suffix for suffix, items in SUFFIXES.items()}
-    right = recbole_name(model_class) + by_items.get(frozenset(chosen), "IDM" if "id" in chosen else "M")
+    backbone = model_class.__name__.removesuffix(model_class.suffix)
+    right = backbone + by_items.get(frozenset(chosen), "IDM" if "id" in chosen else "M")
     raise MicroLensError(
         f"item_modality: {', '.join(settings['item_modality'])} contradicts the name "
         f"{model_class.__name__}, whose items are made of {', '.join(model_class.item_modality)}. Leave it "

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_microlens.models.collaborative import CollaborativeModel
+from recbole_microlens.models.graph import SparsePattern
 
 
 class LightGCNID(CollaborativeModel):
@@ -20,6 +21,9 @@ class LightGCNID(CollaborativeModel):
     (arXiv 2309.15379).
     """
 
+    scale_of_users: Tensor
+    scale_of_items: Tensor
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         width = config["embedding_size"]
@@ -30,31 +34,23 @@ class LightGCNID(CollaborativeModel):
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         # As in the adjacency matrix of the paper, an edge counts once, however often it was an interaction.
         users, items = torch.stack([users, items], dim=1).unique(dim=0).unbind(dim=1)
-        degree_of_user = torch.bincount(users, minlength=self.n_users)
-        degree_of_item = torch.bincount(items, minlength=self.n_items)
-        weights = (degree_of_user[users].double() * degree_of_item[items]).rsqrt().float()
-        for name, rows, columns, degrees in (
-            ("of_users", users, items, degree_of_user),
-            ("of_items", items, users, degree_of_item),
-        ):
-            order = rows.argsort(stable=True)
-            self.register_buffer(f"start_{name}", F.pad(degrees.cumsum(0), (1, 0)), persistent=False)
-            self.register_buffer(f"neighbours_{name}", columns[order], persistent=False)
-            self.register_buffer(f"weights_{name}", weights[order], persistent=False)
+        self.of_users = SparsePattern.of_edges(users, items, (self.n_users, self.n_items))
+        self.of_items = SparsePattern.of_edges(items, users, (self.n_items, self.n_users))
+        for side in ("users", "items"):
+            degree = getattr(self, f"of_{side}").degree().double()
+            self.register_buffer(f"scale_of_{side}", degree.clamp(min=1).rsqrt().float(), persistent=False)
 
     def vectors_of(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        of_users = self.user_embedding(users) + self._hop("of_users", users, self.item_embedding.weight)
-        of_items = self.item_embedding(items) + self._hop("of_items", items, self.user_embedding.weight)
+        by_users = _sums(self.of_users, users, self.item_embedding.weight, self.scale_of_items)
+        by_items = _sums(self.of_items, items, self.user_embedding.weight, self.scale_of_users)
+        of_users = self.user_embedding(users) + self.scale_of_users[users].unsqueeze(1) * by_users
+        of_items = self.item_embedding(items) + self.scale_of_items[items].unsqueeze(1) * by_items
         return of_users / 2, of_items / 2
 
-    def _hop(self, name: str, rows: Tensor, table: Tensor) -> Tensor:
-        """The weighted sums of the neighbours of some rows, [R, d]."""
-        start, neighbours = getattr(self, f"start_{name}"), getattr(self, f"neighbours_{name}")
-        weights = getattr(self, f"weights_{name}")
-        counts = start[rows + 1] - start[rows]
-        offsets = counts.cumsum(0) - counts
-        edges = torch.arange(int(counts.sum()), device=rows.device)
-        edges += (start[rows] - offsets).repeat_interleave(counts)
-        return F.embedding_bag(
-            neighbours[edges], table, offsets, mode="sum", per_sample_weights=weights[edges]
-        )
+
+def _sums(pattern: SparsePattern, rows: Tensor, table: Tensor, scale: Tensor) -> Tensor:
+    """The sums of some rows' neighbours, each times its scale, [R, d]."""
+    start, neighbours = pattern.rows_of(rows)
+    return F.embedding_bag(
+        neighbours, table, start, mode="sum", per_sample_weights=scale[neighbours], include_last_offset=True
+    )
