@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import explained
 from recbole_microlens.export.features import ensure_features
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
+from recbole_microlens.training.cost import cost_of
 from recbole_microlens.training.preparation import prepare_data
 from recbole_microlens.training.prerequisites import require_all, require_dataset, require_enough_items
 from recbole_microlens.training.resumable_trainer import BEFORE, BEST, LAST
@@ -55,7 +54,9 @@ def run(
         What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``test_result_by_popularity``
         (see :mod:`~recbole_microlens.evaluation.groups`), ``best_valid_result``, ``config``, ``resumes``
         (from which epoch on, and what changed there), ``seed``, ``versions``, ``git_commit``,
-        ``epoch_times_s``, ``data_wait_shares``, ``peak_memory_bytes``, ``folder``.
+        ``epoch_times_s``, ``data_wait_shares``, ``train_losses`` (the mean over the steps of each epoch),
+        ``valid_results`` (metrics by name, and their ``epoch``, from 0 on), ``peak_memory_bytes``, ``cost``
+        (see :mod:`~recbole_microlens.training.cost`), ``folder``.
 
     Raises
     ------
@@ -239,6 +240,7 @@ def _training(config):
 
 
 def _result(config, trainer, best_valid_result: dict | None, test_result: dict) -> dict:
+    cost = cost_of(trainer)
     return {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -253,14 +255,9 @@ def _result(config, trainer, best_valid_result: dict | None, test_result: dict) 
         "git_commit": run_folder.git_commit(),
         "epoch_times_s": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),
-        "peak_memory_bytes": _peak_memory(config["device"]),
+        "train_losses": trainer.train_losses,
+        "valid_results": trainer.valid_results,
+        "peak_memory_bytes": cost["peak_memory_bytes"],
+        "cost": cost,
         "folder": str(trainer.folder),
     }
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Most bytes held at once: on the GPU by torch's allocator, on the CPU by this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -47,6 +47,11 @@ class ActivationCaches:
         Original item id of each internal id, [n_items].
     work : Work
         What the run would do without a cache.
+
+    Attributes
+    ----------
+    media_readers : dict[str, Reader]
+        By modality, what reads the items' own content, whether or not a cache stands in for it.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class ActivationCaches:
         self.reader = reader
         self.tokens = tokens
         self.work = work
-        self._media_readers = dict(reader.readers)
+        self.media_readers = dict(reader.readers)
         self._in_use: dict[str, CachedRows] = {}
         self._unchecked = set(self._cacheable())
         for modality in self._unchecked:
@@ -82,9 +87,7 @@ class ActivationCaches:
         if self.settings.folder is None:
             return []
         encoders = self.layer.encoders()
-        return [
-            name for name in encoders if name in self._media_readers and has_constant_part(encoders[name])
-        ]
+        return [name for name in encoders if name in self.media_readers and has_constant_part(encoders[name])]
 
     def _watch(self, modality: str) -> None:
         """Look again after the encoder's weights were loaded."""
@@ -96,7 +99,7 @@ class ActivationCaches:
 
     def _find_or_build(self, modality: str, encoder: Any, may_build: bool) -> CachedRows | None:
         assert self.settings.folder is not None  # or nothing would be cacheable
-        reader = self._media_readers[modality]
+        reader = self.media_readers[modality]
         for dtype in dict.fromkeys((self.settings.dtype, "fp32")):
             parts = cache_parts(encoder, reader, self.tokens, dtype)
             name = Path(encoder.spec.name).name  # a hub id or a folder ends in it
@@ -117,7 +120,7 @@ class ActivationCaches:
         return None
 
     def _build(self, modality: str, encoder: Encoder, parts: dict, folder: Path) -> CachedRows | None:
-        reader, device = self._media_readers[modality], next(self.layer.parameters()).device
+        reader, device = self.media_readers[modality], next(self.layer.parameters()).device
         with torch.random.fork_rng(devices=[]), _in_eval_mode(encoder):
             probed = probe(encoder, reader, len(self.tokens), DTYPES[parts["dtype"]], device)
             if probed.formats is None:
@@ -216,7 +219,7 @@ class ActivationCaches:
     def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
         device = next(self.layer.parameters()).device
         loader: DataLoader = DataLoader(
-            _Ranges(self._media_readers[modality], ranges),
+            _Ranges(self.media_readers[modality], ranges),
             batch_size=None,
             num_workers=min(self.settings.workers, len(ranges)),
             worker_init_fn=EndWithParent(),
@@ -237,7 +240,7 @@ class ActivationCaches:
         self._in_use.pop(modality, None)
         if rows is None:
             self.layer.read_trunk_output(modality, None)
-            self.reader.read_with(modality, self._media_readers[modality])
+            self.reader.read_with(modality, self.media_readers[modality])
             return
         self._in_use[modality] = rows
         device = next(self.layer.parameters()).device

@@ -14,9 +14,11 @@ _MOST_BYTES = 1 << 26  # a result with its whole configuration has some kilobyte
 
 def read_result(path: Path) -> dict:
     """What a table needs of a ``result.json``: ``dataset``, ``model``, ``folder``, ``test_result``,
-    ``epoch_times_s``, ``config``, and ``groups`` (metrics of each group of targets).
+    ``epoch_times_s``, ``config``, ``groups`` (metrics of each group of targets), ``cost``, ``train_losses``
+    and ``valid_results`` (by epoch).
 
-    Runs of earlier versions have no groups, some no ``config``: both are then empty. Texts are printable.
+    Runs of earlier versions have no groups, cost or losses, some no ``config``: these are then empty. Texts
+    are printable.
 
     Raises
     ------
@@ -36,6 +38,11 @@ def read_result(path: Path) -> dict:
             "epoch_times_s": _times(result),
             "config": _dict(result, "config", needed=False),
             "groups": {name: _metrics(groups[name], f"{name} targets") for name in groups},
+            "cost": _metrics(_known(_dict(result, "cost", needed=False)), "cost"),
+            "train_losses": _numbers(result, "train_losses"),
+            "valid_results": [
+                _metrics(each, "valid_results") for each in _value(result, "valid_results", list, False)
+            ],
         }
     except (OSError, ValueError, RecursionError) as error:
         said = f"{type(error).__name__}: {error}" if isinstance(error, RecursionError) else error
@@ -68,6 +75,17 @@ def _metrics(values: object, where: str) -> dict[str, float]:
         if not _is_number(value):
             raise ValueError(f"{where}: {name} is {_shown(value)}, not a finite number")
     return {printable(name): value for name, value in values.items()}
+
+
+def _known(values: dict) -> dict:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _numbers(result: dict, key: str) -> list[float]:
+    values = _value(result, key, list, needed=False)
+    if not all(map(_is_number, values)):
+        raise ValueError(f"{key} holds something that is not a finite number")
+    return values
 
 
 def _times(result: dict) -> list[float]:

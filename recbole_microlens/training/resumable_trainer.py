@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 
@@ -14,6 +15,7 @@ from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.evaluation.collector import HitsCollector
 from recbole_microlens.training import checkpoint, interruption, rng, training_state
 from recbole_microlens.training.best_epoch import FirstBest
+from recbole_microlens.training.flops import counted_first_step
 from recbole_microlens.training.run_estimate import Outlook
 from recbole_microlens.training.tensorboard import tensorboard_in
 from recbole_microlens.training.training_state import BegunEpoch
@@ -42,6 +44,10 @@ class ResumableTrainer(FirstBest):
         self.eval_collector = HitsCollector(config)
         process_memory.watch(getattr(self, "optimizer", None))
         self.epoch_times: list[float] = []
+        self.train_losses: list[float] = []
+        self.valid_results: list[dict] = []
+        self.flops_per_step: int | None = None
+        self.best_epoch: int | None = None
         self.resumes: list[dict] = []
         self.begun_epoch: BegunEpoch | None = None
         self._outlook = Outlook(config["epochs"], config["eval_step"], config["stopping_step"])
@@ -114,11 +120,26 @@ class ResumableTrainer(FirstBest):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         start = perf_counter()
-        losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
+        with self._counting():
+            losses = super()._train_epoch(
+                train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress
+            )
         self.epoch_times.append(round(perf_counter() - start, 3))
+        self.train_losses.append(_total(losses) / max(len(train_data), 1))
         self._outlook.after_epoch(epoch_idx, self.epoch_times[-1])
         self.logger.info(f"epoch {epoch_idx} memory: {process_memory.in_words()}")
         return losses
+
+    def _counting(self):
+        """Count the operations of the first step; torch cannot see into one that is compiled."""
+        if self.flops_per_step is not None or self.config["compile"]:
+            return nullcontext()
+        return counted_first_step(self, lambda count: setattr(self, "flops_per_step", count))
+
+    def _valid_epoch(self, *args, **kwargs):
+        score, result = super()._valid_epoch(*args, **kwargs)
+        self.valid_results.append({"epoch": len(self.epoch_times) - 1, **result})
+        return score, result
 
     def _check_nan(self, loss):
         if not torch.isfinite(loss):
@@ -173,7 +194,9 @@ class ResumableTrainer(FirstBest):
 
     def load_model(self, path: Path) -> None:
         """Put the model of a checkpoint in place."""
-        self._take_model(checkpoint.load(path, self.device), path)
+        state = checkpoint.load(path, self.device)
+        self._take_model(state, path)
+        self.best_epoch = state["epoch"] if state["epoch"] >= 0 else None  # -1: nothing was trained
 
     def _take_model(self, state: dict, path: Path) -> None:
         if state["model"] != self.config["model"]:
@@ -189,6 +212,11 @@ class ResumableTrainer(FirstBest):
             raise MicroLensError(
                 f"{path} cannot be used: {', '.join(unusable[:3])} in it is NaN or infinite. Start a new run."
             )
+
+
+def _total(losses) -> float:
+    """The loss of an epoch: RecBole gives none, one, or a tuple of its parts."""
+    return float(sum(losses) if isinstance(losses, tuple) else losses or 0.0)
 
 
 def not_finite(model: torch.nn.Module) -> list[str]:

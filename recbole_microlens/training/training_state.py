@@ -30,6 +30,8 @@ class BegunEpoch:
     loss: float = 0.0
 
 
+# What a trainer records for its result; a state of an earlier version has none of it.
+_RECORDED = ("train_losses", "valid_results", "flops_per_step")
 # Of an optimiser's groups: a resume takes them from its settings, not from the state.
 _RATES = ("lr", "weight_decay")
 
@@ -56,6 +58,7 @@ def state_of(trainer, generators: list[torch.Generator]) -> dict:
         "epoch_times": trainer.epoch_times,
         "data_wait_shares": getattr(trainer, "data_wait_shares", []),
         "model_numbers": numbers_of(trainer.model),
+        **{name: getattr(trainer, name) for name in _RECORDED},
         "random": distributed.all_gather_object(rng.current(generators)),
     }
 
@@ -79,6 +82,7 @@ def restore(trainer, state: dict) -> None:
             trainer.scaler.load_state_dict(state["scaler"])
         for name in ("cur_step", "best_valid_score", "best_valid_result", "epoch_times", "data_wait_shares"):
             setattr(trainer, name, state[name])
+        vars(trainer).update({name: state[name] for name in _RECORDED if name in state})
         vars(trainer.model).update(state["model_numbers"])
         trainer.start_epoch = state["epoch"] + 1
         begun = state.get("begun_epoch")

@@ -13,7 +13,7 @@ from .values import byte_edits, edited, seldom, texts
 
 _PLACES = (
     *(("dataset",), ("model",), ("folder",), ("epoch_times_s",), ("test_result",), ("config",)),
-    *(("seed",),),
+    *(("seed",), ("cost",), ("cost", "parameters"), ("train_losses",), ("valid_results", 0)),
     *(("test_result", "hit@5"), ("test_result_by_popularity",), ("test_result_by_popularity", "rare")),
     *(("config", "item_modality"), ("config", "valid_metric"), ("config", "encoder")),
     *(("config", "features"),),
