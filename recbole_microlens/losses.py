@@ -175,3 +175,40 @@ def _leave_out_own_items(
         has_row = target_mask[user, position]
         logits[row_number[user[has_row], position], column[has_row]] = -torch.inf
     logits[rows, target_column] = of_targets
+
+
+def softmax_of_columns(
+    scores: Tensor, candidates: Tensor, times: Tensor, rows: Tensor, log_popularity: Tensor
+) -> Tensor:
+    """In-batch softmax of one target a row, where a candidate that is in the batch n times has one score.
+
+    As :func:`in_batch_softmax`: every real slot of ``rows`` is a column, log popularity is subtracted, and
+    columns with an item of the row are left out but for its target. Columns of one item differ in nothing,
+    so that their sum in the softmax is the score plus log n.
+
+    Parameters
+    ----------
+    scores : Tensor [B, D]
+        Of each row's history with each candidate.
+    candidates : Tensor [D], int64
+        The distinct items of ``rows``, ascending, padding left out.
+    times : Tensor [D], int64
+        How often each occurs there.
+    rows : Tensor [B, L + 1], int64
+        The items of a row, 0 where there is none; the last is the target.
+    log_popularity : Tensor [n_items + 1]
+        Natural log of the share of training interactions, 0 for padding.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over rows.
+    """
+    target = torch.searchsorted(candidates, rows[:, -1:].contiguous())  # [B, 1]
+    own = torch.where(rows == 0, target, torch.searchsorted(candidates, rows))
+    correction = _finite_correction(log_popularity, candidates).to(scores.dtype)
+    with torch.no_grad():
+        shift = (times.to(scores.dtype).log() - correction).expand_as(scores).clone()
+        shift.scatter_(1, own, -torch.inf)
+        shift.scatter_(1, target, -correction[target])
+    return F.cross_entropy(scores + shift, target.squeeze(1))

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recbole_microlens.losses import in_batch_softmax, log_popularity
+from recbole_microlens.losses import in_batch_softmax, log_popularity, softmax_of_columns
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -146,3 +146,20 @@ def test_logits_are_multiplied_in_fp32_under_autocast():
         found = loss_of(case, log_pop)
     assert found.item() == pytest.approx(plain, abs=1e-6)
     assert found.dtype == torch.float32
+
+
+def test_one_score_an_item_gives_the_loss_of_a_column_an_occurrence():
+    rows = torch.tensor([[1, 2, 3, 4], [0, 0, 5, 4], [4, 4, 1, 2], [0, 6, 6, 6]])
+    scores = torch.randn(4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_pop = log_popularity(torch.tensor([0, 5, 3, 8, 1, 0, 9])).double()
+    expected = []
+    for row in range(4):
+        own, target = set(rows[row].tolist()), int(rows[row, -1])
+        others = [
+            scores[row, item] - log_pop[item] for item in rows.flatten().tolist() if item not in own | {0}
+        ]
+        logits = torch.stack([scores[row, target] - log_pop[target], *others])
+        expected.append(logits.logsumexp(0) - logits[0])
+    candidates, times = rows[rows != 0].unique(return_counts=True)
+    loss = softmax_of_columns(scores[:, candidates], candidates, times, rows, log_pop)
+    torch.testing.assert_close(loss, torch.stack(expected).mean())

@@ -272,19 +272,23 @@ def create_dataset(config):
     """
     own = getattr(recbole_datasets, config["model"] + "Dataset", None)
     base = own or getattr(recbole_datasets, _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset"))
-    return _under_protocol(base, getattr(config.model_class, "whole_sequences", False))(config)
+    return _under_protocol(base, _mixin_of(config.model_class, base))(config)
+
+
+def _mixin_of(model_class: type, base: type) -> type:
+    """The mixin that makes a model's samples; a model may name its own as ``dataset_mixin``."""
+    if not issubclass(base, recbole_datasets.SequentialDataset):
+        return ProtocolDataset
+    if getattr(model_class, "whole_sequences", False):
+        return WholeSequenceDataset
+    return getattr(model_class, "dataset_mixin", SequentialProtocolDataset)
 
 
 @cache
-def _under_protocol(base: type, whole_sequences: bool) -> type:
-    if not issubclass(base, recbole_datasets.SequentialDataset):
-        mixin = ProtocolDataset
-    else:
-        mixin = WholeSequenceDataset if whole_sequences else SequentialProtocolDataset
-    attributes = {"_made_of": (base, whole_sequences)}
-    return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), attributes)
+def _under_protocol(base: type, mixin: type) -> type:
+    return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), {"_made_of": (base, mixin)})
 
 
-def _remade(base: type, whole_sequences: bool):
-    made = _under_protocol(base, whole_sequences)
+def _remade(base: type, mixin: type):
+    made = _under_protocol(base, mixin)
     return made.__new__(made)  # type: ignore[call-overload]
