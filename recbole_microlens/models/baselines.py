@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from recbole_microlens.models.backbones import SUFFIXES
 from recbole_microlens.models.baseline_model import Baseline
+from recbole_microlens.models.deepfm import DeepFMID
 from recbole_microlens.models.dssm import DSSMID, DSSMIDV
 from recbole_microlens.models.lightgcn import LightGCNID
+from recbole_microlens.models.nfm import NFMID
 
 # The class of IDV, and the other suffixes that it takes: features are features.
 _WITH_FEATURES: dict[type[Baseline], tuple[str, ...]] = {
@@ -26,6 +28,8 @@ def _on(model: type[Baseline], suffix: str) -> type[Baseline]:
 _ALL: list[type[Baseline]] = [
     DSSMID,
     LightGCNID,
+    NFMID,
+    DeepFMID,
     *_WITH_FEATURES,
     *(_on(model, suffix) for model, suffixes in _WITH_FEATURES.items() for suffix in suffixes),
 ]

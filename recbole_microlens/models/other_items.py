@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from recbole_microlens.data.other_items import OtherItemsDataset
 from recbole_microlens.losses import log_popularity, softmax_of_columns
+from recbole_microlens.models.baseline_model import Baseline
 
 # Bytes of a block of pairs: what a CPU's cache holds, and enough to keep a GPU busy.
 _BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 
 
-class OtherItemsModel(SequentialRecommender):
+class OtherItemsModel(Baseline, SequentialRecommender):
     """Base of models that score a candidate item with a history of up to L items, without a user embedding.
 
     A training sample is a target and the user's other training items (:class:`OtherItemsDataset`). The
@@ -26,13 +27,13 @@ class OtherItemsModel(SequentialRecommender):
 
     Class attributes
     ----------------
+    dataset_mixin : type
+        What makes the samples, see :func:`~recbole_microlens.data.dataset.create_dataset`.
     users_ranked_at_once : int
         A ranking takes no more users in a batch: every pair of user and item goes through a network.
     """
 
     input_type = InputType.POINTWISE
-    suffix = "ID"
-    item_modality = ("id",)
     dataset_mixin = OtherItemsDataset
     users_ranked_at_once = 32
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
-from golden_cases.other_items import outcome_of
 
+from golden_cases._other_items import outcome_of
 from recbole_microlens.models.nfm import NFMID
 
 _NAMES = {
