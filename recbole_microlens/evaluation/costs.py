@@ -10,7 +10,7 @@ from recbole_microlens.evaluation.text_table import Column, blocks, number
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LEGEND = (
     "trained, all: parameters. FLOPs: of a training step, and of one item encoded\n"
-    "without a cache; a product and a sum are two. best: the epoch that is kept, from 0 on.\n"
+    "without a cache; a product and a sum are two. best: the epoch kept, from 0 on.\n"
     "memory: the most held at once, by the GPU if there is one, else by the process."
 )
 
