@@ -22,6 +22,7 @@ from recbole_microlens.data.missing import report_missing
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.files import locked_folder
 from recbole_microlens.items.feature_file import written_features
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.models.content_model import ContentModel
@@ -130,9 +131,11 @@ def _made(config, modality: str) -> Path:
         f"{modality}-{encoder.replace('/', '--')}-{digest(cache_parts(network, reader, tokens, 'fp32'))}.npy"
     )
     path = Path(config["data_path"]) / "features" / name
-    if not path.is_file():
-        getLogger().info(f"features: {path} is made once, for this run and others")
-        _write(path, config, modality, network, reader, None, config["show_progress"])
+    said = f"features: waiting for another process that writes in {path.parent}"
+    with locked_folder(path.parent, lambda: getLogger().info(said)):
+        if not path.is_file():
+            getLogger().info(f"features: {path} is made once, for this run and others")
+            _write(path, config, modality, network, reader, None, config["show_progress"])
     return path
 
 

@@ -1,5 +1,7 @@
 """Baselines that know a user by id: what they learn, what they refuse, and that runs repeat."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from recbole.data.interaction import Interaction
 from recbole_microlens import load, run
 from recbole_microlens.config import Config
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.feature_file import FORMAT
 from recbole_microlens.losses import pair_softmax
 from recbole_microlens.models.dssm import DSSMID
 from recbole_microlens.models.lightgcn import LightGCNID
@@ -36,6 +39,28 @@ def test_groups_of_users_and_items_are_learnt_where_there_are_any(model, setting
         found[name] = run(model, name, config_dict=settings | own)["test_result"]["hit@10"]
     # Of a group's 10 items, at most 3 are left to recommend: by chance, 10 of about 33 items hit.
     assert found["groups"] > 0.9 > 0.5 > found["shuffled"]
+
+
+def test_features_that_carry_the_groups_find_items_that_ids_know_little_of(settings, write_inter, tmp_path):
+    data = write_inter("rare", groups(False, users=40, items=240, seed=1))
+    ids = (data / "rare" / "rare.inter").read_text().split("\n")[1:-1]
+    items = sorted({line.split("\t")[1] for line in ids}, key=lambda name: int(name[1:]))
+    (data / "rare" / "rare.item").write_text("item_id:token\n" + "\n".join(items) + "\n")
+    group = np.array([int(name[1:]) % 4 for name in items])
+    found = {}
+    for name, of_items in (("carried", group), ("shuffled", np.random.default_rng(0).permutation(group))):
+        path = tmp_path / f"{name}.npy"
+        np.save(path, np.eye(4, dtype=np.float32)[of_items])
+        path.with_suffix(".json").write_text(_about(items))
+        own = SMALL | {"data_path": str(data), "epochs": 20, "eval_step": 20, "features": str(path)}
+        own |= {"projection_learning_rate": 0.02, "weight_decay": 0.5}
+        found[name] = run("DSSMIDV", "rare", config_dict=settings | own)["test_result"]["hit@20"]
+    # A group has about 50 of some 200 items.
+    assert found["carried"] > 0.5 > 0.2 > found["shuffled"]
+
+
+def _about(items: list[str]) -> str:
+    return json.dumps({"format": FORMAT, "item_ids": items})
 
 
 def test_a_repeated_run_gives_the_same_and_a_loaded_one_ranks_as_it_did(settings):
