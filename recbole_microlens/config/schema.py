@@ -83,6 +83,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             "protocol": (word(*PROTOCOLS), "the paper's settings for all models, or RecBole's own"),
         },
         "Protocol": {
+            "min_item_interactions": (
+                or_null(whole(1)),
+                "items with fewer in the whole dataset are dropped, before all else; null keeps all",
+            ),
             "max_user_interactions": (or_null(whole(3)), "each user keeps their latest ones; null keeps all"),
             "mask_history": (flag(), "full ranking leaves out what the user has seen"),
         },

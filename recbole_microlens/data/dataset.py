@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recbole_microlens.compat.float32_time import exact_times
 from recbole_microlens.compat.recbole import PandasThree
+from recbole_microlens.data.kept import latest_of_users, of_items_with
 from recbole_microlens.data.sequences import (
     UserItems,
     leave_one_out,
@@ -67,7 +68,9 @@ class ProtocolDataset(PandasThree):
             self._keep_latest(order)
 
     def _filter_by_inter_num(self):
-        """As RecBole's, and says how many users and interactions it costs."""
+        """As RecBole's, after ``min_item_interactions``, and says what it costs."""
+        if self.config["min_item_interactions"] is not None:
+            self._drop_rare_items(self.config["min_item_interactions"])
         users, rows = self.inter_feat[self.uid_field].nunique(), len(self.inter_feat)
         super()._filter_by_inter_num()
         left, dropped = self.inter_feat[self.uid_field].nunique(), rows - len(self.inter_feat)
@@ -82,6 +85,34 @@ class ProtocolDataset(PandasThree):
                 f"`{set_keys[0]}`, or use more data."
             )
         self.logger.info(f"dropped: {what} ({rule})")
+
+    def _drop_rare_items(self, least: int) -> None:
+        """Drop the items with fewer interactions in the whole dataset: before any user is dropped, and before
+        a user's earlier interactions are.
+        """
+        before = self.inter_feat
+        kept = before[of_items_with(before[self.iid_field].to_numpy(), least)]
+        lost = {
+            name: (before[field].nunique() - kept[field].nunique(), before[field].nunique())
+            for name, field in (("items", self.iid_field), ("users", self.uid_field))
+        }
+        lost["interactions"] = (len(before) - len(kept), len(before))
+        said = ", ".join(f"{dropped:,} of {of:,} {name}" for name, (dropped, of) in lost.items() if dropped)
+        if kept.empty:
+            raise MicroLensError(
+                f"dataset {self.dataset_name}: {said} are dropped, which is all (`min_item_interactions`: "
+                f"{least}). Lower it, or use more data."
+            )
+        if said:
+            self.logger.info(f"dropped: {said} (`min_item_interactions`: {least})")
+        self.inter_feat = kept.reset_index(drop=True)
+        self._keep_item_rows()
+
+    def _keep_item_rows(self) -> None:
+        """Drop what is known of items without interactions."""
+        if self.item_feat is not None:
+            kept = self.item_feat[self.iid_field].isin(self.inter_feat[self.iid_field])
+            self.item_feat = self.item_feat[kept].reset_index(drop=True)
 
     def leave_one_out(self, group_by, leave_one_mode):
         """RecBole's split, row by row, by array operations."""
@@ -123,15 +154,11 @@ class ProtocolDataset(PandasThree):
         most = self.config["max_user_interactions"]
         if most is None:
             return
-        users = self.inter_feat[self.uid_field].to_numpy()[order]
-        position = position_in_group(users[1:] == users[:-1])
-        from_end = position_in_group((users[1:] == users[:-1])[::-1])[::-1]
-        if position.max(initial=0) < most:
+        rows = latest_of_users(self.inter_feat[self.uid_field].to_numpy(), order, most)
+        if len(rows) == len(self.inter_feat):
             return
-        self.inter_feat = self.inter_feat.iloc[np.sort(order[from_end < most])].reset_index(drop=True)
-        if self.item_feat is not None:
-            kept = self.item_feat[self.iid_field].isin(self.inter_feat[self.iid_field])
-            self.item_feat = self.item_feat[kept].reset_index(drop=True)
+        self.inter_feat = self.inter_feat.iloc[rows].reset_index(drop=True)
+        self._keep_item_rows()
 
 
 class SequentialProtocolDataset(ProtocolDataset):
