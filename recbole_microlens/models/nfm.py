@@ -21,7 +21,7 @@ _MOMENTUM = 0.1  # torch's, of batch norm's running statistics
 
 
 class NFMID(OtherItemsModel):
-    """NFM under the paper's protocol and loss.
+    """A network on the sum of all products of two of a user's items and the candidate.
 
     After batch norm a pair is linear in the candidate, ``A[row] + Q[row] * e[column]``, and the statistics
     follow from the moments of each: no tensor has an entry for each pair and each field, and only the signs
