@@ -18,7 +18,9 @@ from recbole_microlens.compat import requirements
 from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.dataset import create_dataset
+from recbole_microlens.data.fingerprint import dataset_fingerprint
 from recbole_microlens.errors import explained
+from recbole_microlens.evaluation.ranks import write_ranks
 from recbole_microlens.export.features import ensure_features
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
 from recbole_microlens.training.cost import cost_of
@@ -53,7 +55,8 @@ def run(
     dict
         What ``result.json`` holds: ``model``, ``dataset``, ``test_result``, ``test_result_by_popularity``
         (see :mod:`~recbole_microlens.evaluation.groups`), ``best_valid_result``, ``config``, ``resumes``
-        (from which epoch on, and what changed there), ``seed``, ``versions``, ``git_commit``,
+        (from which epoch on, and what changed there), ``seed``, ``dataset_fingerprint`` (see
+        :mod:`~recbole_microlens.data.fingerprint`), ``versions``, ``git_commit``,
         ``epoch_times_s``, ``data_wait_shares``, ``train_losses`` (the mean over the steps of each epoch),
         ``valid_results`` (metrics by name, and their ``epoch``, from 0 on), ``peak_memory_bytes``, ``cost``
         (see :mod:`~recbole_microlens.training.cost`), ``folder``.
@@ -85,6 +88,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     say_whose_data(config)
     warn_without_gpu(config)
     (train_data, valid_data, test_data), trainer = _build(config, folder, trains=True)
+    fingerprint = distributed.main_process_does(lambda: dataset_fingerprint(config))
 
     if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
         trainer.resume_checkpoint(folder / LAST)
@@ -94,11 +98,16 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
         run_folder.write_config(folder, config.as_given)
     with _training(config):
         _, best_valid_result = trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+        trainer.eval_collector.keeps_ranks = config["eval_args"]["mode"]["test"] == "full"
         # RecBole gives none where the split leaves nothing to test on.
         test_result = trainer.evaluate(test_data, show_progress=config["show_progress"]) or {}
 
     result = _result(config, trainer, best_valid_result, test_result)
+    result["dataset_fingerprint"] = fingerprint
+    ranks = trainer.eval_collector.ranks()
     if distributed.is_main_process():
+        if ranks is not None:
+            write_ranks(folder, ranks)
         run_folder.write_result(folder, result)
     return result
 

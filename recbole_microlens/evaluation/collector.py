@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_microlens import distributed
 from recbole_microlens.evaluation.groups import TargetGroups, training_counts
+from recbole_microlens.evaluation.ranks import RankCollector, Ranks
 from recbole_microlens.evaluation.top_items import hit_rows, top_items
 
 _ROWS = ("rec.items", "rec.topk")
@@ -27,12 +28,16 @@ class HitsCollector(Collector):
     ----------
     groups : TargetGroups | None
         The hits on unseen, rare and frequent targets; set once the training data were counted.
+    keeps_ranks : bool
+        Whether the rank of every target is kept, too; see :meth:`ranks`.
     """
 
     def __init__(self, config):
         super().__init__(config)
         self._batches: dict[str, list[Tensor]] = {}
         self.groups: TargetGroups | None = None
+        self.keeps_ranks = False
+        self._ranks: RankCollector | None = None
         dense = [metric for metric in self.register.metrics if not _needs_top_items_only(metric)]
         self._as_recbole = bool(dense)
         if dense and "full" in config["eval_args"]["mode"].values():
@@ -43,7 +48,9 @@ class HitsCollector(Collector):
 
     def data_collect(self, train_data) -> None:
         super().data_collect(train_data)
-        self.groups = TargetGroups(training_counts(train_data._dataset))
+        counts = training_counts(train_data._dataset)
+        self.groups = TargetGroups(counts)
+        self._ranks = RankCollector(train_data._dataset, counts)
 
     def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i) -> None:
         """Keep the rows of a batch.
@@ -57,10 +64,17 @@ class HitsCollector(Collector):
         positive_u, positive_i : Tensor [P], int64
             The positives as (row of the batch, item) pairs.
         """
+        top = None
         if self._as_recbole:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
-            return
-        top = top_items(scores_tensor, max(self.topk))  # [B, k]
+        else:
+            top = top_items(scores_tensor, max(self.topk))  # [B, k]
+            self._keep_rows(top, positive_u, positive_i)
+        if self.keeps_ranks and self._ranks:
+            top = scores_tensor.topk(max(self.topk)).indices if top is None else top
+            self._ranks.collect(scores_tensor, top, interaction, positive_u, positive_i)
+
+    def _keep_rows(self, top: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
         if self.register.need("rec.items"):
             self._batches.setdefault("rec.items", []).append(top)
         if self.register.need("rec.topk"):
@@ -85,6 +99,10 @@ class HitsCollector(Collector):
             rows[name] = self.data_struct.get(name)
             del self.data_struct[name]
         return {name: distributed.all_gather_rows(tensor).cpu() for name, tensor in rows.items()}
+
+    def ranks(self) -> Ranks | None:
+        """The ranks of all targets since the last call, of all processes; ``None`` where none were kept."""
+        return self._ranks.ranks() if self._ranks else None
 
     def get_data_struct(self) -> DataStruct:
         """What RecBole's ``Evaluator`` computes metrics from: the rows, and counts of the training data."""

@@ -74,9 +74,11 @@ class UserRankingDataLoader(FullSortEvalDataLoader):
         As RecBole's loaders take them; the positives are the interactions of the dataset.
     seen : list
         Datasets whose interactions are left out of the ranking, except for the positives.
+    earlier : list
+        Datasets with the users' interactions before the positives, of which there may be none.
     """
 
-    def __init__(self, config, dataset, seen: list):
+    def __init__(self, config, dataset, seen: list, earlier: list):
         self.logger = getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         dataset.sort(by=self.uid_field, ascending=True)
@@ -84,7 +86,8 @@ class UserRankingDataLoader(FullSortEvalDataLoader):
         self._positives = _by_user(positives, dataset)
         self._history = _by_user(history[~torch.isin(history, positives)], dataset)
         users = dataset.inter_feat[self.uid_field].unique()
-        self.user_df = dataset.join(Interaction({self.uid_field: users}))
+        lengths = _interactions_of_users(earlier, dataset.user_num)[users]
+        self.user_df = dataset.join(Interaction({self.uid_field: users, HISTORY_LENGTH: lengths}))
         self.sample_size = len(users)
         # RecBole's own __init__ makes a set and a tensor for every user.
         super(FullSortEvalDataLoader, self).__init__(config, dataset, sampler=None)
@@ -114,6 +117,11 @@ def _scores_users(config) -> bool:
     """
     own = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
     return own and config["MODEL_TYPE"] != ModelType.KNOWLEDGE
+
+
+def _interactions_of_users(datasets: list, n_users: int) -> Tensor:
+    users = [dataset.inter_feat[dataset.uid_field] for dataset in datasets]
+    return torch.bincount(torch.cat([torch.empty(0, dtype=torch.int64), *users]), minlength=n_users)
 
 
 def _pairs(datasets: list) -> Tensor:

@@ -62,6 +62,6 @@ def _eval_loader(config, phase: str, datasets: list, samplers):
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
         # A repeatable sampler knows of no used items, so that nothing but the positives counts as seen.
         seen = datasets[number if config["repeatable"] else 0 : number + 1]
-        return UserRankingDataLoader(config, datasets[number], seen)
+        return UserRankingDataLoader(config, datasets[number], seen, earlier=datasets[:number])
     ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
     return ranking_class(config, datasets[number])

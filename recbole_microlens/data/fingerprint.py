@@ -1,0 +1,61 @@
+"""What identifies the data that a run reads: equal fingerprints, equal data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_microlens.items.modality import features_path, modalities
+from recbole_microlens.media.store import MediaStore
+
+_READ_AT_ONCE = 1 << 22
+INTERACTIONS = "inter"
+_ATOMIC = (INTERACTIONS, "item", "user", "kg", "link", "net")
+
+
+def dataset_fingerprint(config) -> dict[str, str]:
+    """A digest of each part of the data that a run reads, by name.
+
+    Parameters
+    ----------
+    config : Config
+        Of a dataset that is there.
+
+    Returns
+    -------
+    dict[str, str]
+        ``inter``, ``item`` and so on, the bytes of the dataset's files; for each modality that the model
+        looks at, ``video`` or ``image``, the identity of the media store, or the bytes of its features.
+        Titles are part of ``item``.
+    """
+    folder = Path(config["data_path"])
+    parts = {name: _digest(path) for name, path in _atomic_files(folder, config)}
+    for name in modalities(config):
+        features = features_path(config, name)
+        if features is not None:
+            parts[name] = _digest(Path(features))
+        elif name in ("video", "image"):
+            parts[name] = MediaStore(folder / _store_name(config, name)).meta.identity
+    return parts
+
+
+def _atomic_files(folder: Path, config) -> Iterator[tuple[str, Path]]:
+    benchmarks = [f"{part}.{INTERACTIONS}" for part in config["benchmark_filename"] or ()]
+    suffixes = [*(benchmarks or _ATOMIC[:1]), *_ATOMIC[1:], *(config["additional_feat_suffix"] or ())]
+    for suffix in suffixes:
+        path = folder / f"{config['dataset']}.{suffix}"
+        if path.is_file():
+            yield suffix, path
+
+
+def _store_name(config, modality: str) -> str:
+    return f"{config['image_source'] if modality == 'image' else modality}.lmdb"
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    with path.open("rb") as file:
+        while block := file.read(_READ_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
