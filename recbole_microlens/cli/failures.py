@@ -135,7 +135,10 @@ def _said_of_library(error: Exception) -> str | None:
 def _refuse(message: str) -> int:
     if not _is_first():
         # What is wrong for all processes is said by the first, which ends the others.
-        time.sleep(10)
+        try:
+            time.sleep(10)
+        except KeyboardInterrupt:
+            return BAD_INPUT
     _print_error(f"error: {printable(message, lines=True)}")
     return BAD_INPUT
 

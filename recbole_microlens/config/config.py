@@ -163,10 +163,7 @@ class Config(RecBoleConfig):
             whole = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
             settle("the other parts are those of the layers below", dict.update, {"eval_args": whole})
         settle("as the loss needs them", settle_negatives, self.model_class, given)
-        if self.is_baseline:
-            settle("a list", dict.update, {"item_modality": as_list(settings["item_modality"])})
-            return
-        if not self.is_content_model:
+        if not self.is_content_model and not self.is_baseline:
             settings.pop("item_modality", None)
             settle("an exponent is a float", settle_alpha, self.model_class)
             return
@@ -174,7 +171,8 @@ class Config(RecBoleConfig):
         levels = [("command line",), ("file",), ("model", "encoder", "dataset", "preset")]
         widths = [fold(self.layers, *names) for names in levels]
         settle("the width that the backbone reads", settle_width, self.model_class, widths)
-        settle("as the loss needs them", settle_loss, self.model_class, given)
+        if self.is_content_model:
+            settle("as the loss needs them", settle_loss, self.model_class, given)
 
     def _settle(self, settings: dict, reason: str, step: Callable, *arguments) -> None:
         """Take a step that changes settings, and keep which it did."""

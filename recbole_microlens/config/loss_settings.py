@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole.utils import ModelType
 
-from recbole_microlens.config.model_class import recbole_name
+from recbole_microlens.config.model_class import is_baseline, recbole_name
 from recbole_microlens.config.model_settings import are_drawn, is_pairwise
 from recbole_microlens.errors import MicroLensError
 
@@ -27,6 +27,8 @@ def check_loss(settings: dict, model_class: type[Any]) -> None:
         labels for a loss on labels; dynamic negatives without candidates; negatives for a cross-entropy.
     """
     name = settings.get("model") or model_class.__name__
+    if is_baseline(model_class):
+        _check_baseline(name, settings, model_class)
     _check_type(name, settings, model_class)
     negatives: Any = settings.get(_NEGATIVES)
     if _is_cross_entropy_of_sequences(settings, model_class) and negatives is not None:
@@ -48,6 +50,17 @@ def check_loss(settings: dict, model_class: type[Any]) -> None:
             f"{_NEGATIVES}: {name} is trained on labels, but no negatives are drawn and the data have no "
             f"labels. Leave it out, set {_UNIFORM}, or give labels by `threshold` or by a column "
             f"`{settings.get('LABEL_FIELD')}` in `load_col`."
+        )
+
+
+def _check_baseline(name: str, settings: dict, model_class: type[Any]) -> None:
+    """A baseline of the paper has one loss; which settings it draws negatives by follows from it."""
+    if settings.get("loss_type") is not None:
+        raise MicroLensError(f"loss_type: {name} has one loss, that of the paper. Leave it out.")
+    if settings.get(_NEGATIVES) is not None and not is_pairwise(settings, model_class):
+        raise MicroLensError(
+            f"{_NEGATIVES}: {name} is trained with an in-batch softmax, which draws no negatives. Leave it "
+            "out."
         )
 
 

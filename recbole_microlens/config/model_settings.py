@@ -8,7 +8,7 @@ from typing import Any
 from recbole.utils import InputType, ModelType
 
 from recbole_microlens.config.model_class import is_baseline, is_content_model, looks_at_content, recbole_name
-from recbole_microlens.config.property_files import read_yaml, recbole_file
+from recbole_microlens.config.property_files import hyperparameters
 from recbole_microlens.config.schema import baseline_keys, content_keys, feature_keys
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, as_list
@@ -152,8 +152,7 @@ def settle_width(settings: dict, model_class: type[Any], levels: list[dict]) -> 
         Two widths are given for a backbone that has one.
     """
     backbone = recbole_name(model_class)
-    path = recbole_file(backbone)
-    read = [word for word in _WIDTHS if path.is_file() and word in read_yaml(path)]
+    read = [word for word in _WIDTHS if word in hyperparameters(backbone)]
     if not read:
         return
     given = next((found for level in levels if (found := {w: level[w] for w in _WIDTHS if w in level})), {})

@@ -31,8 +31,11 @@ def recbole_file(model: str) -> Path:
 @cache
 def hyperparameters(model: str) -> frozenset[str]:
     """The settings in the file of a stock model or a baseline; none for a model of the user's own."""
-    path = properties_folder() / "model" / f"{model}.yaml" if model in BASELINES else recbole_file(model)
-    return frozenset(read_yaml(path) if path.is_file() else ())
+    paths = [recbole_file(model)]
+    if model in BASELINES:
+        suffix = BASELINES[model].suffix
+        paths = model_files(model, model.removesuffix(suffix), suffix)[:1]
+    return frozenset(key for path in paths if path.is_file() for key in read_yaml(path))
 
 
 def model_files(model: str, backbone: str, suffix: str) -> list[Path]:

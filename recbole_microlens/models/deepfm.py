@@ -19,7 +19,7 @@ from recbole_microlens.models.other_items import OtherItemsModel, pair_blocks, s
 
 
 class DeepFMID(OtherItemsModel):
-    """The sum of all products of two of a user's items and the candidate, plus a network on these side by side.
+    """The sum of all products of two of a user's items and the candidate, plus a network on these items.
 
     Of a pair of history and candidate only the sum of two vectors of d numbers and its ReLU are computed,
     block by block; nothing of that size is kept.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_microlens.data.readers.features import feature_table
@@ -88,9 +89,20 @@ class DSSMIDV(CollaborativeModel):
         return [{"params": others}, {"params": projection, "lr": self.projection_learning_rate}]
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """As torch's; a batch of one row, which has no variance, is normalised by the running statistics."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.training and len(rows) == 1:
+            return F.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(rows)
+
+
 def _tower(widths: list[int], dropout: float) -> nn.Sequential:
     layers = [
-        nn.Sequential(nn.Dropout(dropout), nn.Linear(*pair), nn.BatchNorm1d(pair[1]), nn.Tanh())
+        nn.Sequential(nn.Dropout(dropout), nn.Linear(*pair), _BatchNorm(pair[1]), nn.Tanh())
         for pair in pairwise(widths)
     ]
     return nn.Sequential(*layers)

@@ -118,6 +118,13 @@ def test_as_published_ranking_adds_a_bias_that_no_loss_trains(settings, tmp_path
         ("SASRecV", {"as_published": True}, "as_published: SASRecV does not use this"),
         ("DSSMIDV", {"finetune": "full"}, "finetune: DSSMIDV does not use this"),
         ("DSSMIDV", {"item_modality": ["id", "text"]}, "Leave it out, or set --model=DSSMIDT"),
+        ("DSSMID", {"loss_type": "BPR"}, "loss_type: DSSMID has one loss, that of the paper"),
+        (
+            "LightGCNID",
+            {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}},
+            "trained with an in-batch softmax, which draws no negatives",
+        ),
+        ("DSSMID", {"hidden_size": 4, "embedding_size": 8}, "4 and 8 are given, but DSSMID has one width"),
         ("DSSMIDv", {}, "Did you mean 'DSSMIDV'"),
         ("DSSMV", {}, "DSSM takes no suffix"),
     ],
@@ -143,6 +150,17 @@ def test_the_loss_of_pairs_leaves_out_other_pairs_of_the_own_item_alone():
     by_hand = [row.logsumexp(0) - row[0] for row in rows]
     expected = torch.stack(by_hand).mean()
     torch.testing.assert_close(pair_softmax(users, items, ids, popularity), expected)
+
+
+def test_a_batch_of_one_pair_trains_a_model_with_batch_norm():
+    dataset = stand_in_dataset(5, 6, np.array([1, 2, 3, 4]), np.array([1, 2, 3, 4]))
+    model = DSSMID(stand_in_config(embedding_size=8, mlp_hidden_size=[4]), dataset).train()
+    batch = Interaction({"user_id": torch.tensor([1]), "item_id": torch.tensor([3])})
+    assert model.calculate_loss(batch).item() == 0.0
+
+
+def test_the_width_may_be_given_under_the_name_of_either_kind_of_model(settings):
+    assert Config("DSSMID", "tiny", config_dict=settings | {"hidden_size": 4})["embedding_size"] == 4
 
 
 def test_hidden_layers_are_in_both_towers():
