@@ -6,12 +6,16 @@ from recbole_microlens.models.backbones import SUFFIXES
 from recbole_microlens.models.baseline_model import Baseline
 from recbole_microlens.models.deepfm import DeepFMID
 from recbole_microlens.models.dssm import DSSMID, DSSMIDV
+from recbole_microlens.models.grcn import GRCNID, GRCNIDV
 from recbole_microlens.models.lightgcn import LightGCNID
+from recbole_microlens.models.mmgcn import MMGCNID, MMGCNIDV
 from recbole_microlens.models.nfm import NFMID
 
 # The class of IDV, and the other suffixes that it takes: features are features.
 _WITH_FEATURES: dict[type[Baseline], tuple[str, ...]] = {
     DSSMIDV: ("IDI", "IDT", "IDM"),
+    MMGCNIDV: ("IDI", "IDT", "IDM"),
+    GRCNIDV: ("IDI", "IDT", "IDM"),
 }
 
 
@@ -30,6 +34,8 @@ _ALL: list[type[Baseline]] = [
     LightGCNID,
     NFMID,
     DeepFMID,
+    MMGCNID,
+    GRCNID,
     *_WITH_FEATURES,
     *(_on(model, suffix) for model, suffixes in _WITH_FEATURES.items() for suffix in suffixes),
 ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_microlens.models.collaborative import CollaborativeModel
-from recbole_microlens.models.graph import SparsePattern
+from recbole_microlens.models.sparse import SparsePattern
 
 
 class LightGCNID(CollaborativeModel):
@@ -50,7 +50,7 @@ class LightGCNID(CollaborativeModel):
 
 def _sums(pattern: SparsePattern, rows: Tensor, table: Tensor, scale: Tensor) -> Tensor:
     """The sums of some rows' neighbours, each times its scale, [R, d]."""
-    start, neighbours = pattern.rows_of(rows)
+    neighbours, start = pattern.entries_of(rows)
     return F.embedding_bag(
         neighbours, table, start, mode="sum", per_sample_weights=scale[neighbours], include_last_offset=True
     )
