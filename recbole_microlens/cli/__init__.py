@@ -8,6 +8,7 @@ import sys
 
 from recbole_microlens import __version__
 from recbole_microlens.cli import (
+    analyse,
     compare,
     config,
     convert,
@@ -42,6 +43,7 @@ _COMMANDS = {
     "models": models,
     "config": config,
     "compare": compare,
+    "analyse": analyse,
     "doctor": doctor,
 }
 # These take any setting of RecBole or of this package, which argparse does not know.

@@ -43,15 +43,18 @@ def format_results(folders: list[Path]) -> str:
 
 
 def results_below(folders: list[Path]) -> list[dict]:
-    """The results of all runs below the folders, each with its ``number`` in a table, from 1 on.
+    """The results of all runs below the folders, each with its ``number`` in a table, from 1 on, and the
+    ``path`` of the folder that it was read from.
 
     Raises
     ------
     MicroLensError
         No finished run is below a folder, or a ``result.json`` is damaged.
     """
-    results = [read_result(path) for folder in folders for path in _result_files(folder)]
-    return [result | {"number": str(place)} for place, result in enumerate(results, 1)]
+    paths = [path for folder in folders for path in _result_files(folder)]
+    return [
+        read_result(path) | {"number": str(place), "path": path.parent} for place, path in enumerate(paths, 1)
+    ]
 
 
 def run_folders(results: list[dict]) -> str:

@@ -31,7 +31,8 @@ def metric_of_lists(ranks: Ranks, metric: str) -> np.ndarray:
         The metric cannot be had from the ranks of targets.
     """
     name, _, cut_off = metric.lower().partition("@")
-    if name not in _METRICS or not cut_off.isdecimal():
+    is_cut_off = cut_off.isdecimal() and len(cut_off) < 10 and int(cut_off) > 0
+    if name not in _METRICS or not is_cut_off:
         known = ", ".join(f"{each}@K" for each in _METRICS)
         raise MicroLensError(f"{metric} is not a metric of single users. Choose one of {known}.")
     _, number = np.unique(ranks.row, return_inverse=True)

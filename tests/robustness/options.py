@@ -83,6 +83,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "encoders": ((), ("--modality", "--json", "--markdown", "")),
     "compare": (("{seeds}/run-id",), ("",)),
+    "analyse": (("{seeds}/run-id", "--ranks-only"), ("--metric", "--groups", "")),
     "models": ((), ("--markdown", "")),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
