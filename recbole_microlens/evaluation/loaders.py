@@ -23,16 +23,24 @@ SCORE_BYTES = {"cpu": 32 << 20, "cuda": 128 << 20}
 class RankingDataLoader(FullSortEvalDataLoader):
     """RecBole's full-ranking loader for sequential models, in batches whose scores stay small.
 
-    A batch is no larger than ``eval_batch_size`` targets and :data:`SCORE_BYTES` of scores. Of several
-    processes each ranks its share of the targets.
+    A batch is no larger than ``eval_batch_size`` targets and :data:`SCORE_BYTES` of scores, nor than a model
+    says as ``users_ranked_at_once``. Of several processes each ranks its share of the targets.
+
+    Attributes
+    ----------
+    users_to_rank : int
+        Targets in all batches.
     """
+
+    users_to_rank: int
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset, sampler=None)
 
     def _init_batch_size_and_step(self):
         rows = users_within(SCORE_BYTES, self.config["device"], self._dataset.item_num)
-        self.step = min(rows, self.config["eval_batch_size"])
+        at_once = getattr(self.config.model_class, "users_ranked_at_once", rows)
+        self.step = min(rows, at_once, self.config["eval_batch_size"])
         self.set_batch_size(self.step)
         if 1 < distributed.world_size() > self.sample_size:
             raise MicroLensError(
@@ -41,7 +49,7 @@ class RankingDataLoader(FullSortEvalDataLoader):
             )
         # RecBole makes its list of samples after this.
         self._mine = distributed.my_share(torch.arange(self.sample_size))
-        self.sample_size = len(self._mine)
+        self.sample_size = self.users_to_rank = len(self._mine)
 
     def collate_fn(self, index):
         rows = self._mine[index]

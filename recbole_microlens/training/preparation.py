@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from logging import getLogger
 
+import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.sampler import KGSampler
@@ -12,6 +13,7 @@ from recbole.utils import ModelType
 from recbole_microlens.data.dataloader import ContentTrainDataLoader
 from recbole_microlens.data.media import item_reader
 from recbole_microlens.data.sampling import PHASES, create_samplers
+from recbole_microlens.data.sequences import take
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.loaders import (
     HistoryMaskedDataLoader,
@@ -37,6 +39,17 @@ def prepare_data(config, dataset):
     return train, valid, test
 
 
+def _some_users(dataset, number: int | None, seed: int):
+    """The dataset with the interactions of some users, drawn by the seed; of all where there are no more."""
+    users = dataset.inter_feat[dataset.uid_field]
+    distinct = users.unique()
+    if number is None or number >= len(distinct):
+        return dataset
+    drawn = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(seed))[:number]
+    rows = torch.isin(users, distinct[drawn]).nonzero()[:, 0]
+    return dataset.copy(take(dataset.inter_feat, rows))
+
+
 def _train_loader(config, dataset, train, sampler):
     if config.is_content_model:
         reader = item_reader(config, train)
@@ -57,11 +70,14 @@ def _train_loader(config, dataset, train, sampler):
 def _eval_loader(config, phase: str, datasets: list, samplers):
     loader_class = get_dataloader(config, phase)
     number = PHASES.index(phase)
+    ranked = datasets[number]
+    if phase == "valid":
+        ranked = _some_users(ranked, config["eval_users"], config["seed"])
     if loader_class is not FullSortEvalDataLoader:
-        return loader_class(config, datasets[number], samplers[number], shuffle=False)
+        return loader_class(config, ranked, samplers[number], shuffle=False)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
         # A repeatable sampler knows of no used items, so that nothing but the positives counts as seen.
         seen = datasets[number if config["repeatable"] else 0 : number + 1]
-        return UserRankingDataLoader(config, datasets[number], seen, earlier=datasets[:number])
+        return UserRankingDataLoader(config, ranked, seen, earlier=datasets[:number])
     ranking_class = HistoryMaskedDataLoader if config["mask_history"] else RankingDataLoader
-    return ranking_class(config, datasets[number])
+    return ranking_class(config, ranked)

@@ -16,6 +16,7 @@ from recbole_microlens.evaluation.collector import HitsCollector
 from recbole_microlens.training import checkpoint, interruption, rng, training_state
 from recbole_microlens.training.best_epoch import FirstBest
 from recbole_microlens.training.flops import counted_first_step
+from recbole_microlens.training.ranking_time import RankingTime
 from recbole_microlens.training.run_estimate import Outlook
 from recbole_microlens.training.tensorboard import tensorboard_in
 from recbole_microlens.training.training_state import BegunEpoch
@@ -51,6 +52,7 @@ class ResumableTrainer(FirstBest):
         self.resumes: list[dict] = []
         self.begun_epoch: BegunEpoch | None = None
         self._outlook = Outlook(config["epochs"], config["eval_step"], config["stopping_step"])
+        self._ranking_time = RankingTime(config)
         self._restored_rng: list[dict] | None = None
         self._generators: list[torch.Generator] = []
 
@@ -95,6 +97,7 @@ class ResumableTrainer(FirstBest):
         """
         if load_best_model:
             self.load_model(Path(model_file or self.saved_model_file))
+        self._ranking_time.say(self.model, eval_data)
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         groups = self.eval_collector.groups
         self.result_by_popularity = groups.results(self.evaluator) if groups else {}
