@@ -63,6 +63,8 @@ def _require_columns(inter: Path, config) -> None:
     missing = {key: field for key, field in keys.items() if field not in found}
     if missing:
         marked = " It begins with a byte order mark: save it without." if header[:1] == "\ufeff" else ""
+        if config["field_separator"] != "\t":
+            marked += f" It was split at {config['field_separator']!r} (`field_separator`)."
         raise MicroLensError(
             f"{inter} has no column {', '.join(missing.values())}; its header is {header!r}.{marked} Name "
             f"the columns user_id:token, item_id:token and timestamp:float, or set {', '.join(missing)} and "

@@ -8,6 +8,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recbole_microlens.models.baselines import BASELINES
+
 from .server import Outcome, Server
 
 DATASET = "tiny"
@@ -75,6 +77,9 @@ def quick(model: str, data: Path, folder: Path, **settings) -> list[str]:
     chosen = {"data_path": str(data), "checkpoint_dir": str(folder / "runs")} | QUICK_RUN
     if model.endswith(("V", "I", "T", "M")):
         chosen |= QUICK_CONTENT
+    if model in BASELINES:
+        unread = {"finetune", "activation_cache", "inner_size", "n_layers", "n_heads"}
+        chosen = {key: value for key, value in chosen.items() if key not in unread}
     chosen |= settings
     words = [f"--{key}={value}" for key, value in chosen.items()]
     return ["run", f"--model={model}", f"--dataset={DATASET}", *words]

@@ -51,7 +51,7 @@ _LENIENT = {"topk", "metrics", "eval_args", "load_col", "data_path", "checkpoint
 }
 # What a message calls a key whose value is well, but cannot be had here.
 _NAMES = {"log_wandb": "wandb"}
-_MODELS = ("SASRecID", "SASRecID", "BPR", "SASRecV")
+_MODELS = ("SASRecID", "SASRecID", "BPR", "SASRecV", "DSSMIDV", "NFMID", "MMGCNIDV", "GRCNID")
 
 
 @cache
@@ -62,7 +62,7 @@ def _defaults() -> dict:
 
     recbole = compat.recbole_folder() / "properties"
     files = [recbole / "overall.yaml", recbole / "model/SASRec.yaml", recbole / "model/BPR.yaml"]
-    files += [properties_folder() / "overall.yaml", properties_folder() / "content.yaml"]
+    files += [properties_folder() / f"{name}.yaml" for name in ("overall", "content", "baselines")]
     found: dict = {}
     for path in files:
         found |= read_yaml(path)
