@@ -46,7 +46,7 @@ def published_step(model, optimizer, problem: Problem, clips: Tensor) -> Tensor:
         own_slot = torch.where(sequences != 0, slots.view_as(sequences), 0)
         length = (sequences != 0).sum(1) - 1
         is_input = torch.arange(SLOTS - 1, device=clips.device) < length.unsqueeze(1)
-        states = model._states(own_slot[:, :-1] * is_input, length)
+        states = model.states(own_slot[:, :-1] * is_input, length)
         embeddings = layer(own_slot)
     loss = in_batch_softmax(states, embeddings, sequences, is_input, model.log_popularity)
     loss.backward()

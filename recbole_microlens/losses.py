@@ -97,12 +97,31 @@ def in_batch_softmax(
         Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is twice (real targets) x
         (real slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient.
     """
+    if not target_mask.any():
+        return (user_states.sum() + item_embeddings.sum()) * 0.0
+    return F.cross_entropy(
+        *in_batch_logits(user_states, item_embeddings, item_ids, target_mask, log_popularity)
+    )
+
+
+def in_batch_logits(
+    user_states: Tensor,
+    item_embeddings: Tensor,
+    item_ids: Tensor,
+    target_mask: Tensor,
+    log_popularity: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The logits of :func:`in_batch_softmax`, which takes the same, and where in them the targets are.
+
+    Returns
+    -------
+    logits : Tensor [R, S], float32
+        A row for each real target, a column for each real slot; -inf where a candidate is left out.
+    target_column : Tensor [R], int64
+    """
     is_slot = item_ids != 0  # [B, L + 1]
     slot_ids = item_ids[is_slot]  # [S]
     row_user, row_position = target_mask.nonzero(as_tuple=True)  # [R], [R]
-    if row_user.numel() == 0:
-        return (user_states.sum() + item_embeddings.sum()) * 0.0
-
     slot_number = is_slot.flatten().cumsum(0).view_as(item_ids) - 1  # column of each real slot
     target_column = slot_number[row_user, row_position + 1]  # [R]
     with torch.autocast(user_states.device.type, enabled=False):
@@ -111,7 +130,7 @@ def in_batch_softmax(
     with torch.no_grad():
         logits -= _finite_correction(log_popularity, slot_ids)
         _leave_out_own_items(logits, target_mask, target_column, *_columns_of_own_items(is_slot, slot_ids))
-    return F.cross_entropy(logits, target_column)
+    return logits, target_column
 
 
 def pair_softmax(users: Tensor, items: Tensor, item_ids: Tensor, log_popularity: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", choices=("pooled", "head", "released"), help="features or logits (default pooled)"
     )
+    parser.add_argument(
+        "--tokens",
+        action="store_true",
+        help="a vector for each token of a title or an image, for the models that begin with ODMT",
+    )
     parser.add_argument("--out", type=Path, help="the .npy file (default: in the dataset's folder)")
     parser.add_argument("--batch-size", type=int, help="items encoded at once (default 64)")
     parser.add_argument("--workers", type=int, help="processes that read and decode (default 4)")
@@ -62,6 +67,11 @@ def call(arguments: argparse.Namespace) -> int:
         modality=arguments.modality,
         out=arguments.out,
         settings=settings,
+        tokens=arguments.tokens,
     )
-    print(f"{path}\nTrain on it: python run_recbole_ml.py --dataset={dataset} --features={path}")
+    said, model, features = "Train on it", "", f"{path}"
+    if arguments.tokens:
+        said, model = "With a file of titles' tokens and one of covers'", "--model=ODMTSASRec "
+        features = "\"{'text': FILE, 'image': FILE}\""
+    print(f"{path}\n{said}: python run_recbole_ml.py {model}--dataset={dataset} --features={features}")
     return 0

@@ -13,6 +13,9 @@ from recbole_microlens.models.backbones import SUFFIXES, content_class, grid_nam
 from recbole_microlens.models.baseline_model import Baseline
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.content_model import ContentModel
+from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
+from recbole_microlens.models.odmt import odmt_class
+from recbole_microlens.models.side_by_side import SideBySide
 
 
 def model_class(name: str) -> type:
@@ -38,10 +41,12 @@ def model_class(name: str) -> type:
         return _stock_class(name)
     if name in BASELINES:
         return BASELINES[name]
+    if name in ODMT_NAMES:
+        return odmt_class(name)
     try:
         return content_class(name)
     except KeyError:
-        known = stock | grid_names() | BASELINES.keys()
+        known = stock | grid_names() | BASELINES.keys() | set(ODMT_NAMES)
         raise MicroLensError(
             f"model: there is no model {shown(name)}.{did_you_mean(name[:50], known)} Give any RecBole "
             f"model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such as "
@@ -80,4 +85,5 @@ def looks_at_content(model_class: type[Any]) -> bool:
 def recbole_name(model_class: type[Any]) -> str:
     """Name of the stock model that a model is, or is built on."""
     names = compat.recbole_model_names()
-    return next((c.__name__ for c in model_class.__mro__ if c.__name__ in names), model_class.__name__)
+    built_on = model_class.backbone if issubclass(model_class, SideBySide) else model_class
+    return next((c.__name__ for c in built_on.__mro__ if c.__name__ in names), model_class.__name__)

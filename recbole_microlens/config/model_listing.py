@@ -14,6 +14,7 @@ from recbole_microlens.models.backbones import (
     is_grid_name,
 )
 from recbole_microlens.models.baselines import BASELINES
+from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 
 # Output tables of more than one number an item: they stay by id whatever the suffix.
 _NOTES = {
@@ -46,6 +47,7 @@ def format_models(markdown: bool = False) -> str:
     text = [
         "A model is a sequential model of RecBole and a suffix; the name alone is RecBole's own.",
         f"With the settings of the paper: {', '.join(tuned_models())}.",
+        f"On tokens of titles and covers (`extract --tokens`): {', '.join(ODMT_NAMES)}.",
     ]
     return "\n\n".join(text + [tabulate(rows, headers, tablefmt=style) for headers, rows in tables])
 

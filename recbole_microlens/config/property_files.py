@@ -9,6 +9,7 @@ from recbole_microlens import compat
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.models.backbones import grid_names
 from recbole_microlens.models.baselines import BASELINES
+from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 
 # The choices of `protocol` and its files; the choices of `preset` and its folders.
 PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
@@ -55,7 +56,9 @@ def sections_of(path: Path) -> dict[str | None, dict]:
     """The settings of a file by section: those for all under ``None``, then those under the name of a model,
     ``content``, ``baselines`` or ``stock``.
     """
-    names = {"content", "baselines", "stock"} | BASELINES.keys() | grid_names() | compat.recbole_model_names()
+    of_kinds = {"content", "baselines", "stock"}
+    ours = BASELINES.keys() | set(ODMT_NAMES) | grid_names()
+    names = of_kinds | ours | compat.recbole_model_names()
     settings = read_yaml(path)
     for_all = {key: value for key, value in settings.items() if key not in names}
     return {None: for_all} | {key: value or {} for key, value in settings.items() if key in names}

@@ -196,6 +196,20 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "whether the projection has the rates of the encoder or of the others",
             ),
         },
+        "ODMT": {
+            "kd_temperature": (number(above=0), "tau: temperature of what the modalities teach each other"),
+            "kd_epochs": (
+                number(0),
+                "alpha: epochs until the distillation has its full weight; below 1: the weight itself",
+            ),
+            "id_init": (
+                word("mean", "text", "image"),
+                "ids start from the first tokens of both modalities, or of one",
+            ),
+            "merge_layers": (whole(1), "blocks of the attention that merges tokens and id"),
+            "merge_heads": (whole(1), "its attention heads"),
+            "merge_dropout": (dropout(), "its dropout"),
+        },
         "Speed and memory": {
             "precision": (
                 word(*_PRECISIONS),

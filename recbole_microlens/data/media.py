@@ -16,6 +16,7 @@ from recbole_microlens.data.missing import MissingContent, report_missing
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
+from recbole_microlens.data.readers.tokens import token_reader
 from recbole_microlens.items.media_batch import Content, ItemMedia
 from recbole_microlens.items.modality import features_path, modalities
 
@@ -124,5 +125,6 @@ def create_reader(config, modality: str, tokens: np.ndarray) -> Reader:
     """
     path = features_path(config, modality)
     if path is not None:
-        return feature_reader(config, path, tokens)
+        read = token_reader if getattr(config.model_class, "reads_tokens", False) else feature_reader
+        return read(config, path, tokens)
     return _READERS[modality](config, tokens)

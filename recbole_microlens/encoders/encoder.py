@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from recbole_microlens.encoders.batchnorm import checkpointed, freeze_statistics
 from recbole_microlens.encoders.finetune import cut_stages
 from recbole_microlens.encoders.frame_by_frame import FrameByFrame, MeanOfFrames
+from recbole_microlens.encoders.pooling import mean_of_channels_last, tokens_of
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.encoders.trunk_output import TrunkOutput
@@ -205,6 +207,28 @@ class Encoder(nn.Module):
     def pooled(self, content: Tensor) -> Tensor:
         """Content -> what :meth:`through_head` takes: the pooled output of the last stage."""
         return self._pool(self.staged_forward(self.prepare(content), 0, self.n_stages))
+
+    def tokens(self, content: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last stage gives for each token or place of an item, before it is pooled.
+
+        Parameters
+        ----------
+        content : Tensor [N, ...]
+            Images or titles, as :meth:`forward` takes them.
+
+        Returns
+        -------
+        tokens : Tensor [N, T, feature_dim]
+            The class token first; the pooled features stand there where the network has none.
+        real : Tensor [N, T], bool
+            False for the padding of a title.
+        """
+        features = self.staged_forward(self.prepare(content), 0, self.n_stages)
+        tokens, real = tokens_of(features, channels_last=self.pool is mean_of_channels_last)
+        if "cls" in self.spec.pools:
+            return tokens, real
+        with_pooled = torch.cat([self._pool(features).unsqueeze(1), tokens], dim=1)
+        return with_pooled, pad(real, (1, 0), value=True)
 
     def through_head(self, pooled: Tensor) -> Tensor:
         """Pooled output of the last stage -> features [N, feature_dim]."""

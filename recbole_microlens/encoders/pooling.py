@@ -34,6 +34,24 @@ def mean_of_patches(features: Tensor) -> Tensor:
     return features[:, 1:].mean(1)
 
 
+def tokens_of(features: Features, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """What a last stage returns for images or text -> tokens [N, T, C], and which are real [N, T].
+
+    Parameters
+    ----------
+    features : Tensor or list of them
+        Tokens [N, T, C], for text in a list with their mask; maps [N, C, H, W], whose places are tokens.
+    channels_last : bool
+        Maps are [N, H, W, C].
+    """
+    if isinstance(features, list):
+        tokens, mask = features
+        return tokens, mask != 0
+    if features.dim() == 4:
+        features = features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
+    return features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+
+
 @dataclass(frozen=True)
 class TokenPool:
     """Tokens -> features [N, d].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from recbole.model.sequential_recommender import SASRec
+from torch import Tensor
 from tqdm import tqdm
 
 from recbole_microlens import __version__
@@ -22,8 +23,8 @@ from recbole_microlens.data.missing import report_missing
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.export.rows import require_tokens, write_features, write_tokens
 from recbole_microlens.files import locked_folder
-from recbole_microlens.items.feature_file import written_features
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.release.item_ids import read_item_ids
@@ -47,6 +48,7 @@ def extract(
     out: str | Path | None = None,
     settings: dict | None = None,
     progress: bool = True,
+    tokens: bool = False,
 ) -> Path:
     """Write the features of every item of a dataset, float32 [items, feature_dim], and their ``.json``.
 
@@ -66,9 +68,16 @@ def extract(
     modality : str, optional
         Which encoder, if the run has several; ``video`` for an image encoder that looks at each frame.
     out : str | Path, optional
-        The ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default.
+        The ``.npy`` file; ``<modality>-<encoder>.npy`` in the dataset's folder by default, with ``-tokens``
+        behind the encoder's name for tokens.
     settings : dict, optional
         Further settings by key, such as ``frame_size``, ``encode_batch_size``, ``use_gpu``.
+    progress : bool, default True
+        Whether a bar is shown, on a terminal.
+    tokens : bool, default False
+        A vector for each token of a title or an image, for the models that begin with ODMT: float16
+        [items, tokens, feature_dim], and which of them are real in ``<name>.mask.npy``; see
+        :meth:`recbole_microlens.encoders.encoder.Encoder.tokens`.
 
     Returns
     -------
@@ -78,8 +87,8 @@ def extract(
     Raises
     ------
     MicroLensError
-        Neither or both of ``encoder`` and ``run`` are given; or something in the settings, the run or the
-        dataset does not fit.
+        Neither or both of ``encoder`` and ``run`` are given; something in the settings, the run or the
+        dataset does not fit; or tokens are asked of an encoder of videos, or are too large for float16.
     """
     if (encoder is None) == (run is None):
         raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
@@ -91,12 +100,15 @@ def extract(
         config, modality = _config_of_run(dataset, Path(run), modality, settings or {})
         network = _trained_encoder(config, modality, Path(run))
     folder = Path(config["data_path"])
-    path = Path(out) if out else folder / f"{modality}-{network.spec.name.replace('/', '--')}.npy"
+    if tokens:
+        require_tokens(network, modality)
+    name = f"{modality}-{network.spec.name.replace('/', '--')}{'-tokens' * tokens}.npy"
+    path = Path(out) if out else folder / name
     if path.suffix != ".npy":
         raise MicroLensError(f"--out: {path} does not end in .npy.")
-    tokens = _tokens(config)
-    reader = create_reader(config, modality, tokens)
-    _write(path, config, modality, network, reader, str(run) if run else None, progress)
+    reader = create_reader(config, modality, _tokens(config))
+    write = write_tokens if tokens else write_features
+    _write(write, path, config, modality, network, reader, str(run) if run else None, progress)
     return path
 
 
@@ -135,7 +147,8 @@ def _made(config, modality: str) -> Path:
     with locked_folder(path.parent, lambda: getLogger().info(said)):
         if not path.is_file():
             getLogger().info(f"features: {path} is made once, for this run and others")
-            _write(path, config, modality, network, reader, None, config["show_progress"])
+            progress = config["show_progress"]
+            _write(write_features, path, config, modality, network, reader, None, progress)
     return path
 
 
@@ -145,7 +158,14 @@ def _tokens(config) -> np.ndarray:
 
 
 def _write(
-    path: Path, config, modality: str, network: Encoder, reader, run: str | None, progress: bool
+    write: Callable,
+    path: Path,
+    config,
+    modality: str,
+    network: Encoder,
+    reader,
+    run: str | None,
+    progress: bool,
 ) -> None:
     options, item_ids = network.options, reader.tokens[1:].tolist()
     report_missing(reader)
@@ -165,18 +185,17 @@ def _write(
     }
     process_memory.keep_freed(config["device"])
     acceleration.convolutions(network)
-    with written_features(path, item_ids, network.feature_dim, about) as append:
-        for rows in _features(len(item_ids), network.to(config["device"]).eval(), reader, config, progress):
-            append(rows)
+    network = network.to(config["device"]).eval()
+    write(path, item_ids, network, _contents(reader, config, progress), about)
 
 
-@torch.inference_mode()
-def _features(n_items: int, network: Encoder, reader, config, progress: bool) -> Iterator[np.ndarray]:
-    """Features [n, dim] of all items in their order, some at a time."""
-    items = ItemReader(n_items + 1, {"it": reader})
-    with tqdm(total=n_items, desc="extract", unit="item", disable=None if progress else True) as bar:
+def _contents(reader, config, progress: bool) -> Iterator[Tensor]:
+    """The content of all items in their order, some at a time, on the device."""
+    items = ItemReader(len(reader.tokens), {"it": reader})
+    label = {"desc": "extract", "unit": "item", "disable": None if progress else True}
+    with tqdm(total=len(reader.tokens) - 1, **label) as bar:
         for media in items.all_items(config["encode_batch_size"], config["worker"]):
-            yield network(media.to(config["device"]).content["it"]).float().cpu().numpy()
+            yield media.to(config["device"]).content["it"]
             bar.update(len(media.item_ids))
 
 

@@ -7,20 +7,19 @@ one of ours is taken as the MicroLens authors publish them: row r belongs to ite
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.items.written_rows import FORMAT, written_rows
 
-FORMAT = "recbole-microlens features 1"
 _START = '{"format": "recbole-microlens features'
-_CHECKED_ROWS = 4096
+_CHECKED_NUMBERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class FeatureFile:
 
     @property
     def dim(self) -> int:
-        return self.rows.shape[1]
+        return self.rows.shape[-1]
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
         """Row of each original item id, [n] int64; -1 where the file has none.
@@ -75,12 +74,14 @@ class FeatureFile:
 
     def require_finite(self, rows: np.ndarray) -> None:
         """Raise a :class:`MicroLensError` that names the first of these rows with a NaN or an infinity."""
-        for start in range(0, len(rows), _CHECKED_ROWS):
-            chunk = rows[start : start + _CHECKED_ROWS]
+        at_once = max(_CHECKED_NUMBERS // self.rows[0].size, 1)
+        starts = range(0, len(rows), at_once)
+        for start in tqdm(starts, desc="check features", delay=3, disable=None):
+            chunk = rows[start : start + at_once]
             with np.errstate(
                 over="ignore"
             ):  # what float32 cannot hold becomes an infinity here as it does later
-                read = np.asarray(self.rows[chunk], dtype=np.float32)
+                read = np.asarray(self.rows[chunk], dtype=np.float32).reshape(len(chunk), -1)
             bad = np.flatnonzero(~np.isfinite(read).all(axis=1))
             if len(bad):
                 row = int(chunk[bad[0]])
@@ -106,70 +107,47 @@ def open_features(path: str | Path) -> FeatureFile:
             f"features: there is no file {path}. Make it with: recbole-microlens extract "
             f"--dataset DATASET --encoder ENCODER --out {path}"
         )
-    with explained(
-        f"features: {path} is not a .npy file of plain numbers",
-        "Save a float32 array [items, dim] with numpy.save.",
-    ):
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows = mapped(path)
+    if isinstance(rows, np.ndarray) and rows.ndim == 3:
+        raise MicroLensError(
+            f"features: {path} holds tokens, {list(rows.shape)}: a vector for each token of an item, which "
+            "the models that begin with ODMT read. Extract the features without --tokens."
+        )
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise MicroLensError(
             f"features: {path} holds {getattr(rows, 'dtype', 'several arrays')} of shape "
             f"{list(getattr(rows, 'shape', []))}; expected floats [items, dim], one row for each item."
         )
-    return FeatureFile(path, rows, _item_ids(_twin(path), rows))
+    return FeatureFile(path, rows, item_ids_of(path, rows))
 
 
-@contextmanager
+def mapped(path: Path) -> np.ndarray:
+    """What a ``.npy`` file holds, memory-mapped; raises a :class:`MicroLensError` where it is none."""
+    with explained(
+        f"features: {path} is not a .npy file of plain numbers",
+        "Save a float32 array [items, dim] with numpy.save.",
+    ):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 def written_features(
     path: Path, item_ids: list[str], dim: int, about: dict
-) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends rows [n, dim]; file and ``.json`` appear when the block ends well.
-
-    Parameters
-    ----------
-    about : dict
-        What the ``.json`` says besides the ids; may still be added to inside the block.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; nothing is left, and an older file is as it was.
+) -> AbstractContextManager[Callable[..., None]]:
+    """Give a function that appends rows [n, dim]; see
+    :func:`~recbole_microlens.items.written_rows.written_rows`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arriving, twin, written = path.with_name(path.name + ".new"), _twin(path), 0
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(item_ids), dim)}
-
-    def append(rows: np.ndarray) -> None:
-        nonlocal written
-        file.write(np.ascontiguousarray(rows, dtype="<f4").data)
-        written += len(rows)
-
-    try:
-        # Written, not mapped: a write to a mapped file on a full disk kills the process.
-        with files.written_whole(arriving, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            yield append
-            if written != len(item_ids):
-                raise RuntimeError(f"{written} rows were written for {len(item_ids)} items")
-        with files.written_whole(twin.with_name(twin.name + ".new")) as file_of_ids:
-            said = {"format": FORMAT, **about, "item_ids": item_ids}
-            file_of_ids.write(json.dumps(said, ensure_ascii=False) + "\n")
-        # An .npy without its own .json would be read by row number: it goes first and comes last.
-        path.unlink(missing_ok=True)
-        os.replace(twin.with_name(twin.name + ".new"), twin)
-        os.replace(arriving, path)
-    finally:
-        for left in (arriving, twin.with_name(twin.name + ".new")):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+    return written_rows({path: ("<f4", (dim,))}, item_ids, about)
 
 
 def _twin(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _item_ids(twin: Path, rows: np.ndarray) -> list[str] | None:
-    """The ids in a ``.json`` of ours; the published ones, item id -> vector, are large and are not read."""
+def item_ids_of(path: Path, rows: np.ndarray) -> list[str] | None:
+    """The ids in the ``.json`` of a file, if it is one of ours; ``None`` else: the published ones, item id ->
+    vector, are large and are not read. Raises a :class:`MicroLensError` where it does not belong to the rows.
+    """
+    twin = _twin(path)
     if not twin.is_file():
         return None
     with twin.open(encoding="utf-8", errors="replace") as file:

@@ -30,22 +30,31 @@ class ContentModel:
         What the model's name adds to its backbone's; empty for a class of your own.
     item_modality : tuple[str, ...]
         What an item's embedding is computed from.
+    reads_tokens : bool
+        Whether ``features`` are a vector for each token of an item, not one for the item.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that trains, from 1 on; 0 before the first. Set by the trainer.
     """
 
     whole_sequences = False
     suffix = ""
     item_modality: tuple[str, ...] = ("video",)
+    reads_tokens = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.negatives = config["negatives"]
+        self.epoch = 0
         stock = getattr(self, "item_embedding", None)
         if not isinstance(stock, nn.Embedding):
             raise MicroLensError(
                 f"model: {type(self).__name__} cannot be built: its backbone keeps no items in an "
                 "`item_embedding`. Run `recbole-microlens models` for those that do."
             )
-        self._put_in_place_of(stock, _content_embedding(config, stock, self.n_items))
+        self._put_in_place_of(stock, self._content_embedding(config, stock, dataset))
         self._count(dataset)
 
     def fill_item_table(self, batches: Iterable[ItemMedia]) -> None:
@@ -64,6 +73,17 @@ class ContentModel:
         others = [parameter for parameter in self.parameters() if id(parameter) not in in_encoder]
         groups = {"encoder": encoder, "others": others}
         return {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
+
+    def _content_embedding(self, config, stock: nn.Embedding, dataset) -> ContentItemEmbedding:
+        """The drop-in for the item embedding that the backbone built."""
+        has_extra = stock.num_embeddings > self.n_items
+        embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
+        towers, dim = create_towers(config, stock), stock.embedding_dim
+        fusion = create_fusion(config["fusion"], len(towers), dim)
+        embedding = embedding_class(towers, self.n_items, dim, fusion, config["encode_chunk"])
+        if has_extra:
+            embedding.extra = nn.Parameter(stock.weight.detach()[self.n_items :].clone())
+        return embedding
 
     def _count(self, dataset) -> None:
         """Keep, of each item, what the loss needs to know of its popularity in the training data."""
@@ -107,14 +127,3 @@ class EmbeddingWithExtraRows(ContentItemEmbedding):
     def weight(self) -> Tensor:
         """The table of all items and the extra rows, [n_items + rows, d]."""
         return torch.cat([super().weight, self.extra])
-
-
-def _content_embedding(config, stock: nn.Embedding, n_items: int) -> ContentItemEmbedding:
-    has_extra = stock.num_embeddings > n_items
-    embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
-    towers, dim = create_towers(config, stock), stock.embedding_dim
-    fusion = create_fusion(config["fusion"], len(towers), dim)
-    embedding = embedding_class(towers, n_items, dim, fusion, config["encode_chunk"])
-    if has_extra:
-        embedding.extra = nn.Parameter(stock.weight.detach()[n_items:].clone())
-    return embedding

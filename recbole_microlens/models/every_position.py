@@ -10,19 +10,32 @@ from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.models.negatives import with_sequences_of_all
 
 
-class EveryPositionModel(ContentModel):
-    """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``.
+class StatesAtEveryPosition:
+    """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``."""
+
+    _at_every_position = False
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's choice of one position's state; inside :meth:`states` those of all positions."""
+        return output if self._at_every_position else super().gather_indexes(output, gather_index)
+
+    def states(self, item_seq: Tensor, length: Tensor) -> Tensor:
+        """Item ids [B, L] and their number [B] -> the state at each position, [B, L, d]."""
+        self._at_every_position = True
+        try:
+            return self.forward(item_seq, length)
+        finally:
+            self._at_every_position = False
+
+
+class EveryPositionModel(StatesAtEveryPosition, ContentModel):
+    """Mixin for causal backbones, see :class:`StatesAtEveryPosition`, trained on whole sequences.
 
     The loss is the in-batch softmax alone, see :meth:`sequence_loss`; the backbone's own loss and its
     ``reg_weight`` are not used: the protocol regularises with weight decay.
     """
 
     whole_sequences = True
-    _at_every_position = False
-
-    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
-        """RecBole's choice of one position's state; in training, the states of all positions [B, L, d]."""
-        return output if self._at_every_position else super().gather_indexes(output, gather_index)
 
     def calculate_loss(self, batch) -> Tensor:
         """In-batch softmax at every position of the batch's sequences.
@@ -39,7 +52,7 @@ class EveryPositionModel(ContentModel):
         positions = torch.arange(item_seq.size(1), device=item_seq.device)
         target_mask = positions < length.unsqueeze(1)  # [B, L]
         with self.item_embedding.encode_batch(batch.media):
-            states = self._states(item_seq, length)  # [B, L, d]
+            states = self.states(item_seq, length)  # [B, L, d]
             embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
         if batch.is_idle:
             item_ids, target_mask = torch.zeros_like(item_ids), torch.zeros_like(target_mask)
@@ -76,19 +89,12 @@ class EveryPositionModel(ContentModel):
         """Over how many targets the loss of a batch is a mean."""
         return int(batch[self.ITEM_SEQ_LEN].sum())
 
-    def _states(self, item_seq: Tensor, length: Tensor) -> Tensor:
-        self._at_every_position = True
-        try:
-            return self.forward(item_seq, length)
-        finally:
-            self._at_every_position = False
-
     def _count(self, dataset) -> None:
         self.register_buffer("log_popularity", log_popularity(dataset.popularity), persistent=False)
 
 
-class NextItNetAtRealItems(EveryPositionModel):
-    """NextItNet, read at real items.
+class AtRealItems:
+    """Mixin for NextItNet, which is read at real items.
 
     RecBole's takes the last column ``[:, -1]``, which on its sequences, padded on the right, is the state of
     a padding position for every user with a short history.
@@ -105,3 +111,7 @@ class NextItNetAtRealItems(EveryPositionModel):
         length = (item_seq != 0).sum(1) if item_seq_len is None else item_seq_len
         states = self.final_layer(self.residual_blocks(self.item_embedding(item_seq)))  # [B, L, d]
         return self.gather_indexes(states, length - 1)
+
+
+class NextItNetAtRealItems(AtRealItems, EveryPositionModel):
+    """NextItNet at every position, read at real items."""

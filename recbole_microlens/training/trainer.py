@@ -95,6 +95,7 @@ class ContentTrainer(Trainer):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         self.caches.ensure(may_build=True)
         self.model.train()
+        self.model.epoch = epoch_idx + 1
         loss_func = loss_func or self.model.calculate_loss
         start, waited, has_finished = perf_counter(), 0.0, self._queued()
         begun = self._begin_epoch(train_data)
