@@ -123,7 +123,7 @@ def _build(config, folder: Path, trains: bool):
     trains : bool
         Whether a training follows: it is refused here where it would need more memory than there is.
     """
-    if config.is_baseline:
+    if config.is_baseline or getattr(config.model_class, "reads_tokens", False):
         ensure_features(config)
     with _building(config):
         dataset = create_dataset(config)

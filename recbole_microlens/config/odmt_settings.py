@@ -1,9 +1,25 @@
-"""What ODMT needs of its settings: files of tokens, and widths that fit."""
+"""The settings of ODMT, and what it needs of others: modalities, and widths that fit."""
 
 from __future__ import annotations
 
+from recbole_microlens.config.kinds import Kind, dropout, number, whole, word
 from recbole_microlens.errors import MicroLensError
 
+# Key -> kind of its values, and meaning; the table is joined in :mod:`recbole_microlens.config.schema`.
+KEYS: dict[str, tuple[Kind, str]] = {
+    "kd_temperature": (number(above=0), "tau: temperature of what the modalities teach each other"),
+    "kd_epochs": (
+        number(0),
+        "alpha: epochs until the distillation has its full weight; below 1: the weight itself",
+    ),
+    "id_init": (
+        word("mean", "text", "image"),
+        "ids start from the first tokens of both modalities, or of one",
+    ),
+    "merge_layers": (whole(1), "blocks of the attention that merges tokens and id"),
+    "merge_heads": (whole(1), "its attention heads"),
+    "merge_dropout": (dropout(), "its dropout"),
+}
 _MADE_OF = ("text", "image")
 
 
@@ -13,7 +29,7 @@ def check_odmt(settings: dict, name: str) -> None:
     Raises
     ------
     MicroLensError
-        Its items are made of something else; a modality has no file of tokens; or a setting does not fit.
+        Its items are made of something else, or a setting does not fit.
     """
     made_of = settings["item_modality"]
     content = [modality for modality in made_of if modality in _MADE_OF]
@@ -21,15 +37,6 @@ def check_odmt(settings: dict, name: str) -> None:
         raise MicroLensError(
             f"item_modality: {name} is made of id and one or both of {' and '.join(_MADE_OF)}, not of "
             f"{', '.join(made_of)}. Set e.g. [id, text, image]."
-        )
-    given = settings["features"]
-    files = given if isinstance(given, dict) else dict.fromkeys(content[:1], given) if given else {}
-    missing = [modality for modality in content if not files.get(modality)]
-    if missing:
-        raise MicroLensError(
-            f"features: {name} reads files of tokens, and none is given for {' and '.join(missing)}. Make "
-            f"one for each: recbole-microlens extract --tokens --dataset DATASET --encoder ENCODER; "
-            f'then give --features="{{{", ".join(f"{each!r}: FILE" for each in content)}}}".'
         )
     if settings["id_init"] not in ("mean", *content):
         raise MicroLensError(

@@ -13,7 +13,7 @@ from functools import cache
 
 from recbole_microlens import compat
 from recbole_microlens.activation_cache.store import DTYPES
-from recbole_microlens.config import schema_of_backbones, schema_of_recbole
+from recbole_microlens.config import odmt_settings, schema_of_backbones, schema_of_recbole
 from recbole_microlens.config.forms import (
     activation_cache,
     by_modality,
@@ -196,20 +196,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "whether the projection has the rates of the encoder or of the others",
             ),
         },
-        "ODMT": {
-            "kd_temperature": (number(above=0), "tau: temperature of what the modalities teach each other"),
-            "kd_epochs": (
-                number(0),
-                "alpha: epochs until the distillation has its full weight; below 1: the weight itself",
-            ),
-            "id_init": (
-                word("mean", "text", "image"),
-                "ids start from the first tokens of both modalities, or of one",
-            ),
-            "merge_layers": (whole(1), "blocks of the attention that merges tokens and id"),
-            "merge_heads": (whole(1), "its attention heads"),
-            "merge_dropout": (dropout(), "its dropout"),
-        },
+        "ODMT": odmt_settings.KEYS,
         "Speed and memory": {
             "precision": (
                 word(*_PRECISIONS),

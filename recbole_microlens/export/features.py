@@ -121,7 +121,7 @@ def ensure_features(config) -> None:
     Parameters
     ----------
     config : Config
-        Of a baseline; its ``features`` then name a file for each modality.
+        Of a baseline, or of a model that reads tokens; its ``features`` then name a file for each modality.
 
     Raises
     ------
@@ -129,26 +129,30 @@ def ensure_features(config) -> None:
         As :func:`extract`.
     """
     looked_at = [name for name in modalities(config) if name in ENCODED]
-    config["features"] = {name: features_path(config, name) or str(_made(config, name)) for name in looked_at}
+    tokens = getattr(config.model_class, "reads_tokens", False)
+    config["features"] = {
+        name: features_path(config, name) or str(_made(config, name, tokens)) for name in looked_at
+    }
 
 
-def _made(config, modality: str) -> Path:
+def _made(config, modality: str, of_tokens: bool) -> Path:
     encoder = modality_settings(config, modality).encoder.name
     kept = feature_keys() - {"item_modality", "features", "encoder"} | _OF_THE_MACHINE
     given = {key: value for key, value in config.as_given.items() if key in kept}
     config, modality = _config_of_encoder(config["dataset"], encoder, modality, given)
     network, tokens = _frozen_encoder(config, modality), _tokens(config)
     reader = create_reader(config, modality, tokens)
-    name = (
-        f"{modality}-{encoder.replace('/', '--')}-{digest(cache_parts(network, reader, tokens, 'fp32'))}.npy"
-    )
+    if of_tokens:
+        require_tokens(network, modality)
+    parts = digest(cache_parts(network, reader, tokens, "fp16" if of_tokens else "fp32"))
+    name = f"{modality}-{encoder.replace('/', '--')}-{'tokens-' * of_tokens}{parts}.npy"
+    write = write_tokens if of_tokens else write_features
     path = Path(config["data_path"]) / "features" / name
     said = f"features: waiting for another process that writes in {path.parent}"
     with locked_folder(path.parent, lambda: getLogger().info(said)):
         if not path.is_file():
             getLogger().info(f"features: {path} is made once, for this run and others")
-            progress = config["show_progress"]
-            _write(write_features, path, config, modality, network, reader, None, progress)
+            _write(write, path, config, modality, network, reader, None, config["show_progress"])
     return path
 
 

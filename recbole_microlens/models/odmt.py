@@ -1,8 +1,8 @@
 """ODMT: ids, titles and covers in one attention for each item, a user model for each, teaching each other.
 
 Source: Ji et al., "Online Distillation-enhanced Multi-modal Transformer for Sequential Recommendation", ACM
-MM 2023 (arXiv 2308.04067), and what its released code computes. That code has SASRec alone; the paper's GRU4Rec
-and NextItNet take its place in the same way.
+MM 2023 (arXiv 2308.04067), and what its released code computes. That code has SASRec alone; the paper's
+GRU4Rec and NextItNet take its place in the same way.
 """
 
 from __future__ import annotations
