@@ -154,7 +154,7 @@ def test_the_command_names_the_files_and_odmt_trains_on_them(quick, tmp_path, ca
     assert cli.main(command + sizes) == 0
     assert "hit@10" in capsys.readouterr().out
     assert cli.main([*command, "--hidden_size=8", f"--features={paths['text']}"]) == 2
-    assert "none is given for image" in capsys.readouterr().err
+    assert "Name the modality" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from recbole_microlens.config import Config, model_class
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.merged_attention import MergedAttention
-from recbole_microlens.items.token_file import written_tokens
+from recbole_microlens.items.token_file import open_tokens, written_tokens
 from recbole_microlens.losses import in_batch_softmax
 from recbole_microlens.models.distillation import distillation, ramp_up
 from recbole_microlens.models.odmt import NAMES
@@ -195,6 +195,20 @@ def test_ids_start_from_the_first_tokens(made, tiny_data, tmp_path):
     )
 
 
+def test_tokens_that_no_file_is_given_for_are_made_once(settings, files, tiny_data, caplog):
+    caplog.set_level("INFO")
+    encoders = {"image_encoder": "resnet18", "encoder_weights": "none", "frame_size": 32, "state": "INFO"}
+    chosen = settings | SMALL | encoders | {"features": {"text": files["text"]}, "epochs": 1}
+    results, made = [], []
+    for _ in range(2):
+        caplog.clear()
+        results.append(run("ODMTSASRec", "tiny", config_dict=chosen)["test_result"])
+        made.append("is made once" in caplog.text)
+    assert made == [True, False] and results[0] == results[1]
+    (path,) = (tiny_data / "tiny" / "features").glob("image-resnet18-tokens-*[0-9a-f].npy")
+    assert open_tokens(path).rows.shape == (20, 2, 512)
+
+
 def test_one_modality_beside_ids_will_do(made, files):
     model, train, _ = made(item_modality=["id", "text"], features=files["text"])
     assert list(model.users) == ["id", "text"] and model.item_embedding.embedding_dim == 16
@@ -245,11 +259,6 @@ def test_content_is_learnt_and_shuffled_content_is_not(write_inter, settings, tm
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (
-            {"features": None},
-            "none is given for text and image. Make one for each: recbole-microlens extract",
-        ),
-        ({"features": {"text": "a.npy"}}, "none is given for image"),
         ({"features": {"text": "a.npy", "image": "b.npy", "video": "c.npy"}}, "has an entry for video"),
         ({"item_modality": ["text", "image"]}, "is made of id and one or both of text and image"),
         ({"item_modality": ["id", "video"], "features": "v.npy"}, "not of id, video"),
