@@ -32,6 +32,8 @@ from recbole_microlens.training import acceleration, checkpoint, run_folder
 from recbole_microlens.training.resumable_trainer import BEST
 
 _OF_THE_MACHINE = {"data_path", "seed", "use_gpu", "gpu_id", "worker", "show_progress"}
+# What an extraction is told in its own words, or has no use for: the encoders of other modalities.
+_CHOSEN = {"item_modality", "features", "encoder", *(f"{name}_encoder" for name in ENCODED)}
 _ROW_ORDER = "the order of item_ids: that of the dataset's .item file (of .inter where there is none)"
 
 
@@ -137,7 +139,7 @@ def ensure_features(config) -> None:
 
 def _made(config, modality: str, of_tokens: bool) -> Path:
     encoder = modality_settings(config, modality).encoder.name
-    kept = feature_keys() - {"item_modality", "features", "encoder"} | _OF_THE_MACHINE
+    kept = feature_keys() - _CHOSEN | _OF_THE_MACHINE
     given = {key: value for key, value in config.as_given.items() if key in kept}
     config, modality = _config_of_encoder(config["dataset"], encoder, modality, given)
     network, tokens = _frozen_encoder(config, modality), _tokens(config)
