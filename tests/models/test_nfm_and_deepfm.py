@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from recbole.data.interaction import Interaction
+from shared.dense_pairs import batch_norm_of, dense_loss, dense_scores, fields
 
 from recbole_microlens.models import other_items
 from recbole_microlens.models.deepfm import DeepFMID
@@ -38,6 +38,7 @@ def built(model_class, dtype=torch.float64, seed=0):
     }
     model = model_class(config, SimpleNamespace(num=lambda field: N_ITEMS, popularity=COUNTS)).to(dtype)
     with torch.no_grad():
+        model.item_embedding.weight[0] = 0
         for name, parameter in model.named_parameters():
             if name != "item_embedding.weight":
                 parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -60,37 +61,11 @@ def left_padded(samples):
     return torch.tensor([[0] * (LENGTH - len(history)) + history for history, _ in samples])
 
 
-def fields(model, histories, items):
-    """Embeddings [B, C, L + 1, d] of each history with each item."""
-    ids = torch.cat(
-        [
-            histories[:, None].expand(-1, len(items), -1),
-            items.view(1, -1, 1).expand(len(histories), -1, -1),
-        ],
-        dim=2,
-    )
-    return model.item_embedding(ids) * (ids != 0).unsqueeze(3)
-
-
-def dense_scores(model, embeddings, norm):
-    """Scores [B, C] from embeddings [B, C, L + 1, d], as the papers write them."""
-    products = (embeddings.sum(2).square() - embeddings.square().sum(2)) / 2
-    if isinstance(model, NFMID):
-        normal = norm(products.flatten(0, 1))
-        return model.output(model.hidden(normal).relu()).relu().view(products.shape[:2])
-    return products.sum(2) + model.output(model.hidden(embeddings.flatten(2)).relu()).squeeze(2)
-
-
-def dense_loss(model, samples, norm):
+def loss_by_dense_form(model, samples, norm):
     rows = torch.cat([left_padded(samples), torch.tensor([[target] for _, target in samples])], 1)
-    columns = rows.flatten()
-    scores = dense_scores(model, fields(model, rows[:, :-1], columns), norm)
     share = COUNTS.double() / COUNTS.sum()
     share[0] = 1
-    own = (rows.unsqueeze(2) == columns).any(1) | (columns == 0)
-    target = torch.arange(len(rows)) * (LENGTH + 1) + LENGTH
-    own[torch.arange(len(rows)), target] = False
-    return F.cross_entropy((scores - share.log()[columns]).masked_fill(own, -1e4), target)
+    return dense_loss(model, rows, share.log(), norm)
 
 
 def gradients(model, loss):
@@ -105,11 +80,7 @@ def test_loss_and_gradients_are_those_of_the_dense_form(model_class, batch, bloc
     monkeypatch.setitem(other_items._BLOCK_BYTES, "cpu", block)
     model, samples = built(model_class).train(), BATCHES[batch]
     loss = model.calculate_loss(interaction(samples))
-
-    def norm(pairs):
-        return F.batch_norm(pairs, None, None, model.norm.weight, model.norm.bias, training=True)
-
-    expected = dense_loss(model, samples, norm)
+    expected = loss_by_dense_form(model, samples, batch_norm_of(model))
     torch.testing.assert_close(loss, expected)
     found, wanted = gradients(model, loss), gradients(model, expected)
     for name, value in wanted.items():
@@ -122,7 +93,7 @@ def test_running_statistics_are_those_of_batch_norm_over_all_pairs():
     norm = torch.nn.BatchNorm1d(WIDTH).double()
     for _ in range(2):
         model.calculate_loss(interaction(samples))
-        dense_loss(model, samples, norm)
+        loss_by_dense_form(model, samples, norm)
     torch.testing.assert_close(model.norm.running_mean, norm.running_mean)
     torch.testing.assert_close(model.norm.running_var, norm.running_var)
     assert model.norm.num_batches_tracked == 2
