@@ -101,8 +101,8 @@ def pair_moments(constant: Tensor, slope: Tensor, items: Tensor, shares: Tensor)
         The variance divides by the number of pairs.
     """
     shares = shares.to(items.dtype)
-    column_mean = shares @ items
-    column_variance = shares @ (items - column_mean).square() + (1 - shares.sum()) * column_mean.square()
+    column_mean = items.T @ shares
+    column_variance = (items - column_mean).square().T @ shares + (1 - shares.sum()) * column_mean.square()
     row_means = constant + slope * column_mean
     variance = row_means.var(0, unbiased=False) + slope.square().mean(0) * column_variance
     return row_means.mean(0), variance

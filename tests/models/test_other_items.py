@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from elsewhere import AWAY, Elsewhere
+from recbole.utils import init_seed
 
 from recbole_microlens import cli, load, run
 from recbole_microlens.config import Config
@@ -126,3 +128,24 @@ def test_a_long_ranking_is_announced_before_it_starts(settings, monkeypatch, cap
         caplog.clear()
         run("SASRec", "tiny", config_dict=settings | {"epochs": 1, "state": "INFO"})
     assert "takes about" not in caplog.text.replace("an epoch takes", "")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_another_device_gives_the_same_and_meets_no_tensor_of_the_cpu(model, settings):
+    found = []
+    for device in (torch.device("cpu"), AWAY):
+        config = Config(model, "tiny", config_dict=settings | SMALL)
+        train, valid, _ = prepare_data(config, create_dataset(config))
+        init_seed(0, reproducibility=True)
+        batch, ranked = next(iter(train)), next(iter(valid))[0]
+        with Elsewhere():
+            network = config.model_class(config, train._dataset).to(device)
+            loss = network.calculate_loss(batch.to(device))
+            loss.backward()
+            gradients = sum(parameter.grad.abs().sum().item() for parameter in network.parameters())
+            with torch.no_grad():
+                scores = network.eval().full_sort_predict(ranked.to(device))
+        assert scores.device == device
+        found.append((loss.item(), gradients, scores.cpu()))
+    assert found[1][:2] == pytest.approx(found[0][:2], rel=1e-5)
+    torch.testing.assert_close(found[1][2], found[0][2])
