@@ -17,9 +17,16 @@ from recbole_microlens.config.model_class import (
     looks_at_content,
     recbole_name,
 )
-from recbole_microlens.config.property_files import PROTOCOLS, model_files, properties_folder, sections_of
+from recbole_microlens.config.property_files import (
+    PROTOCOLS,
+    model_files,
+    properties_folder,
+    recbole_file,
+    sections_of,
+)
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.items.modality import ENCODED, as_list
+from recbole_microlens.models.backbones import OWN_BACKBONES
 
 IN_WORDS = (
     "A later layer wins: RecBole's defaults, the protocol, the model, its encoders, the dataset, the preset, "
@@ -121,6 +128,8 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
     made_of = as_list(model_class.item_modality)
     with_id = [folder / "content_and_id.yaml"] if "id" in made_of and len(made_of) > 1 else []
     for_kind = [folder / f"{kind}.yaml" for kind in kinds]
+    if backbone in OWN_BACKBONES:  # in the place of RecBole's own file of a backbone
+        layers = _of_files("RecBole", [recbole_file(backbone)]) + layers
     layers += _of_files("model", [*for_kind[:1], *with_id, *for_kind[1:], *own], sections)
     layers.append(Layer("model", {"item_modality": made_of}))
     if not is_content:

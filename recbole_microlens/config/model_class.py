@@ -9,7 +9,7 @@ from recbole.utils import get_model
 from recbole_microlens import compat
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError, did_you_mean
-from recbole_microlens.models.backbones import SUFFIXES, content_class, grid_names
+from recbole_microlens.models.backbones import OWN_BACKBONES, SUFFIXES, content_class, grid_names
 from recbole_microlens.models.baseline_model import Baseline
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.content_model import ContentModel
@@ -41,6 +41,11 @@ def model_class(name: str) -> type:
         return _stock_class(name)
     if name in BASELINES:
         return BASELINES[name]
+    if name in OWN_BACKBONES:
+        raise MicroLensError(
+            f"model: {name} is no model of RecBole; here it comes with a suffix. Set --model={name}ID, or "
+            f"put another of {', '.join(SUFFIXES)} after its name."
+        )
     if name in ODMT_NAMES:
         return odmt_class(name)
     try:
@@ -83,7 +88,7 @@ def looks_at_content(model_class: type[Any]) -> bool:
 
 
 def recbole_name(model_class: type[Any]) -> str:
-    """Name of the stock model that a model is, or is built on."""
-    names = compat.recbole_model_names()
+    """Name of the stock model, or the backbone of ours, that a model is or is built on."""
+    names = compat.recbole_model_names() | OWN_BACKBONES.keys()
     built_on = model_class.backbone if issubclass(model_class, SideBySide) else model_class
     return next((c.__name__ for c in built_on.__mro__ if c.__name__ in names), model_class.__name__)

@@ -20,6 +20,7 @@ from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 _NOTES = {
     "GRU4RecCPR": "with `use_out_emb` the output table stays by id",
     "HGN": "its output table stays by id",
+    "YouTube": "not RecBole's: a reconstruction, which comes with a suffix alone",
 }
 
 

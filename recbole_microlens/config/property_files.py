@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_microlens import compat
 from recbole_microlens.config.text import read_yaml
-from recbole_microlens.models.backbones import grid_names
+from recbole_microlens.models.backbones import OWN_BACKBONES, grid_names
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 
@@ -25,7 +25,9 @@ def properties_folder() -> Path:
 
 
 def recbole_file(model: str) -> Path:
-    """RecBole's own property file of a stock model."""
+    """RecBole's own property file of a stock model; ours of a backbone that RecBole does not have."""
+    if model in OWN_BACKBONES:
+        return properties_folder() / "backbone" / f"{model}.yaml"
     return compat.recbole_folder() / "properties" / "model" / f"{model}.yaml"
 
 

@@ -15,6 +15,7 @@ from recbole_microlens import compat
 from recbole_microlens.config.property_files import hyperparameters, properties_folder, recbole_file
 from recbole_microlens.config.schema import CONTENT, MODELS, OPTIONS, PAPER, SCHEMA
 from recbole_microlens.config.text import read_yaml
+from recbole_microlens.models.backbones import OWN_BACKBONES
 from recbole_microlens.models.baselines import BASELINES
 
 MAIN = (
@@ -156,7 +157,7 @@ def _code(default: str) -> str:
 def _readers(key: str) -> str:
     if SCHEMA[key].readers != MODELS:
         return SCHEMA[key].readers
-    names = compat.recbole_model_names() | BASELINES.keys()
+    names = compat.recbole_model_names() | BASELINES.keys() | OWN_BACKBONES.keys()
     models = sorted(model for model in names if key in hyperparameters(model))
     shown = ", ".join(models[:_SHOWN_MODELS]) or "models whose file does not name it"
     return shown + f" and {len(models) - _SHOWN_MODELS} more" * (len(models) > _SHOWN_MODELS)

@@ -1,4 +1,4 @@
-"""The grid of models: RecBole's sequential models as backbones, and suffixes for what an item is made of."""
+"""The grid of models: RecBole's sequential models and ours as backbones, and suffixes for what an item is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel, NextItNetAtRealItems
 from recbole_microlens.models.last_position import LastPositionModel, MaskedItemModel
+from recbole_microlens.models.youtube import YouTube
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "V": ("video",),
@@ -26,10 +27,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 # With these `item_modality` may choose some of the modalities.
 CHOOSING = ("M", "IDM")
 
+# Backbones that RecBole does not have; they come with a suffix alone.
+OWN_BACKBONES: dict[str, type] = {"YouTube": YouTube}
+
 _MIXINS = {
     "SASRec": EveryPositionModel,
     "GRU4Rec": EveryPositionModel,
     "NextItNet": NextItNetAtRealItems,
+    "YouTube": EveryPositionModel,
     "BERT4Rec": MaskedItemModel,
 }
 
@@ -80,7 +85,8 @@ def sequential_models() -> dict[str, type]:
 
 def backbones() -> dict[str, type]:
     """The sequential models that take a suffix, by name."""
-    return {name: model for name, model in sequential_models().items() if name not in NOT_CONVERTIBLE}
+    of_recbole = {name: model for name, model in sequential_models().items() if name not in NOT_CONVERTIBLE}
+    return of_recbole | OWN_BACKBONES
 
 
 def is_at_every_position(backbone: str) -> bool:
@@ -116,9 +122,10 @@ def content_class(name: str) -> type:
             f"model: there is no '{name}': {backbone} takes no suffix, because {reason_against(backbone)}. "
             "Run `recbole-microlens models` for those that do."
         )
+    whose = "" if backbone in OWN_BACKBONES else "RecBole's "
     attributes = {
         "__module__": "recbole_microlens.models",
-        "__doc__": f"RecBole's {backbone} on items made of {', '.join(SUFFIXES[suffix])}.",
+        "__doc__": f"{whose}{backbone} on items made of {', '.join(SUFFIXES[suffix])}.",
         "suffix": suffix,
         "item_modality": SUFFIXES[suffix],
         "item_rows": ITEM_ROWS.get(backbone, ()),
@@ -134,9 +141,10 @@ def split_name(name: str) -> tuple[str, str]:
     KeyError
         No suffix does.
     """
+    known = compat.recbole_model_names() | sequential_models().keys() | OWN_BACKBONES.keys()
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         backbone = name.removesuffix(suffix)
-        if backbone != name and backbone in compat.recbole_model_names() | sequential_models().keys():
+        if backbone != name and backbone in known:
             return backbone, suffix
     raise KeyError(name)
 

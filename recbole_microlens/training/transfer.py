@@ -15,7 +15,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modalities
 from recbole_microlens.items.towers import IdTower
 from recbole_microlens.models import side_by_side
-from recbole_microlens.models.backbones import ITEM_ROWS, USER_ROWS
+from recbole_microlens.models.backbones import ITEM_ROWS, OWN_BACKBONES, USER_ROWS
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.training import checkpoint, run_folder
 from recbole_microlens.training.resumable_trainer import BEST
@@ -120,7 +120,8 @@ def _fused(config) -> tuple:
 def _backbone(model: type) -> type:
     """The stock RecBole model that a model is, or is built on; of several side by side, these together."""
     places = ("recbole.model.", side_by_side.__name__)
-    return next(c for c in model.__mro__ if c.__module__.startswith(places))
+    own = OWN_BACKBONES.values()
+    return next(c for c in model.__mro__ if c in own or c.__module__.startswith(places))
 
 
 def _require_equal_shapes(part: str, ours: State, theirs: State, run: Path) -> None:
