@@ -1,9 +1,8 @@
 """The schema of settings: each key once, with the kind of its values, its meaning, and who reads it.
 
 Values stand in the property files, see :mod:`recbole_microlens.config.loading`. This file has the settings of
-this package; those that RecBole reads in every run, and those of its models, are in the two files that it
-joins. A new setting of ours is a line in :data:`_OURS` and one in ``properties/content.yaml`` (or
-``overall.yaml``).
+this package; the files that it joins have those that RecBole reads. A new setting of ours is a line in
+:data:`_OURS` and one in ``properties/content.yaml`` (or ``overall.yaml``).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from functools import cache
 
 from recbole_microlens import compat
 from recbole_microlens.activation_cache.store import DTYPES
-from recbole_microlens.config import odmt_settings, schema_of_backbones, schema_of_recbole
+from recbole_microlens.config import odmt_settings, schema_of_backbones, schema_of_recbole, side_settings
 from recbole_microlens.config.forms import (
     activation_cache,
     by_modality,
@@ -72,7 +71,6 @@ class Setting:
 _ENCODER = or_null(text("the name of an encoder"))
 # The groups of content models' settings that say what a baseline's features come from.
 _OF_FEATURES = ("What an item is made of", "Encoder")
-_PRECISIONS = ("fp32", "bf16", "fp16")
 
 # Readers -> group -> key -> kind of its values, and meaning.
 _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
@@ -196,10 +194,11 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "whether the projection has the rates of the encoder or of the others",
             ),
         },
+        "Side features": side_settings.KEYS,
         "ODMT": odmt_settings.KEYS,
         "Speed and memory": {
             "precision": (
-                word(*_PRECISIONS),
+                word("fp32", "bf16", "fp16"),
                 "floating-point type of training on a GPU; fp16 with loss scaling",
             ),
             "encode_batch_size": (whole(1), "items encoded at once in evaluation"),

@@ -10,8 +10,9 @@ from recbole.utils import EvaluatorType, ModelType
 
 from recbole_microlens.config.by_model import check_model
 from recbole_microlens.config.kinds import shown
-from recbole_microlens.config.model_class import looks_at_content, recbole_name
+from recbole_microlens.config.model_class import is_content_model, looks_at_content, recbole_name
 from recbole_microlens.config.odmt_settings import check_odmt
+from recbole_microlens.config.side_settings import check_side_features
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED
 
@@ -57,8 +58,10 @@ def check_together(settings: dict, model_class: type[Any]) -> None:
         raise MicroLensError("log_wandb: wandb is not installed. Run `pip install wandb`, or leave it out.")
     if looks_at_content(model_class):
         _check_features(settings["features"], settings["item_modality"])
-    if getattr(model_class, "reads_tokens", False):
-        check_odmt(settings, model_class.__name__)
+    if is_content_model(model_class):
+        check_side_features(settings, model_class)
+        if model_class.reads_tokens:
+            check_odmt(settings, model_class.__name__)
 
 
 def _refuse_pickles(settings: dict) -> None:

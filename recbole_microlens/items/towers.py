@@ -89,27 +89,37 @@ class IdTower(nn.Module):
     ----------
     table : nn.Embedding
         The embedding that the stock model built, [n_items, d].
+    sides : nn.ModuleDict, optional
+        By name, ids [U] -> [U, d], which are added; see
+        :class:`~recbole_microlens.items.side_feature.SideFeature`.
     """
 
-    def __init__(self, table: nn.Embedding):
+    def __init__(self, table: nn.Embedding, sides: nn.ModuleDict | None = None):
         super().__init__()
         self.table = table
+        self.sides = sides or nn.ModuleDict()
 
     def forward(self, media: ItemMedia) -> Tensor:
         """[U, d]; nothing but the ids is looked at."""
-        return self.table(media.item_ids)
+        embeddings = self.table(media.item_ids)
+        for side in self.sides.values():
+            embeddings = embeddings + side(media.item_ids)
+        return embeddings
 
 
-def create_towers(config, id_embedding: nn.Embedding) -> nn.ModuleDict:
+def create_towers(config, id_embedding: nn.Embedding, sides: nn.ModuleDict | None = None) -> nn.ModuleDict:
     """The towers of a model by modality.
 
     Parameters
     ----------
     id_embedding : nn.Embedding
         The item embedding that the stock model built; kept if the model looks at ids.
+    sides : nn.ModuleDict, optional
+        What is added to it, as :class:`IdTower` takes it.
     """
+    dim = id_embedding.embedding_dim
     towers = {
-        name: IdTower(id_embedding) if name == "id" else _tower(config, name, id_embedding.embedding_dim)
+        name: IdTower(id_embedding, sides) if name == "id" else _tower(config, name, dim)
         for name in modalities(config)
     }
     return nn.ModuleDict(towers)

@@ -12,6 +12,7 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import create_towers
+from recbole_microlens.models.side_features import create_side_features
 
 
 class ContentModel:
@@ -78,7 +79,8 @@ class ContentModel:
         """The drop-in for the item embedding that the backbone built."""
         has_extra = stock.num_embeddings > self.n_items
         embedding_class = EmbeddingWithExtraRows if has_extra else ContentItemEmbedding
-        towers, dim = create_towers(config, stock), stock.embedding_dim
+        sides = create_side_features(config, dataset, stock)
+        towers, dim = create_towers(config, stock, sides), stock.embedding_dim
         fusion = create_fusion(config["fusion"], len(towers), dim)
         embedding = embedding_class(towers, self.n_items, dim, fusion, config["encode_chunk"])
         if has_extra:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recbole_microlens.data.item_columns import read_tags
 from recbole_microlens.data.named_columns import require_named_columns
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
@@ -53,6 +54,8 @@ def require_dataset(config) -> None:
         )
     _require_columns(folder / f"{name}.inter", config)
     require_named_columns(config)
+    if config.is_content_model and "tag" in (config["side_features"] or ()):
+        read_tags(folder / f"{name}.item", config["field_separator"], config["ITEM_ID_FIELD"])
 
 
 def _require_columns(inter: Path, config) -> None:

@@ -8,16 +8,15 @@ from logging import getLogger
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from recbole_microlens import files
+from recbole_microlens.data.item_columns import read_item_column
 from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.encoders.spec import EncoderSpec
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import first_line
 from recbole_microlens.items.modality import modality_settings
-from recbole_microlens.release.atomic_check import check_atomic
 
 
 class TitleReader:
@@ -82,27 +81,7 @@ def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") 
     MicroLensError
         There is no such file, it has no column of item ids or of titles, or a row cannot be read.
     """
-    remedy = (
-        f"Convert the release again with its titles file beside the pairs: recbole-microlens convert "
-        f"RELEASE_FOLDER --dataset {path.stem} --data-path {path.parent.parent}"
-    )
-    if not path.is_file():
-        raise MicroLensError(f"{path} does not exist, and titles are read from it. {remedy}")
-    check_atomic(path, ids=(item_field,), distinct=item_field, loaded=(), separator=separator)
-    # As RecBole reads atomic files (pandas' CSV quotes), except that no title counts as missing.
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
-    except ValueError as error:
-        raise MicroLensError(f"{path} cannot be read ({first_line(error)}). {remedy}") from error
-    columns = {name.split(":")[0]: name for name in table.columns}
-    for field in (item_field, "title"):
-        if field not in columns:
-            raise MicroLensError(
-                f"{path} has no column {field}; its header is {', '.join(table.columns)}. {remedy}, or add a "
-                f"column {field}:{'token_seq' if field == 'title' else 'token'}."
-            )
-    table = table.drop_duplicates(columns[item_field])
-    return dict(zip(table[columns[item_field]], table[columns["title"]].str.strip(), strict=True))
+    return read_item_column(path, "title", "token_seq", "titles", separator, item_field)[0]
 
 
 def tokenised(titles: list[str], folder: Path, spec: EncoderSpec, max_tokens: int) -> np.ndarray:
