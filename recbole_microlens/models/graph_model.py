@@ -76,10 +76,12 @@ class GraphModel(CollaborativeModel):
         """
         users = interaction[self.USER_ID]
         items = torch.cat([interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]])
+        # First, so that its gradients, as large as the tables, are made last, when others are gone.
+        penalty = self.reg_weight * self.penalty(users, items)
         user_vectors, item_vectors = self.vectors_of(users, items)
         positives, negatives = item_vectors.chunk(2)
         bpr = -F.logsigmoid((user_vectors * (positives - negatives)).sum(dim=1)).mean()
-        return bpr + self.reg_weight * self.penalty(users, items)
+        return bpr + penalty
 
     def squared_ids(self, users: Tensor, items: Tensor) -> Tensor:
         """The mean of the batch's squared id embeddings, as :meth:`penalty` takes it: users' plus items'."""
@@ -131,7 +133,7 @@ class _UnitRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         unit, length = ctx.saved_tensors
-        along = (gradient * unit).sum(dim=1, keepdim=True)
+        along = torch.bmm(gradient.unsqueeze(1), unit.unsqueeze(2)).squeeze(2)  # no [n, d] of products
         return torch.addcmul(gradient, unit, along, value=-1).div_(length)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from recbole_microlens.models.graph import Hop, rows
 from recbole_microlens.models.graph_model import GraphModel, mean_square, unit_rows
-from recbole_microlens.models.sparse import sum_over_edges
+from recbole_microlens.models.sparse import mean_over_edges
+
+ROWS = 4096  # that are computed at a time where an intermediate result is wide
+SLOPE = 0.01  # of LeakyReLU below zero
 
 
 class MMGCNIDV(GraphModel):
@@ -56,15 +62,13 @@ class MMGCNIDV(GraphModel):
             parameter.requires_grad_(not config["as_published"])
 
     def representation(self, hops: list[Hop]) -> Tensor:
-        per_neighbour = 1 / self.graph.degree.clamp(min=1).unsqueeze(1)
-        shares = [rows(per_neighbour, hop.targets) for hop in hops]
         ids = [rows(self.id_embedding, hop.targets) for hop in hops]
         users, items = self.ids_of(hops[0].sources)
         total = torch.zeros((), device=self.id_embedding.device)
         for modality, layers in self.layers.items():
             of_users = rows(self.preference[modality], users)
             x = unit_rows(torch.cat([of_users, self.item_vector[modality](items)]))
-            total = total + layers(hops, x, shares, ids)
+            total = total + layers(hops, x, ids)
         return total / len(self.layers)
 
     def penalty(self, users: Tensor, items: Tensor) -> Tensor:
@@ -86,9 +90,9 @@ class MMGCNID(MMGCNIDV):
 class _Layers(nn.ModuleList):
     """The three layers of one modality."""
 
-    def forward(self, hops: list[Hop], x: Tensor, per_neighbour: list[Tensor], ids: list[Tensor]) -> Tensor:
-        for layer, *given in zip(self, hops, per_neighbour, ids, strict=True):
-            x = layer(x, *given)
+    def forward(self, hops: list[Hop], x: Tensor, ids: list[Tensor]) -> Tensor:
+        for layer, hop, of_targets in zip(self, hops, ids, strict=True):
+            x = layer(x, hop, of_targets)
         return x
 
 
@@ -106,19 +110,45 @@ class _Layer(nn.Module):
         for linear in (self.neighbours, self.own, self.combined):
             nn.init.xavier_normal_(linear.weight)
 
-    def forward(self, x: Tensor, hop: Hop, per_neighbour: Tensor, ids: Tensor) -> Tensor:
-        """[S, width_in] of the sources -> [T, width] of the targets.
+    def forward(self, x: Tensor, hop: Hop, ids: Tensor) -> Tensor:
+        """[S, width_in] of the sources -> [T, width] of the targets, whose id embeddings are [T, width].
 
-        `per_neighbour` [T, 1] is one over the targets' degrees, `ids` [T, width] are their id embeddings.
+        g stands before h, so that in the backward pass what h needs, which is more, is gone when g begins.
         """
-        mean = sum_over_edges(hop.pattern, x).mul_(per_neighbour)
-        h = F.leaky_relu(self.neighbours(mean), inplace=True)
         g = F.leaky_relu(self._own(x, hop.own), inplace=True) + ids
-        of_h, of_g = self.combined.weight.split([h.size(1), g.size(1)], dim=1)
-        return F.leaky_relu(F.linear(h, of_h) + F.linear(g, of_g, self.combined.bias), inplace=True)
+        of_h, of_g = self.combined.weight.split([x.size(1), g.size(1)], dim=1)
+        mean = mean_over_edges(hop.pattern, x)
+        by_h = _HiddenLayer.apply(mean, self.neighbours.weight, of_h)
+        return F.leaky_relu(by_h + F.linear(g, of_g, self.combined.bias), inplace=True)
 
     def _own(self, x: Tensor, own: Tensor | None) -> Tensor:
         """W2 x + b2 of the targets; which of them first, the product or the choice, takes less memory."""
         if self.own.out_features < self.own.in_features:
             return rows(self.own(x), own)
         return self.own(rows(x, own))
+
+
+class _HiddenLayer(torch.autograd.Function):
+    """LeakyReLU(x A^T) B^T, some rows at a time, so that x A^T, as large as x, is never whole."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
+        ctx.save_for_backward(x, inner, outer)
+        result = x.new_empty(len(x), len(outer))
+        for part, of_part in zip(x.split(ROWS), result.split(ROWS), strict=True):
+            torch.mm(F.leaky_relu_(part @ inner.T), outer.T, out=of_part)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, inner, outer = ctx.saved_tensors
+        of_x, of_inner, of_outer = torch.empty_like(x), torch.zeros_like(inner), torch.zeros_like(outer)
+        for part, of_result, of_part in zip(*(t.split(ROWS) for t in (x, gradient, of_x)), strict=True):
+            hidden = F.leaky_relu_(part @ inner.T)
+            of_outer.addmm_(of_result.T, hidden)
+            of_hidden = of_result @ outer
+            of_hidden = torch.where(hidden > 0, of_hidden, SLOPE * of_hidden)
+            of_inner.addmm_(of_hidden.T, part)
+            torch.mm(of_hidden, inner, out=of_part)
+        return of_x, of_inner, of_outer

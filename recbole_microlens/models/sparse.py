@@ -129,6 +129,12 @@ def sum_over_edges(pattern: SparsePattern, table: Tensor, weight: Tensor | None 
     return _SumOverEdges.apply(weight, table, pattern)
 
 
+def mean_over_edges(pattern: SparsePattern, table: Tensor) -> Tensor:
+    """For each row, the mean of its columns' rows of a table [C, d]; zero where there are none, [R, d]."""
+    share = 1 / pattern.degree().to(table.dtype)
+    return sum_over_edges(pattern, table, share.index_select(0, pattern.row))
+
+
 def edge_products(pattern: SparsePattern, targets: Tensor, sources: Tensor) -> Tensor:
     """For each entry, the dot product of its row of `targets` [R, d] and its column of `sources` [C, d].
 

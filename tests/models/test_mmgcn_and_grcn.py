@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from recbole_microlens import load, run
 from recbole_microlens.items.feature_file import FORMAT
+from recbole_microlens.models import mmgcn
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.graph_model import mean_square, unit_rows
 
@@ -168,6 +169,30 @@ def test_weights_of_edges_are_never_below_zero(built):
     users, items = model.user_and_item_tables()
     ids = normalize(model.id_embedding)
     assert torch.allclose(torch.cat([users, items])[:, :4], ids)
+
+
+@pytest.mark.parametrize("name", ["LightGCNID", "MMGCNIDV", "GRCNIDV"])
+def test_messages_along_edges_give_the_same(name, built):
+    from shared.message_passing import with_messages  # torch-geometric takes seconds to import
+
+    model = built(name)
+    by_messages = with_messages(model, *PAIRS.T)
+    loss, expected = model.calculate_loss(batch()), by_messages.calculate_loss(batch())
+    assert torch.allclose(loss, expected)
+    loss.backward()
+    expected.backward()
+    for ours, theirs in zip(model.parameters(), by_messages.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad)
+
+
+def test_a_hidden_layer_in_parts_has_the_gradients_of_finite_differences(monkeypatch):
+    monkeypatch.setattr(mmgcn, "ROWS", 2)
+    x, inner, outer = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3), (4, 3), (2, 4))
+    )
+    found = mmgcn._HiddenLayer.apply(x, inner, outer)
+    assert torch.allclose(found, F.leaky_relu(x @ inner.T) @ outer.T)
+    assert torch.autograd.gradcheck(mmgcn._HiddenLayer.apply, (x, inner, outer))
 
 
 @pytest.mark.parametrize("name", ["MMGCNIDV", "GRCNIDV"])

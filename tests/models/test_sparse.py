@@ -7,6 +7,7 @@ from torch.autograd import gradcheck
 from recbole_microlens.models.sparse import (
     SparsePattern,
     edge_products,
+    mean_over_edges,
     softmax_over_edges,
     sum_over_edges,
 )
@@ -95,3 +96,11 @@ def test_some_rows_and_some_columns_are_those_of_the_dense_matrix(pattern):
         assert {n: t.tolist() for n, t in found.named_buffers()} == {
             n: t.tolist() for n, t in rebuilt.named_buffers()
         }
+
+
+def test_the_mean_is_over_the_entries_of_a_row(pattern):
+    table = random(5, 3)
+    adjacency = dense(pattern, torch.ones(7, dtype=torch.float64))
+    expected = adjacency @ table / adjacency.sum(dim=1, keepdim=True).clamp(min=1)
+    assert torch.allclose(mean_over_edges(pattern, table), expected)
+    assert gradcheck(lambda t: mean_over_edges(pattern, t), (table,))
