@@ -11,12 +11,14 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from shared.graph_steps import compare_epochs
 from shared.pair_steps import compare_steps
 
 # A part takes whether it is to be short, and gives what goes into the JSON object.
 PARTS: dict[str, Callable[[bool], dict]] = {
     "NFMID": partial(compare_steps, "NFMID"),
     "DeepFMID": partial(compare_steps, "DeepFMID"),
+    **{name: partial(compare_epochs, name) for name in ("LightGCNID", "MMGCNIDV", "GRCNIDV")},
 }
 
 

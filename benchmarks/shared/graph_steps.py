@@ -32,7 +32,7 @@ def compare_epochs(name: str, short: bool) -> dict:
     name : of the model.
     short : few users and one step: measures nothing.
     """
-    share, rounds = (0.02, 1) if short else (1.0, 5)
+    share, rounds = (0.05, 1) if short else (1.0, 5)
     _give_freed_memory_back()
     with TemporaryDirectory() as scratch:
         data = write_interactions(Path(scratch), NAME, share)
