@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -18,10 +18,11 @@ from recbole_microlens.compat import requirements
 from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.dataset import create_dataset
-from recbole_microlens.data.fingerprint import dataset_fingerprint
-from recbole_microlens.errors import explained
+from recbole_microlens.data.fingerprint import dataset_fingerprint, write_fingerprint
+from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.evaluation.ranks import write_ranks
 from recbole_microlens.export.features import ensure_features
+from recbole_microlens.files import locked_folder
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
 from recbole_microlens.training.cost import cost_of
 from recbole_microlens.training.preparation import prepare_data
@@ -79,7 +80,7 @@ def run(
     folder = Path(resume) if resume else _new_folder(root, config)
     if resume is None and distributed.is_main_process():  # Before anything else: a run is resumed from it.
         run_folder.write_config(folder, config.as_given)
-    with interruption.of(folder), run_folder.logged(folder, config["state"]):
+    with _held(folder), interruption.of(folder), run_folder.logged(folder, config["state"]):
         return _experiment(config, folder, resume is not None)
 
 
@@ -88,7 +89,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     say_whose_data(config)
     warn_without_gpu(config)
     (train_data, valid_data, test_data), trainer = _build(config, folder, trains=True)
-    fingerprint = distributed.main_process_does(lambda: dataset_fingerprint(config))
+    fingerprint = distributed.main_process_does(lambda: _fingerprint(config, folder))
 
     if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
         trainer.resume_checkpoint(folder / LAST)
@@ -227,6 +228,26 @@ def _new_folder(root: Path, config) -> Path:
     if distributed.is_main_process():
         own = str(run_folder.create(root, config["dataset"], config["model"]))
     return Path(distributed.broadcast_object(own))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process continues the run meanwhile."""
+    if not distributed.is_main_process():
+        yield
+        return
+    with locked_folder(folder) as is_mine:
+        if not is_mine:
+            raise MicroLensError(
+                f"{folder} is a run that another process is training. Wait until that has ended."
+            )
+        yield
+
+
+def _fingerprint(config, folder: Path) -> dict[str, str]:
+    fingerprint = dataset_fingerprint(config)
+    write_fingerprint(folder, fingerprint)
+    return fingerprint
 
 
 def _building(config):

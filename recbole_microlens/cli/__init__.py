@@ -48,6 +48,8 @@ _COMMANDS = {
 }
 # These take any setting of RecBole or of this package, which argparse does not know.
 _OF_SETTINGS = ("run", "config")
+# These take settings beside their own options.
+_AND_SETTINGS = ("compare", "tune")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,13 +78,24 @@ def _call(argv: list[str]) -> int:
     for argument in argv:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse makes an empty list of it
             raise MicroLensError(f"{argument}: the value is missing. Write {argument[:-2]}VALUE.")
-    arguments = parser().parse_args(argv)
+    arguments = _parsed(argv)
     if arguments.call is not doctor.call:  # at the first command of all, not hours later
         require_recbole()
     screen = logging.StreamHandler()
     screen.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[screen])
     return arguments.call(arguments)
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    if not argv or argv[0] not in _AND_SETTINGS:
+        return parser().parse_args(argv)
+    arguments, rest = parser().parse_known_args(argv)
+    for word in rest:
+        if "=" not in word:
+            raise MicroLensError(f"{word} is no option of {argv[0]}. Write a setting as --key=value.")
+    arguments.settings = run.parse_settings(rest)
+    return arguments
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,7 +114,11 @@ def parser() -> argparse.ArgumentParser:
     for name, command in _COMMANDS.items():
         text = command.HELP
         own = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=name not in _OF_SETTINGS
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            add_help=name not in _OF_SETTINGS,
+            allow_abbrev=name not in _AND_SETTINGS,  # --seed=1 would be --seeds
         )
         command.add_arguments(own)
         own.set_defaults(call=getattr(command, "call", None))

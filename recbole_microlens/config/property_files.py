@@ -14,6 +14,7 @@ from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 # The choices of `protocol` and its files; the choices of `preset` and its folders.
 PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
 PRESETS = ("published",)
+PAPER_TABLES = "paper_tables.yaml"  # figures, not settings
 
 
 @cache
@@ -22,6 +23,11 @@ def properties_folder() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "properties"
     return inside if inside.is_dir() else package.parent / "properties"
+
+
+def property_files() -> list[Path]:
+    """All files of settings."""
+    return [path for path in properties_folder().rglob("*.yaml") if path.name != PAPER_TABLES]
 
 
 def recbole_file(model: str) -> Path:

@@ -33,7 +33,7 @@ from recbole_microlens.config.kinds import (
     whole,
     word,
 )
-from recbole_microlens.config.property_files import PRESETS, PROTOCOLS, properties_folder, sections_of
+from recbole_microlens.config.property_files import PRESETS, PROTOCOLS, property_files, sections_of
 from recbole_microlens.encoders.finetune import MODES
 from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
 from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
@@ -277,7 +277,7 @@ def kind_of(key: str, backbone: str | None = None) -> Kind | None:
 def known_keys() -> frozenset[str]:
     """Every key of the schema, and those that a property file or RecBole's code knows beside."""
     keys = set(compat.recbole_config_keys()) | SCHEMA.keys() | SETTLED.keys()
-    for path_ in properties_folder().rglob("*.yaml"):
+    for path_ in property_files():
         keys.update(*sections_of(path_).values())
     return frozenset(keys)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
+from recbole_microlens.files import written_whole
 from recbole_microlens.items.modality import features_path, modalities
 from recbole_microlens.media.store import MediaStore
 
+FINGERPRINT = "fingerprint.json"
 _READ_AT_ONCE = 1 << 22
 INTERACTIONS = "inter"
 _ATOMIC = (INTERACTIONS, "item", "user", "kg", "link", "net")
@@ -30,14 +34,22 @@ def dataset_fingerprint(config) -> dict[str, str]:
         Titles are part of ``item``.
     """
     folder = Path(config["data_path"])
+    # As given: features that a run makes for itself follow from what they are made of.
+    given = {"item_modality": None, "features": None, **config.as_given}
     parts = {name: _digest(path) for name, path in _atomic_files(folder, config)}
-    for name in modalities(config):
-        features = features_path(config, name)
+    for name in modalities(given):
+        features = features_path(given, name)
         if features is not None:
             parts[name] = _digest(Path(features))
         elif name in ("video", "image"):
             parts[name] = MediaStore(folder / _store_name(config, name)).meta.identity
     return parts
+
+
+def write_fingerprint(folder: Path, fingerprint: dict[str, str]) -> None:
+    """Keep the fingerprint in the folder of a run that has only begun."""
+    with written_whole(folder / FINGERPRINT) as file:
+        file.write(json.dumps(fingerprint, indent=2) + "\n")
 
 
 def _atomic_files(folder: Path, config) -> Iterator[tuple[str, Path]]:
@@ -54,6 +66,13 @@ def _store_name(config, modality: str) -> str:
 
 
 def _digest(path: Path) -> str:
+    status = path.stat()
+    return _digest_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    """Of a file that has this size and time: many runs of one process read the same files."""
     digest = hashlib.blake2b(digest_size=8)
     with path.open("rb") as file:
         while block := file.read(_READ_AT_ONCE):

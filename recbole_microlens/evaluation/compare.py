@@ -96,7 +96,7 @@ def result_columns(runs: list[dict]) -> list[Column]:
     first, *others = metrics or [""]
     columns = [
         Column("items", [items_of(run["config"]) if run["config"] else "?" for run in runs], is_text=True),
-        Column("training", [_training(run["config"]) for run in runs], is_text=True),
+        Column("training", [training_of(run["config"]) for run in runs], is_text=True),
         Column(first, [number(run["test_result"].get(first)) for run in runs]),
     ]
     for group in _SHOWN_GROUPS:
@@ -108,7 +108,8 @@ def result_columns(runs: list[dict]) -> list[Column]:
     return [*columns, Column("s/epoch", [number(sum(t) / len(t), 2) if t else "-" for t in times])]
 
 
-def _training(config: dict) -> str:
+def training_of(config: dict) -> str:
+    """Whose training a run has: ``the paper's``, ``RecBole's own``, or ``?`` for a run of an old version."""
     if not config:
         return "?"
     return "the paper's" if config.get("item_modality") else "RecBole's own"

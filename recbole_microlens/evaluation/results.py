@@ -14,8 +14,8 @@ _MOST_BYTES = 1 << 26  # a result with its whole configuration has some kilobyte
 
 def read_result(path: Path) -> dict:
     """What a table needs of a ``result.json``: ``dataset``, ``model``, ``folder``, ``test_result``,
-    ``epoch_times_s``, ``config``, ``groups`` (metrics of each group of targets), ``cost``, ``train_losses``
-    and ``valid_results`` (by epoch).
+    ``epoch_times_s``, ``config``, ``groups`` (metrics of each group of targets), ``cost``, ``train_losses``,
+    ``valid_results`` (by epoch), ``best_valid_result``, ``dataset_fingerprint`` and ``resumes``.
 
     Runs of earlier versions have no groups, cost or losses, some no ``config``: these are then empty. Texts
     are printable.
@@ -39,6 +39,9 @@ def read_result(path: Path) -> dict:
             "config": _dict(result, "config", needed=False),
             "groups": {name: _metrics(groups[name], f"{name} targets") for name in groups},
             "cost": _metrics(_known(_dict(result, "cost", needed=False)), "cost"),
+            "dataset_fingerprint": _dict(result, "dataset_fingerprint", needed=False),
+            "resumes": _value(result, "resumes", list, needed=False),
+            "best_valid_result": _metrics(_dict(result, "best_valid_result", needed=False), "validation"),
             "train_losses": _numbers(result, "train_losses"),
             "valid_results": [
                 _metrics(each, "valid_results") for each in _value(result, "valid_results", list, False)

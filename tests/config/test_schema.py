@@ -6,7 +6,7 @@ import pytest
 
 from recbole_microlens import compat
 from recbole_microlens.config import Config
-from recbole_microlens.config.property_files import hyperparameters, properties_folder
+from recbole_microlens.config.property_files import PAPER_TABLES, hyperparameters, properties_folder
 from recbole_microlens.config.schema import (
     CONTENT,
     OURS,
@@ -94,6 +94,7 @@ def settings_of(path, names):
 def test_every_property_file_passes_the_check(folder):
     names = {"content", "baselines", "stock"} | BASELINES.keys() | grid_names() | compat.recbole_model_names()
     files = [path for path in folder.rglob("*.yaml") if not path.stem.endswith("url")]
+    files = [path for path in files if path.name != PAPER_TABLES]
     assert len(files) > 30
     for path in files:
         for model, settings in settings_of(path, names):
