@@ -20,6 +20,7 @@ from recbole_microlens.cli import (
     models,
     run,
     sample,
+    tune,
     verify,
 )
 from recbole_microlens.cli.failures import ended
@@ -43,6 +44,7 @@ _COMMANDS = {
     "models": models,
     "config": config,
     "compare": compare,
+    "tune": tune,
     "analyse": analyse,
     "doctor": doctor,
 }

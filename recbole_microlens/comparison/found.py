@@ -68,8 +68,10 @@ def _changed(path: Path) -> float:
 def _of_result(path: Path) -> str | None:
     result = read_result(path)
     # A run that was continued under other settings is no run of the last ones.
-    is_whole = result["dataset_fingerprint"] and result["test_result"] and not result["resumes"]
-    return identity(result["config"], result["dataset_fingerprint"]) if is_whole else None
+    has_changed = any(not isinstance(each, dict) or each.get("changed") for each in result["resumes"])
+    if has_changed or not result["dataset_fingerprint"] or not result["test_result"]:
+        return None
+    return identity(result["config"], result["dataset_fingerprint"])
 
 
 def _of_begun_run(path: Path) -> str | None:

@@ -60,6 +60,7 @@ class _Started:
     output: Path
     begun: float
     slot: int
+    is_told_to_end: bool = False
 
 
 class Runner:
@@ -168,7 +169,10 @@ class Runner:
 
     def _ended(self) -> list[_Started]:
         for started in self._running:
-            if self._watch and started.process.poll() is None and self._watch(started.cell, started.output):
+            if self._watch is None or started.is_told_to_end or started.process.poll() is not None:
+                continue
+            if self._watch(started.cell, started.output):
+                started.is_told_to_end = True
                 started.process.terminate()
         ended = [started for started in self._running if started.process.poll() is not None]
         self._running = [started for started in self._running if started not in ended]

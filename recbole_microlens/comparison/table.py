@@ -90,7 +90,13 @@ class Table:
     baseline: str = ""
 
 
-def make_table(title: str, outcomes: list[Outcome], metric: str | None, baseline: str | None) -> Table:
+def make_table(
+    title: str,
+    outcomes: list[Outcome],
+    metric: str | None,
+    baseline: str | None,
+    by_validation: bool = False,
+) -> Table:
     """The table of the outcomes of all cells.
 
     Parameters
@@ -102,6 +108,8 @@ def make_table(title: str, outcomes: list[Outcome], metric: str | None, baseline
         The one that is tested; the first that all have by default.
     baseline : str, optional
         Label or model of the row that the others are tested against.
+    by_validation : bool, default False
+        Whether the lines are sorted by the metric that validation goes by, which is then a column.
 
     Raises
     ------
@@ -109,6 +117,8 @@ def make_table(title: str, outcomes: list[Outcome], metric: str | None, baseline
         There is no such row or metric; or the runs cannot be tested against each other.
     """
     lines = [_line(row, outcomes) for row in dict.fromkeys(_Key(outcome.cell.row) for outcome in outcomes)]
+    if by_validation:
+        lines = _sorted_by_validation(lines)
     names = list(dict.fromkeys(name for line in lines for name in line.metrics))
     groups = [name for name in names if name.split(" ")[0] in GROUPS]
     table = Table(title, lines, [name for name in names if name not in groups], groups)
@@ -166,6 +176,25 @@ def _line(key: _Key, outcomes: list[Outcome]) -> Line:
     for group in GROUPS:
         _put(line, f"{group} {first}", [result["groups"].get(group, {}).get(first) for result in results])
     return line
+
+
+def _sorted_by_validation(lines: list[Line]) -> list[Line]:
+    finished = [line for line in lines if line.results]
+    if not finished:
+        return lines
+    config = finished[0].results[0]["config"]
+    name = str(config.get("valid_metric", "")).lower()
+    for line in finished:
+        own, line.metrics = line.metrics, {}
+        _put(line, f"valid {name}", [result["best_valid_result"].get(name) for result in line.results])
+        line.metrics |= own
+
+    def score(line: Line) -> float:
+        value = line.metrics.get(f"valid {name}")
+        sign = -1 if config.get("valid_metric_bigger", True) else 1
+        return float("inf") if value is None else sign * value.mean
+
+    return sorted(lines, key=score)
 
 
 def _put(line: Line, name: str, values: list[float | None]) -> None:

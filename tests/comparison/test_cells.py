@@ -12,6 +12,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 from recbole_microlens.training.run_folder import CONFIG
 
+CHANGED = [{"from_epoch": 1, "changed": {"learning_rate": [0.1, 0.2]}}]
 SMALL = {"hidden_size": 8, "inner_size": 8, "epochs": 1}
 
 
@@ -73,11 +74,12 @@ def test_an_interrupted_run_is_found_and_a_damaged_or_continued_one_is_no_run(ce
     (folder / "result.json").unlink()
     runs.look()
     assert runs.interrupted == {cell.identity: folder} and not runs.finished
-    for text in ("{", json.dumps(json.loads(written) | {"resumes": [{"epoch": 1}]})):
+    for text in ("{", json.dumps(json.loads(written) | {"resumes": CHANGED})):
         (folder / "result.json").write_text(text)
         runs.look()
         assert not runs.finished and not runs.interrupted
-    (folder / "result.json").write_text(written)
+    resumed = json.loads(written) | {"resumes": [{"from_epoch": 1, "changed": {}}]}
+    (folder / "result.json").write_text(json.dumps(resumed))
     runs.look()
     assert list(runs.finished) == [cell.identity]
 
