@@ -175,7 +175,7 @@ def read_ranks(folder: Path) -> Ranks:
     if not path.is_file():
         raise MicroLensError(
             f"{folder} has no {RANKS}, the ranks of its test targets: it is unfinished, or of an earlier "
-            "version, or was tested without full ranking (eval_args.mode). Run it again with `mode: full`."
+            "version, or was tested without full ranking. Run the model again under full ranking."
         )
     try:
         with zipfile.ZipFile(path) as archive:
