@@ -22,6 +22,7 @@ from recbole_microlens.quick_start import load
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.training.preparation import prepare_data
 from recbole_microlens.training.resumable_trainer import LAST
+from recbole_microlens.training.transfer import start_from
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "odmt_a.npz"
 SMALL = {
@@ -163,6 +164,54 @@ def test_scores_are_the_mean_of_three_products_and_a_state_sees_no_later_item(ma
         shorter[:, 1:] = 0
         later = model.states(sequence, length)[:, 0]
         torch.testing.assert_close(model.states(shorter, torch.ones_like(length))[:, 0], later)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_mixed_precision_gives_nearly_the_same_loss_and_finite_gradients(made, name, dtype):
+    model, train, _ = made(name)
+    model.train()
+    model.epoch = 40
+    batch = next(iter(train))
+    exact = model.calculate_loss(batch)
+    with torch.autocast("cpu", dtype):
+        loss = model.calculate_loss(batch)
+    loss.backward()
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(exact.item(), rel=0.02)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert trained == {"users", "item_embedding"}
+
+
+def test_items_in_chunks_give_the_same_loss_and_gradients(made):
+    found = []
+    for chunk in (None, 5):
+        model, train, _ = made(encode_chunk=chunk)
+        model.train()
+        loss = model.calculate_loss(next(iter(train)))
+        loss.backward()
+        found.append((loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_another_dataset_may_start_from_its_towers_and_user_models_but_not_from_its_ids(
+    made, settings, files
+):
+    first = run("ODMTSASRec", "tiny", config_dict=settings | SMALL | {"features": files, "epochs": 1})
+    model, *_ = made(init_from=first["folder"])
+    config = Config("ODMTSASRec", "tiny", config_dict=settings | SMALL | {"features": files})
+    before = model.item_embedding.towers["id"].table.weight.clone()
+    start_from(model, config, Path(first["folder"]))
+    saved = load(first["folder"]).model.state_dict()
+    for name, value in model.state_dict().items():
+        if "towers.id." not in name:
+            torch.testing.assert_close(value, saved[name])
+    torch.testing.assert_close(model.item_embedding.towers["id"].table.weight, before)
+    by_id = run("SASRecID", "tiny", config_dict=settings | SMALL | {"epochs": 1})
+    with pytest.raises(
+        MicroLensError, match="nothing of .* fits ODMTSASRec .*user model: that of the run is"
+    ):
+        start_from(model, config, Path(by_id["folder"]))
 
 
 def test_each_user_model_is_of_its_own(made):

@@ -99,6 +99,12 @@ def _features() -> Callable[[bytes], object]:
     return lambda content: open_features(_file(content, "video.npy")).require_finite(np.arange(2))
 
 
+def _tokens() -> Callable[[bytes], object]:
+    from recbole_microlens.items.token_file import open_tokens
+
+    return lambda content: open_tokens(_file(content, "image.npy")).require_finite(np.arange(2))
+
+
 def _record_seeds() -> list[bytes]:
     from recbole_microlens.media.store import encode_value
 
@@ -134,9 +140,17 @@ def _video_seeds() -> list[bytes]:
 
 
 def _array_seeds() -> list[bytes]:
+    return [_saved(np.ones((3, 2), dtype=np.float32))]
+
+
+def _token_seeds() -> list[bytes]:
+    return [_saved(np.ones((3, 4, 2), dtype=np.float16)), *_array_seeds()]
+
+
+def _saved(rows: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.ones((3, 2), dtype=np.float32))
-    return [file.getvalue()]
+    np.save(file, rows)
+    return file.getvalue()
 
 
 _ROWS = b"1,5,1583378629552\n1,3,1583378630552\n2,5,1583378631552\n"
@@ -161,4 +175,5 @@ def targets() -> dict[str, Target]:
         "image": Target(_image(), _image_seeds, (MediaError,), native=True),
         "video": Target(_video(), _video_seeds, (MediaError,), native=True),
         "features": Target(_features(), _array_seeds),
+        "tokens": Target(_tokens(), _token_seeds),
     }
