@@ -185,6 +185,19 @@ def test_messages_along_edges_give_the_same(name, built):
         assert torch.allclose(ours.grad, theirs.grad)
 
 
+@pytest.mark.parametrize("name", ["MMGCNID", "GRCNID"])
+def test_a_step_makes_nothing_with_a_vector_for_each_edge(name):
+    """96 users, each with all 96 items: 18,432 edges, whose vectors of 64 numbers would be 4.7 MB."""
+    users, items = torch.arange(1, 97).repeat_interleave(96), torch.arange(1, 97).repeat(96)
+    model = BASELINES[name](
+        stand_in_config(embedding_size=64, reg_weight=0.1), stand_in_dataset(97, 97, users, items)
+    )
+    with torch.profiler.profile(profile_memory=True) as profile:
+        model.calculate_loss(batch()).backward()
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert largest < 1_000_000
+
+
 def test_a_hidden_layer_in_parts_has_the_gradients_of_finite_differences(monkeypatch):
     monkeypatch.setattr(mmgcn, "ROWS", 2)
     x, inner, outer = (
