@@ -9,6 +9,7 @@ from pathlib import Path
 from recbole_microlens.errors import MicroLensError
 
 HELP = "show several runs side by side; run what a table lacks"
+_MOST_JOBS = 256
 _ASKS = ("models", "table", "grid")
 _OF_TABLES = ("seeds", "baseline", "metric", "out", "dataset", *_ASKS)
 
@@ -99,8 +100,10 @@ def outcomes_of(rows: list, arguments: argparse.Namespace, strict: bool, watch=N
     from recbole_microlens.comparison.estimate import plan
     from recbole_microlens.comparison.runner import Runner
 
-    if arguments.jobs < 1:
-        raise MicroLensError(f"--jobs: {arguments.jobs} is not a number of processes. Give 1 or more.")
+    if not 1 <= arguments.jobs <= _MOST_JOBS:
+        raise MicroLensError(
+            f"--jobs: {arguments.jobs} is not a number of processes. Give 1 to {_MOST_JOBS}."
+        )
     request = request_of(arguments)
     cells = cells_of(rows, request, strict)
     root = root_of(cells)
@@ -130,9 +133,16 @@ def root_of(cells: list) -> Path:
 
 def _seeds(text: str | None) -> tuple[int, ...]:
     words = (text or "").replace(",", " ").split()
-    if text is not None and (not words or not all(word.isdecimal() and int(word) < 2**32 for word in words)):
-        raise MicroLensError(f"--seeds: {text!r} are not whole numbers. Write them as in --seeds=1,2,3.")
+    if text is not None and (not words or not all(map(_is_seed, words))):
+        raise MicroLensError(
+            f"--seeds: {text[:60]!r} are not whole numbers of at most nine digits. Write them as in "
+            "--seeds=1,2,3."
+        )
     return tuple(dict.fromkeys(map(int, words)))
+
+
+def _is_seed(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) < 10
 
 
 def show(table, outcomes: list, arguments: argparse.Namespace, name: str) -> int:

@@ -9,7 +9,7 @@ from recbole_microlens.cli import compare
 from recbole_microlens.errors import MicroLensError
 
 HELP = "search hyper-parameters"
-_TRIALS = 10
+_TRIALS, _MOST_TRIALS = 10, 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +35,10 @@ def call(arguments: argparse.Namespace) -> int:
     from recbole_microlens.comparison.table import make_table
 
     trials = _TRIALS if arguments.trials is None else arguments.trials
-    if trials < 1 or arguments.search_seed < 0:
-        raise MicroLensError("tune: --trials is 1 or more, --search-seed 0 or more.")
+    if not 1 <= trials <= _MOST_TRIALS or not 0 <= arguments.search_seed < 2**32:
+        raise MicroLensError(
+            f"tune: --trials is 1 to {_MOST_TRIALS:,}, --search-seed a whole number below 2^32."
+        )
     parameters = read_parameters(arguments.params)
     is_grid = all(parameter.kind == "choice" for parameter in parameters) and arguments.trials is None
     method = arguments.method or ("grid" if is_grid else "random")

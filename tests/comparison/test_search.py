@@ -118,7 +118,7 @@ def test_bad_input_is_one_message(settings, file, capfd):
     path = file("learning_rate choice [1e-3]\n")
     for arguments, said in (
         ([f"--params={path.parent / 'none'}"], "no such file"),
-        ([f"--params={path}", "--trials=0"], "--trials is 1 or more"),
+        ([f"--params={path}", "--trials=0"], "--trials is 1 to"),
         ([f"--params={path}", "--method=best"], "invalid choice"),
         ([f"--params={path}", "--method=optuna", "--jobs=2"], "a trial depends on those before"),
         ([f"--params={path}", "--learning_rate=1"], "this table sets it"),

@@ -58,6 +58,8 @@ _ODD = (
         "None",
     ),
 )
+_FEW = ("--data_path=data", "--topk=[2]", "--valid_metric=Hit@2", "--use_gpu=false", "--epochs=1")
+_FEW += ("--user_inter_num_interval=[3,inf)",)
 # Of each sub-command: words that make a good command of it, and the options that take a value.
 _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "convert": (
@@ -82,7 +84,15 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", ""),
     ),
     "encoders": ((), ("--modality", "--json", "--markdown", "")),
-    "compare": (("{seeds}/run-id",), ("",)),
+    "compare": (
+        ("--models=Pop", "--dataset=few", "--dry-run", *_FEW),
+        ("--models", "--table", "--grid", "--dataset", "--seeds", "--jobs", "--baseline", "--metric")
+        + ("--out", "--config_files", "--checkpoint_dir", ""),
+    ),
+    "tune": (
+        ("--model=Pop", "--dataset=few", "--params={file}", "--dry-run", *_FEW),
+        ("--model", "--params", "--method", "--trials", "--search-seed", "--seeds", "--jobs", ""),
+    ),
     "analyse": (("{seeds}/run-id", "--ranks-only"), ("--metric", "--groups", "")),
     "models": ((), ("--markdown", "")),
     "run": (
