@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from torch import Tensor
 from recbole_microlens.evaluation.groups import training_counts
 from recbole_microlens.evaluation.list_quality import calibration, coverage, gini, novelty
 from recbole_microlens.evaluation.top_items import top_items
-from recbole_microlens.quick_start import load
+from recbole_microlens.quick_start import LoadedRun, load
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ def list_quality(folder: Path, length: int) -> ListQuality:
     MicroLensError
         The run cannot be loaded: its checkpoint or its dataset is gone, or damaged.
     """
-    loaded = load(folder)
+    with _quiet():
+        return _quality_of(load(folder), length)
+
+
+def _quality_of(loaded: LoadedRun, length: int) -> ListQuality:
     counts = training_counts(loaded.train_data._dataset).cpu().numpy()[1:]
     sums = _Sums(loaded.trainer.eval_collector, len(counts) + 1, min(length, len(counts)))
     loaded.trainer.eval_collector = sums
@@ -75,6 +82,18 @@ def list_quality(folder: Path, length: int) -> ListQuality:
         slope=slope,
         correlation=correlation,
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What a run says of its dataset and its model was said when it was trained."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 class _Sums:

@@ -21,25 +21,25 @@ def as_text(analysis: Analysis) -> str:
     parts = [f"{analysis.metric} on {printable(analysis.dataset)}"]
     for grouping in (analysis.by_popularity, analysis.by_history):
         if grouping is not None:
-            parts += _grouping(analysis, grouping)
+            keys, columns = grouping_columns(analysis, grouping)
+            parts += [f"By {grouping.by}:", *blocks(keys, columns)]
     if len(analysis.runs) > 1:
-        parts.append(
-            _wrapped(f"ratio: to {next(iter(analysis.runs))}, in the same group; - where it has no hit.")
-        )
+        parts.append(textwrap.fill(ratio_legend(analysis), WIDTH))
     if analysis.lists:
-        parts += [*_lists(analysis), _wrapped(LISTS_LEGEND)]
+        keys, columns = lists_columns(analysis)
+        parts += [lists_title(analysis), *blocks(keys, columns), textwrap.fill(LISTS_LEGEND, WIDTH)]
     parts.append("\n".join(f"{label}  {printable(folder)}" for label, folder in analysis.runs.items()))
     return "\n\n".join(parts)
 
 
-def _grouping(analysis: Analysis, grouping: Grouping) -> list[str]:
+def grouping_columns(analysis: Analysis, grouping: Grouping) -> tuple[list[Column], list[Column]]:
+    """Key columns and others: the metric of each run by group, and the ratio of the others to the first."""
     total = sum(grouping.targets)
     keys = [
         Column("group", [*grouping.labels, "all"]),
         Column("targets", [f"{count:,}" for count in (*grouping.targets, total)]),
     ]
-    ratios = grouping.ratios()
-    base = next(iter(analysis.overall.values()))
+    ratios, base = grouping.ratios(), next(iter(analysis.overall.values()))
     columns = []
     for label, values in grouping.values.items():
         overall = analysis.overall[label]
@@ -47,22 +47,27 @@ def _grouping(analysis: Analysis, grouping: Grouping) -> list[str]:
         if label in ratios:
             cells = [*ratios[label], overall / base if base else None]
             columns.append(Column("ratio", [number(value, 2) for value in cells]))
-    return [f"By {grouping.by}:", *blocks(keys, columns)]
+    return keys, columns
 
 
-def _lists(analysis: Analysis) -> list[str]:
-    lists = analysis.lists
-    length = next(iter(lists.values())).length
-    keys = [Column("model", list(lists), is_text=True)]
+def lists_columns(analysis: Analysis) -> tuple[list[Column], list[Column]]:
+    """Key columns and others: what each model's lists are like."""
+    lists = analysis.lists.values()
     columns = [
-        Column("coverage", [number(each.coverage) for each in lists.values()]),
-        Column("gini", [number(each.gini) for each in lists.values()]),
-        Column("novelty", [number(each.novelty, 2) for each in lists.values()]),
-        Column("slope", [number(each.slope, 3) for each in lists.values()]),
-        Column("r", [number(each.correlation, 3) for each in lists.values()]),
+        Column("coverage", [number(each.coverage) for each in lists]),
+        Column("gini", [number(each.gini) for each in lists]),
+        Column("novelty", [number(each.novelty, 2) for each in lists]),
+        Column("slope", [number(each.slope, 3) for each in lists]),
+        Column("r", [number(each.correlation, 3) for each in lists]),
     ]
-    return [f"The lists of {length} items:", *blocks(keys, columns)]
+    return [Column("model", list(analysis.lists), is_text=True)], columns
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH)
+def lists_title(analysis: Analysis) -> str:
+    """What the table of lists is of."""
+    return f"The lists of {next(iter(analysis.lists.values())).length} items:"
+
+
+def ratio_legend(analysis: Analysis) -> str:
+    """What a ratio is to."""
+    return f"ratio: to {next(iter(analysis.runs))}, in the same group; - where that has no hit."

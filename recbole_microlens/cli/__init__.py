@@ -18,6 +18,8 @@ from recbole_microlens.cli import (
     extract,
     frames,
     models,
+    plot,
+    report,
     run,
     sample,
     tune,
@@ -46,6 +48,8 @@ _COMMANDS = {
     "compare": compare,
     "tune": tune,
     "analyse": analyse,
+    "plot": plot,
+    "report": report,
     "doctor": doctor,
 }
 # These take any setting of RecBole or of this package, which argparse does not know.

@@ -8,7 +8,7 @@ from recbole_microlens.evaluation.compare import items_of, key_columns, results_
 from recbole_microlens.evaluation.text_table import Column, blocks, number
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_LEGEND = (
+LEGEND = (
     "trained, all: parameters. FLOPs: of a training step, and of one item encoded\n"
     "without a cache; a product and a sum are two. best: the epoch kept, from 0 on.\n"
     "memory: the most held at once, by the GPU if there is one, else by the process."
@@ -34,7 +34,7 @@ def format_costs(folders: list[Path]) -> str:
     for dataset in dict.fromkeys(result["dataset"] for result in results):
         runs = [result for result in results if result["dataset"] == dataset]
         parts += [dataset, *blocks(key_columns(runs), cost_columns(runs))]
-    return "\n\n".join([*parts, _LEGEND, run_folders(results)])
+    return "\n\n".join([*parts, LEGEND, run_folders(results)])
 
 
 def cost_columns(runs: list[dict]) -> list[Column]:

@@ -57,7 +57,7 @@ def groups_of_targets(
         axes.set_xticks(
             places, [f"{label}\nn = {count:,}" for label, count in zip(labels, targets, strict=True)]
         )
-        axes.set_xlim(-0.4, len(labels) - 0.6)
+        axes.set_xlim(-0.55, len(labels) - 0.45)
         axes.set_xlabel(axis)
         axes.grid(axis="y")
         legend_above(axes, 2)
