@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recbole_microlens.analysis.analyse import Analysis, Grouping
 from recbole_microlens.analysis.runs import Run
-from recbole_microlens.config.property_files import properties_folder
+from recbole_microlens.config.property_files import PAPER_TABLES, properties_folder
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.encoders.registry import ENCODERS
 from recbole_microlens.errors import MicroLensError
@@ -18,7 +18,6 @@ from recbole_microlens.plots.groups import groups_of_targets
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PAPER = "paper_tables.yaml"
 _PERCENT = 100
 _OF_PAPER = ("hit@10", "ndcg@10")  # what the paper has of each encoder, in its order
 
@@ -110,7 +109,7 @@ def encoders_of(runs: list[Run], metric: str = "hit@10") -> Figure:
         if value is None:
             raise MicroLensError(f"{run.path} was not tested on {metric}. Leave the run out.")
         own.setdefault(encoder, []).append(_PERCENT * value)
-    figures = read_yaml(properties_folder() / _PAPER)["encoders_100k"]
+    figures = read_yaml(properties_folder() / PAPER_TABLES)["encoders_100k"]
     rows = [
         EncoderRow(name, each["acc5"], {mode: each[mode][place] for mode in MODES}, own.get(name, []))
         for name, each in figures.items()

@@ -57,6 +57,7 @@ def training_curves(curves: list[Curve], metric: str) -> Figure:
         above.set_ylabel("training loss")
         below.set_ylabel(f"validation {metric}")
         below.set_xlabel("epoch (ring: the one that is kept)")
+        below.margins(y=0.1)
         below.set_ylim(bottom=0)
         below.xaxis.get_major_locator().set_params(integer=True)
         for axes in (above, below):

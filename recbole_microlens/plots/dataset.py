@@ -11,7 +11,7 @@ from recbole_microlens.plots.style import COLOURS, drawing, panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BINS = 40
+_MOST_BINS = 40
 _POINTS = 300  # of a line with a point for each item
 
 
@@ -69,7 +69,8 @@ def _length_axis(counts: np.ndarray, longest: int) -> str:
 
 
 def _durations(axes, seconds: np.ndarray) -> None:
-    axes.hist(seconds, bins=_BINS, color=COLOURS[0], edgecolor="white", linewidth=0.2)
+    bins = min(_MOST_BINS, max(int(np.sqrt(len(seconds))), 1))
+    axes.hist(seconds, bins=bins, color=COLOURS[0], edgecolor="white", linewidth=0.2)
     mean = seconds.mean()
     axes.axvline(mean, color=COLOURS[1], linestyle="--", linewidth=0.9)
     axes.annotate(

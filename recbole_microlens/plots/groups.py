@@ -48,6 +48,7 @@ def groups_of_targets(
                 label=run,
             )
         _mark_gaps(axes, list(values.values()))
+        axes.margins(y=0.08)
         axes.set_ylim(bottom=0)
         if baseline is None:
             axes.set_ylabel(metric)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from recbole_microlens.quick_start import run
@@ -27,6 +28,13 @@ def test_a_step_of_a_linear_layer_has_three_products():
 def test_a_convolution_has_a_product_for_each_output_value():
     layer = nn.Conv2d(3, 8, kernel_size=3, padding=1)
     assert counted(lambda: layer(torch.randn(2, 3, 10, 12))) == 2 * 2 * 8 * 10 * 12 * 3 * 9
+
+
+def test_a_known_network_has_the_operations_that_are_published():
+    """Torchvision's page of ResNet18 has 1.81 billion products for an image, each of which has its sum."""
+    network = torchvision.models.resnet18().eval()
+    with torch.no_grad():
+        assert counted(lambda: network(torch.zeros(1, 3, 224, 224))) == pytest.approx(2 * 1.81e9, rel=0.005)
 
 
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
