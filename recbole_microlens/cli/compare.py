@@ -11,7 +11,7 @@ from recbole_microlens.errors import MicroLensError
 HELP = "show several runs side by side; run what a table lacks"
 _MOST_JOBS = 256
 _ASKS = ("models", "table", "grid")
-_OF_TABLES = ("seeds", "baseline", "metric", "out", "dataset", *_ASKS)
+_OF_ROWS = ("seeds", "dataset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Print the table; 1 if a run failed."""
     if any(getattr(arguments, key) is not None for key in _ASKS):
         return _run_table(arguments)
-    used = [key for key in _OF_TABLES if getattr(arguments, key) is not None]
+    used = [key for key in _OF_ROWS if getattr(arguments, key) is not None]
     if used or arguments.settings or arguments.dry_run or arguments.config_files:
         given = [f"--{key}" for key in [*used, *arguments.settings]] or ["--dry-run"]
         raise MicroLensError(
@@ -59,10 +59,28 @@ def call(arguments: argparse.Namespace) -> int:
         raise MicroLensError(
             "compare: give run folders to show, or --dataset and one of --models, --table, --grid to run."
         )
+    if any(getattr(arguments, key) is not None for key in ("baseline", "metric", "out")):
+        return _test_runs(arguments)
     from recbole_microlens.evaluation.compare import format_results
     from recbole_microlens.evaluation.costs import format_costs
 
     print((format_costs if arguments.cost else format_results)(arguments.runs))
+    return 0
+
+
+def _test_runs(arguments: argparse.Namespace) -> int:
+    """Runs that are there in one table, tested against one of them."""
+    from recbole_microlens.comparison.by_hand import outcomes_of_runs
+    from recbole_microlens.comparison.formats import markdown, write_table
+    from recbole_microlens.comparison.table import baseline_row, make_table
+
+    outcomes = outcomes_of_runs(arguments.runs)
+    if arguments.baseline is not None:
+        baseline_row([outcome.cell.row for outcome in outcomes], arguments.baseline)
+    table = make_table("Runs", outcomes, arguments.metric, arguments.baseline)
+    print(markdown(table))
+    if arguments.out is not None:
+        print("written: " + ", ".join(map(str, write_table(table, arguments.out))))
     return 0
 
 

@@ -18,6 +18,14 @@ from recbole_microlens.evaluation.results import RESULT, read_result
 from recbole_microlens.evaluation.significance import holm, sign_flip_test
 
 GROUPS = ("rare", "unseen")
+_OF_THE_PROTOCOL = (
+    "eval_args",
+    "item_inter_num_interval",
+    "mask_history",
+    "max_user_interactions",
+    "min_item_interactions",
+    "user_inter_num_interval",
+)
 
 
 @dataclass(frozen=True)
@@ -253,24 +261,25 @@ def _whole_ranks(result: dict, metric: str) -> Ranks:
 
 
 def _difference(of_line: dict, of_base: dict, line: Line, base: Line) -> np.ndarray:
-    if of_line.keys() != of_base.keys():
-        one, other = line.results[0], base.results[0]
+    why_not = _why_not(line.results[0], base.results[0], of_line, of_base)
+    if why_not:
         raise MicroLensError(
-            f"{line.row.label} and {base.row.label} cannot be tested against each other: "
-            f"{_why_not(one, other, of_line, of_base)}. Compare runs of one dataset and protocol, or leave "
-            "out --baseline."
+            f"{line.row.label} and {base.row.label} cannot be tested against each other: {why_not}. Compare "
+            "runs of one dataset and protocol, or leave out --baseline."
         )
     return np.array([of_line[key] - of_base[key] for key in of_base])
 
 
 def _why_not(one: dict, other: dict, of_one: dict, of_other: dict) -> str:
+    """Why two runs cannot be tested against each other; empty if they can."""
     if one["dataset"] != other["dataset"]:
         return f"their datasets are {one['dataset']} and {other['dataset']}"
     if one["dataset_fingerprint"].get("inter") != other["dataset_fingerprint"].get("inter"):
         return f"the interactions of {one['dataset']} have changed between them"
-    keys = ("min_item_interactions", "max_user_interactions", "user_inter_num_interval", "eval_args")
-    for key in keys:
+    for key in _OF_THE_PROTOCOL:
         if one["config"].get(key) != other["config"].get(key):
             return f"{key} is {one['config'].get(key)} and {other['config'].get(key)}"
-    shared = len(of_one.keys() & of_other.keys())
-    return f"of {len(of_one)} and {len(of_other)} test lists {shared} have the same user and targets"
+    if of_one.keys() != of_other.keys():
+        shared = len(of_one.keys() & of_other.keys())
+        return f"of {len(of_one)} and {len(of_other)} test lists {shared} have the same user and targets"
+    return ""

@@ -51,7 +51,7 @@ def results_below(folders: list[Path]) -> list[dict]:
     MicroLensError
         No finished run is below a folder, or a ``result.json`` is damaged.
     """
-    paths = [path for folder in folders for path in _result_files(folder)]
+    paths = [path for folder in folders for path in result_files(folder)]
     return [
         read_result(path) | {"number": str(place), "path": path.parent} for place, path in enumerate(paths, 1)
     ]
@@ -115,7 +115,8 @@ def training_of(config: dict) -> str:
     return "the paper's" if config.get("item_modality") else "RecBole's own"
 
 
-def _result_files(folder: Path) -> list[Path]:
+def result_files(folder: Path) -> list[Path]:
+    """The ``result.json`` of all finished runs below a folder; raises where there is none."""
     files = sorted(folder.rglob(RESULT))
     if not files:
         raise MicroLensError(

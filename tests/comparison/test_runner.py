@@ -228,3 +228,30 @@ def test_a_dry_run_says_what_is_done_and_what_is_to_do(settings, capsys):
     assert "Pop, seed 1: to run, about" in lines[1] and "(as a finished run)" in lines[1]
     assert "time unknown, about" in lines[2] and "of model and optimiser" in lines[2]
     assert lines[-1].endswith("and 2 whose time is unknown") and len(folders(settings)) == 1
+
+
+def test_runs_made_by_hand_are_tested_and_what_cannot_be_is_a_message(settings, capfd, tmp_path):
+    small = settings | SMALL | {"epochs": 1}
+    for seed in (1, 2):
+        run("SASRecID", "tiny", config_dict=small | {"seed": seed})
+    run("Pop", "tiny", config_dict=settings)
+    root = str(settings["checkpoint_dir"])
+    assert main(["compare", root, "--baseline=Pop", f"--out={tmp_path / 'table'}"]) == 0
+    out = capfd.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("| SASRecID") and "±" in line][:1]
+    assert line.count("±") == 4 and (tmp_path / "table.csv").is_file()
+
+    for refused, said in (
+        (["--baseline=Popp"], "Did you mean 'Pop'"),
+        (["--baseline=Pop", "--metric=gauc"], "gauc"),
+    ):
+        assert main(["compare", root, *refused]) == 2
+        assert said in capfd.readouterr().err
+    longer = run("Pop", "tiny", config_dict=settings | {"max_user_interactions": 12})
+    assert main(["compare", root, "--baseline=Pop"]) == 2
+    assert "cannot be tested against each other: max_user_interactions is 12 and 13" in capfd.readouterr().err
+    ranks = Path(longer["folder"]) / "ranks.npz"
+    ranks.unlink()
+    assert main(["compare", root, "--baseline=Pop"]) == 2
+    captured = capfd.readouterr()
+    assert "has no ranks.npz" in captured.err and "Traceback" not in captured.err

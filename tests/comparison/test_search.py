@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from recbole_microlens.cli import main
+from recbole_microlens.comparison.cells import Cell, Row
+from recbole_microlens.comparison.found import RunsBelow
 from recbole_microlens.comparison.parameter_file import Parameter, read_parameters
-from recbole_microlens.comparison.search import grid_rows, random_rows, validations
+from recbole_microlens.comparison.search import _Watch, grid_rows, random_rows, validations
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.quick_start import run
 
@@ -161,3 +163,30 @@ def test_optuna_prunes_by_validation_and_continues_with_the_same_trials(settings
     again = capfd.readouterr()
     assert again.err.count("finished before") >= finished
     assert len(list(Path(settings["checkpoint_dir"]).rglob("result.json"))) == finished
+
+
+def test_a_trial_below_the_median_of_the_others_is_ended_and_its_folder_is_not_run_again(tmp_path):
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=4))
+    cell = Cell(Row("a", "SASRecID"), {}, None, "x")
+
+    def watched(scores):
+        log = tmp_path / "log.txt"
+        lines = [
+            f"epoch {n} evaluating [time: 0.10s, valid_score: {score:f}]" for n, score in enumerate(scores)
+        ]
+        log.write_text("\n".join(lines))
+        trial = study.ask()
+        watch = _Watch(trial, [cell], RunsBelow(tmp_path))
+        return trial, watch, [watch(cell, log), watch(cell, tmp_path / "none")]
+
+    for best in (0.5, 0.6, 0.7, 0.8):
+        trial, _, ended = watched([0.3, best])
+        assert not any(ended)
+        study.tell(trial, best)
+    _, watch, ended = watched([0.3, 0.9])
+    assert not any(ended)
+    _, watch, ended = watched([0.3, 0.4])
+    assert ended[0] and watch._reason().startswith("pruned: validation after epoch 1 is below the median")
+    assert not watch(Cell(cell.row, {"seed": 2}, None, "y"), tmp_path / "log.txt")  # another seed goes on
