@@ -94,6 +94,11 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--model", "--params", "--method", "--trials", "--search-seed", "--seeds", "--jobs", ""),
     ),
     "analyse": (("{seeds}/run-id", "--ranks-only"), ("--metric", "--groups", "")),
+    "plot": (("bars", "{seeds}/run-id", "--out=bars.svg"), ("--metric", "--groups", "--out", "--videos", "")),
+    "report": (
+        ("{seeds}/run-id", "--ranks-only", "--out=report.html"),
+        ("--metric", "--groups", "--out", "--videos", ""),
+    ),
     "models": ((), ("--markdown", "")),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
