@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from recbole_microlens.analysis.analyse import Analysis, Grouping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PERCENT = 100
+_OF_A_RUN = ("seed", "checkpoint_dir", "gpu_id", "show_progress", "state")  # not of the experiment
 _OF_PAPER = ("hit@10", "ndcg@10")  # what the paper has of each encoder, in its order
 
 
@@ -51,7 +54,8 @@ def curves_of(runs: list[Run]) -> Figure:
 
 
 def bars_of(runs: list[Run], metrics: list[str] | None = None) -> Figure:
-    """Test metrics, those that all runs have by default, at most two.
+    """Test metrics, those that all runs have by default, at most two: of runs that differ in their seed
+    alone the mean and the standard deviation.
 
     Raises
     ------
@@ -59,16 +63,7 @@ def bars_of(runs: list[Run], metrics: list[str] | None = None) -> Figure:
         The runs have no metric in common.
     """
     chosen = metrics or _common_metrics(runs)
-    bars = [
-        Bar(
-            label=run.label,
-            values=[run.result["test_result"].get(metric) for metric in chosen],
-            errors=[None] * len(chosen),
-            is_stock=bool(run.result["config"]) and not run.result["config"].get("item_modality"),
-        )
-        for run in runs
-    ]
-    return comparison_bars(bars, chosen)
+    return comparison_bars([_bar(seeds, chosen) for seeds in _by_settings(runs)], chosen)
 
 
 def popularity_of(analysis: Analysis) -> Figure:
@@ -127,6 +122,28 @@ def _encoder_of(run: Run) -> str:
             f"{run.path}: its items are not encoded by one of the paper's video encoders. Leave the run out."
         )
     return spec.paper_name
+
+
+def _by_settings(runs: list[Run]) -> list[list[Run]]:
+    """Runs that differ in their seed alone, together."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.result["config"].items() if key not in _OF_A_RUN}
+        same = json.dumps([run.result["model"], config], sort_keys=True, default=str)
+        alike.setdefault(same if config else str(run.path), []).append(run)
+    return list(alike.values())
+
+
+def _bar(seeds: list[Run], metrics: list[str]) -> Bar:
+    first = seeds[0].result
+    known = [[run.result["test_result"].get(metric) for run in seeds] for metric in metrics]
+    values = [[value for value in each if value is not None] for each in known]
+    return Bar(
+        label=seeds[0].label if len(seeds) == 1 else f"{first['model']}, {len(seeds)} seeds",
+        values=[mean(each) if each else None for each in values],
+        errors=[stdev(each) if len(each) > 1 else None for each in values],
+        is_stock=bool(first["config"]) and not first["config"].get("item_modality"),
+    )
 
 
 def _groups(analysis: Analysis, grouping: Grouping) -> Figure:

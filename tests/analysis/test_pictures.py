@@ -34,6 +34,21 @@ def test_bars_are_the_test_results_of_the_metric_that_validation_went_by(finishe
     assert [bool(bar.get_hatch()) for bar in hit.patches] == [False, True]
 
 
+def test_runs_that_differ_in_their_seed_alone_are_one_bar_with_their_spread(finished, copied):
+    folder = copied("BPR")
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    other = {"config": result["config"] | {"seed": 5}, "test_result": {"hit@5": 0.9, "ndcg@5": 0.5}}
+    path.write_text(json.dumps(result | other))
+    own = result["test_result"]["hit@5"]
+    figure = bars_of(open_runs([finished.BPR, folder, finished.SASRecID]))
+    hit = figure.axes[0]
+    assert hit.patches[0].get_width() == pytest.approx((own + 0.9) / 2) and len(hit.patches) == 2
+    assert [label.get_text() for label in hit.get_yticklabels()] == ["BPR, 2 seeds", "SASRecID"]
+    (spread,) = hit.collections[0].get_segments()
+    assert spread[1][0] - spread[0][0] == pytest.approx(2 * np.std([own, 0.9], ddof=1))
+
+
 def test_groups_are_ratios_to_the_first_run_and_of_one_run_the_metric(finished):
     runs = open_runs([finished.BPR, finished.SASRecID])
     both, one = (analyse(each, "ndcg@5", 3, lists=False) for each in (runs, runs[:1]))
