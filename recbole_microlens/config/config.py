@@ -18,6 +18,7 @@ from recbole_microlens.config.loss_settings import check_loss
 from recbole_microlens.config.model_class import is_baseline, is_content_model, model_class, recbole_name
 from recbole_microlens.config.model_settings import (
     check_modality,
+    keys_not_read,
     look_for_unread_encoders,
     refuse_unread_keys,
     settle_alpha,
@@ -194,6 +195,7 @@ class Config(RecBoleConfig):
     def _as_given(self, settings: dict) -> dict:
         """The settings that repeat the run: plain ones, and a device only if it was asked for."""
         derived = {"MODEL_TYPE"} | ({"gpu_id", "show_progress"} - self.external_config_dict.keys())
+        derived |= keys_not_read(self.model_class) if self.is_baseline else set()
         plain = {key: value for key, value in settings.items() if _is_plain(value) and key not in derived}
         return copy.deepcopy(plain) | {"model": self.model, "dataset": self.dataset}
 

@@ -67,12 +67,7 @@ def refuse_unread_keys(given: dict, command_line: dict, model_class: type[Any]) 
     name = recbole_name(model_class)
     reader = f"{name}V" if name in backbones() else "SASRecV"
     kinds = (
-        (
-            content_keys() - _of_features(model_class),
-            is_content_model,
-            f"a content model such as {reader}",
-            reader,
-        ),
+        (keys_not_read(model_class), is_content_model, f"a content model such as {reader}", reader),
         (baseline_keys(), is_baseline, "a baseline of the paper such as DSSMIDV", "DSSMIDV"),
     )
     for keys, is_reader, who, example in kinds:
@@ -85,11 +80,12 @@ def refuse_unread_keys(given: dict, command_line: dict, model_class: type[Any]) 
         getLogger().warning(message)
 
 
-def _of_features(model_class: type[Any]) -> frozenset[str]:
-    """The settings of content models that a baseline reads too."""
+def keys_not_read(model_class: type[Any]) -> frozenset[str]:
+    """The settings of content models that a stock model or a baseline does not read."""
     if not is_baseline(model_class):
-        return frozenset()
-    return feature_keys() if looks_at_content(model_class) else frozenset({"item_modality"})
+        return content_keys()
+    read = feature_keys() if looks_at_content(model_class) else {"item_modality"}
+    return content_keys() - read
 
 
 def settle_negatives(settings: dict, model_class: type[Any], given: dict) -> None:

@@ -87,6 +87,12 @@ def test_frozen_features_come_from_a_file_or_are_made_once(settings, tiny_encode
     assert len(list(path.parent.glob("*.npy"))) == 2
 
 
+def test_what_a_baseline_does_not_read_is_not_in_its_configuration(settings):
+    given = Config("DSSMIDV", "tiny", config_dict=settings).as_given
+    assert {"video_encoder", "features", "frame_size"} <= given.keys()
+    assert not {"finetune", "activation_cache", "encoder_learning_rate"} & given.keys()
+
+
 def test_the_projection_has_a_learning_rate_of_its_own(settings, tmp_path, tiny_data):
     path = tmp_path / "f.npy"
     np.save(path, np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32))
