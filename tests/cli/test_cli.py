@@ -126,7 +126,7 @@ def test_help_names_every_command_and_model(command, tmp_path):
         [sys.executable, *command], capture_output=True, text=True, cwd=tmp_path, env=_with_package()
     )
     assert done.returncode == 0, done.stderr
-    words = ["convert", "frames", "covers", "verify", "sample", "extract", "compare", "doctor"]
+    words = ["convert", "frames", "covers", "verify", "sample", "extract", "compare", "tune", "doctor"]
     assert all(word in done.stdout for word in (["--resume", "SASRecV"] if "run_" in command[0] else words))
 
 

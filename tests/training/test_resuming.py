@@ -12,6 +12,7 @@ from recbole_microlens import cli
 from recbole_microlens.config import Config
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.files import locked_folder
 from recbole_microlens.quick_start import run
 from recbole_microlens.training import checkpoint
 from recbole_microlens.training.preparation import prepare_data
@@ -254,3 +255,10 @@ def test_a_folder_without_settings_is_told_apart_from_one_that_is_no_run(tmp_pat
             run(resume=tmp_path)
         with pytest.raises(MicroLensError, match=r"config\.yaml"):
             run("SASRecID", "tiny", config_dict={"init_from": str(tmp_path)})
+
+
+def test_a_run_that_another_process_trains_is_not_continued_meanwhile(begun):
+    folder = begun("BPR")
+    with locked_folder(Path(folder)), pytest.raises(MicroLensError, match="another process is training"):
+        run(config_dict={"epochs": 2}, resume=folder)
+    assert run(config_dict={"epochs": 2}, resume=folder)["resumes"]
