@@ -142,7 +142,8 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert folder.name.startswith("SASRecV-")
     names = {path.name for path in folder.iterdir()}
     checkpoints = {"model.pth", "last.pth", "previous.pth"}
-    assert names == {"result.json", "config.yaml", "log.txt", "tensorboard"} | checkpoints
+    of_test = {"result.json", "ranks.npz", "fingerprint.json"}
+    assert names == {"config.yaml", "log.txt", "tensorboard"} | of_test | checkpoints
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # and nothing elsewhere
 
     on_disk = json.loads((folder / "result.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 from recbole_microlens.errors import MicroLensError
 
 HELP = "show several runs side by side; run what a table lacks"
+_FORMS = (".md", ".csv", ".tex", ".png", ".svg")
 _MOST_JOBS = 256
 _ASKS = ("models", "table", "grid")
 _OF_ROWS = ("seeds", "dataset")
@@ -40,7 +41,9 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and what it may take")
     parser.add_argument("--config_files", action="append", default=[], help="a file with settings")
     parser.add_argument(
-        "--out", type=Path, help="where to write .md, .csv and .tex (default: tables/ of checkpoint_dir)"
+        "--out",
+        type=Path,
+        help="where the table and its picture go (default: tables/ of checkpoint_dir)",
     )
 
 
@@ -71,7 +74,7 @@ def call(arguments: argparse.Namespace) -> int:
 def _test_runs(arguments: argparse.Namespace) -> int:
     """Runs that are there in one table, tested against one of them."""
     from recbole_microlens.comparison.by_hand import outcomes_of_runs
-    from recbole_microlens.comparison.formats import markdown, write_table
+    from recbole_microlens.comparison.formats import markdown
     from recbole_microlens.comparison.table import baseline_row, make_table
 
     outcomes = outcomes_of_runs(arguments.runs)
@@ -80,7 +83,7 @@ def _test_runs(arguments: argparse.Namespace) -> int:
     table = make_table("Runs", outcomes, arguments.metric, arguments.baseline)
     print(markdown(table))
     if arguments.out is not None:
-        print("written: " + ", ".join(map(str, write_table(table, arguments.out))))
+        print("written: " + ", ".join(map(str, _written(table, arguments.out))))
     return 0
 
 
@@ -164,17 +167,25 @@ def _is_seed(word: str) -> bool:
 
 
 def show(table, outcomes: list, arguments: argparse.Namespace, name: str) -> int:
-    """Print and write a table; 1 if a cell has no result."""
-    from recbole_microlens.comparison.formats import markdown, write_table
+    """Print, write and draw a table; 1 if a cell has no result."""
+    from recbole_microlens.comparison.formats import markdown
 
     out = (
         arguments.out
         or root_of([outcome.cell for outcome in outcomes]) / "tables" / f"{arguments.dataset}-{name}"
     )
-    written = write_table(table, out.with_suffix("") if out.suffix in (".md", ".csv", ".tex") else out)
+    written = _written(table, out)
     print(markdown(table))
     print("written: " + ", ".join(map(str, written)))
     failed = [outcome for outcome in outcomes if outcome.folder is None]
     if failed:
         print(f"{len(failed)} of {len(outcomes)} runs have no result; the table says why.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _written(table, out: Path) -> list[Path]:
+    from recbole_microlens.comparison.formats import write_table
+    from recbole_microlens.comparison.picture import draw_table
+
+    path = out.with_suffix("") if out.suffix in _FORMS else out
+    return write_table(table, path) + draw_table(table, path)

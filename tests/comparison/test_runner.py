@@ -237,6 +237,8 @@ def test_runs_made_by_hand_are_tested_and_what_cannot_be_is_a_message(settings, 
     run("Pop", "tiny", config_dict=settings)
     root = str(settings["checkpoint_dir"])
     assert main(["compare", root, "--baseline=Pop", f"--out={tmp_path / 'table'}"]) == 0
+    forms = {path.suffix: path.stat().st_size for path in tmp_path.glob("table.*")}
+    assert forms.keys() == {".md", ".csv", ".tex", ".png", ".svg"} and min(forms.values()) > 100
     out = capfd.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith("| SASRecID") and "±" in line][:1]
     assert line.count("±") == 4 and (tmp_path / "table.csv").is_file()
