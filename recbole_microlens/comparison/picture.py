@@ -46,7 +46,7 @@ def _bar(line: Line, metrics: list[str]) -> Bar:
     values = [line.metrics.get(name) for name in metrics]
     return Bar(
         line.row.label,
-        [value and value.mean for value in values],
-        [value and value.deviation for value in values],
+        [None if value is None else value.mean for value in values],
+        [None if value is None else value.deviation for value in values],
         is_stock=line.training == "RecBole's own",
     )
