@@ -19,7 +19,6 @@ from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
 from recbole_microlens.sample.release import write_release
 
-
 # A shell lets what it starts in the background ignore it, and all that this starts; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
