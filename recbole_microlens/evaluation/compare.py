@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError, printable
@@ -33,13 +34,17 @@ def format_results(folders: list[Path]) -> str:
         No finished run is below a folder, or a ``result.json`` is damaged.
     """
     results = results_below(folders)
+    legend = _LEGEND if any(result["groups"] for result in results) else ""
+    return tables_of(results, result_columns, legend)
+
+
+def tables_of(results: list[dict], columns: Callable[[list[dict]], list[Column]], legend: str) -> str:
+    """For each dataset a table with a row for each run; then the legend, if any, and the run folders."""
     parts = []
     for dataset in dict.fromkeys(result["dataset"] for result in results):
         runs = [result for result in results if result["dataset"] == dataset]
-        parts += [dataset, *blocks(key_columns(runs), result_columns(runs))]
-    if any(result["groups"] for result in results):
-        parts.append(_LEGEND)
-    return "\n\n".join([*parts, run_folders(results)])
+        parts += [dataset, *blocks(key_columns(runs), columns(runs))]
+    return "\n\n".join([*parts, *[legend] * bool(legend), run_folders(results)])
 
 
 def results_below(folders: list[Path]) -> list[dict]:

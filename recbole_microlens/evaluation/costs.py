@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_microlens.evaluation.compare import items_of, key_columns, results_below, run_folders
-from recbole_microlens.evaluation.text_table import Column, blocks, number
+from recbole_microlens.evaluation.compare import items_of, results_below, tables_of
+from recbole_microlens.evaluation.text_table import Column, number
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 LEGEND = (
@@ -29,12 +29,7 @@ def format_costs(folders: list[Path]) -> str:
     MicroLensError
         No finished run is below a folder, or a ``result.json`` is damaged.
     """
-    results = results_below(folders)
-    parts = []
-    for dataset in dict.fromkeys(result["dataset"] for result in results):
-        runs = [result for result in results if result["dataset"] == dataset]
-        parts += [dataset, *blocks(key_columns(runs), cost_columns(runs))]
-    return "\n\n".join([*parts, LEGEND, run_folders(results)])
+    return tables_of(results_below(folders), cost_columns, LEGEND)
 
 
 def cost_columns(runs: list[dict]) -> list[Column]:

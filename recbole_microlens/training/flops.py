@@ -37,17 +37,15 @@ class FlopCounter(FlopCounterMode):
 
     def __init__(self):
         super().__init__(display=False, custom_mapping=_FORMULAS)
-        self.mod_tracker: Any = (
-            _NoModules()
-        )  # A total is all that is asked; torch's puts hooks on every module.
+        # A total is all that is asked; torch's tracker puts hooks on every module.
+        self.mod_tracker: Any = _NoModules()
         self.failure: str | None = None
 
     def _count_flops(self, func_packet, out, args, kwargs):
         try:
             return super()._count_flops(func_packet, out, args, kwargs)
-        except (
-            Exception
-        ) as error:  # A formula that does not know the arguments, in the middle of a real step.
+        except Exception as error:
+            # A formula may not know an operation's arguments: the step, which is a real one, goes on.
             self.failure = f"{func_packet}: {first_line(error)}"
             return out
 
