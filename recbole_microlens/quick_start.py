@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +16,24 @@ from recbole.utils import init_seed
 
 from recbole_microlens import distributed
 from recbole_microlens.compat import requirements
-from recbole_microlens.config import Config, say_whose_data, warn_without_gpu
+from recbole_microlens.config import Config, device_settings, say_whose_data, warn_without_gpu
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.dataset import create_dataset
 from recbole_microlens.data.fingerprint import dataset_fingerprint, write_fingerprint
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.evaluation.ranks import write_ranks
+from recbole_microlens.export.catalogue import (
+    ITEMS,
+    catalogue_of,
+    read_catalogue,
+    read_users,
+    users_of,
+    write_catalogue,
+    write_users,
+)
 from recbole_microlens.export.features import ensure_features
+from recbole_microlens.export.network import needs_dataset, network_of_run
+from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.files import locked_folder
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
 from recbole_microlens.training.cost import cost_of
@@ -88,7 +100,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     getLogger().info(config)
     say_whose_data(config)
     warn_without_gpu(config)
-    (train_data, valid_data, test_data), trainer = _build(config, folder, trains=True)
+    (train_data, valid_data, test_data), trainer, parts = _build(config, folder, trains=True)
     fingerprint = distributed.main_process_does(lambda: _fingerprint(config, folder))
 
     if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
@@ -109,12 +121,14 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     if distributed.is_main_process():
         if ranks is not None:
             write_ranks(folder, ranks)
+        write_catalogue(folder, catalogue_of(config, trainer.model, parts))
+        write_users(folder, users_of(parts))
         run_folder.write_result(folder, result)
     return result
 
 
 def _build(config, folder: Path, trains: bool):
-    """The loaders of training, validation and test, and a trainer with its model.
+    """The loaders of training, validation and test, a trainer with its model, and the parts of the dataset.
 
     Parameters
     ----------
@@ -130,7 +144,8 @@ def _build(config, folder: Path, trains: bool):
         dataset = create_dataset(config)
         getLogger().info(dataset)
         require_enough_items(config, dataset)
-        loaders = prepare_data(config, dataset)
+        parts = dataset.build()
+        loaders = prepare_data(config, dataset, parts)
         train_data = loaders[0]
 
         init_seed(config["seed"], config["reproducibility"])
@@ -142,33 +157,44 @@ def _build(config, folder: Path, trains: bool):
         if trains:
             memory_estimate.check(config, model, train_data)
         _seed_apart(config, model)
-        return loaders, create_trainer(config, model, folder, train_data)
+        return loaders, create_trainer(config, model, folder, train_data), parts
 
 
-@dataclass(frozen=True)
-class LoadedRun:
+class LoadedRun(Recommender):
     """A finished run whose model can be asked.
 
-    Attributes
-    ----------
-    config : Config
-        The settings of the run.
-    train_data, valid_data, test_data
-        The loaders of its dataset.
-    trainer : Trainer
-        RecBole's trainer, or a subclass; ``trainer.model`` is the run's best model.
+    It answers from the run's folder alone, see :class:`~recbole_microlens.export.recommender.Recommender`.
+    What needs the dataset is read when it is first asked for: the loaders, the trainer, and the whole model
+    with its encoders.
     """
 
-    config: Config
-    train_data: Any
-    valid_data: Any
-    test_data: Any
-    trainer: Any
-    _scratch: TemporaryDirectory
+    @cached_property
+    def _whole(self) -> _WholeRun:
+        return _WholeRun.of(self.config, self.folder)
+
+    @property
+    def train_data(self):
+        """The loader of the training data."""
+        return self._whole.loaders[0]
+
+    @property
+    def valid_data(self):
+        """The loader of the validation targets."""
+        return self._whole.loaders[1]
+
+    @property
+    def test_data(self):
+        """The loader of the test targets."""
+        return self._whole.loaders[2]
+
+    @property
+    def trainer(self):
+        """RecBole's trainer, or a subclass; ``trainer.model`` is :attr:`model`."""
+        return self._whole.trainer
 
     @property
     def model(self) -> torch.nn.Module:
-        """The model of the best epoch."""
+        """The model of the best epoch, whole; :attr:`network` is what of it recommends."""
         return self.trainer.model
 
     def evaluate(self) -> dict:
@@ -176,8 +202,36 @@ class LoadedRun:
         return dict(self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=False))
 
 
-def load(folder: str | Path, model: type | None = None) -> LoadedRun:
-    """Load a finished run: its configuration, its data, and its best model.
+@dataclass(frozen=True)
+class _WholeRun:
+    """A finished run with all that it was trained with; nothing is written to its folder."""
+
+    loaders: tuple
+    trainer: Any
+    parts: list
+    _scratch: TemporaryDirectory
+
+    @classmethod
+    def of(cls, config, folder: Path) -> _WholeRun:
+        require_dataset(config)
+        scratch = TemporaryDirectory()
+        loaders, trainer, parts = _build(config, Path(scratch.name), trains=False)
+        trainer.load_model(folder / BEST)
+        trainer.eval_collector.data_collect(loaders[0])
+        return cls(loaders, trainer, parts, scratch)
+
+
+def load(
+    folder: str | Path,
+    model: type | None = None,
+    device: str | None = None,
+    precision: str = "fp32",
+    data_path: str | Path | None = None,
+) -> LoadedRun:
+    """Load a finished run: its configuration, its best model, the items and the users that it knows.
+
+    Its folder is enough. A model that reads more of the dataset than ids and interactions, and a run of an
+    earlier version, need the dataset too.
 
     Parameters
     ----------
@@ -185,20 +239,39 @@ def load(folder: str | Path, model: type | None = None) -> LoadedRun:
         The run's folder; nothing is written to it.
     model : type, optional
         The class, where the run is one of a model class of your own, which has no name to find it by.
+    device : str, optional
+        ``cpu``, ``cuda`` or ``cuda:1``; by default a GPU where there is one.
+    precision : {'fp32', 'bf16', 'fp16'}
+        Of the user model and the scores.
+    data_path : str or Path, optional
+        The folder of all datasets, where it is no longer the one that the run was given.
 
     Raises
     ------
     MicroLensError
-        The folder is not a run folder, its checkpoint is missing or damaged, or its dataset is gone.
+        The folder is not a run folder, a file of it is missing or damaged, or its dataset is needed and gone.
     """
     folder = Path(folder)
-    config = Config(model, config_file_list=[str(run_folder.config_path(folder))])
-    require_dataset(config)
-    scratch = TemporaryDirectory()
-    (train_data, valid_data, test_data), trainer = _build(config, Path(scratch.name), trains=False)
-    trainer.load_model(folder / BEST)
-    trainer.eval_collector.data_collect(train_data)
-    return LoadedRun(config, train_data, valid_data, test_data, trainer, scratch)
+    settings = device_settings(device) | ({} if data_path is None else {"data_path": str(data_path)})
+    config = Config(model, config_file_list=[str(run_folder.config_path(folder))], config_dict=settings)
+    if not needs_dataset(config) and (folder / ITEMS).is_file():
+        catalogue, users = read_catalogue(folder), read_users(folder)
+        network = network_of_run(config, folder, catalogue, users)
+        return LoadedRun(folder, config, catalogue, users, network, precision)
+    return _loaded_with_dataset(folder, config, precision)
+
+
+def _loaded_with_dataset(folder: Path, config, precision: str) -> LoadedRun:
+    whole = _WholeRun.of(config, folder)
+    model = whole.trainer.model.eval()
+    if config.is_content_model:
+        whole.trainer.encode_items()
+    catalogue, users = catalogue_of(config, model, whole.parts), users_of(whole.parts)
+    if not needs_dataset(config):
+        model = network_of_run(config, folder, catalogue, users)
+    loaded = LoadedRun(folder, config, catalogue, users, model, precision)
+    loaded.__dict__["_whole"] = whole
+    return loaded
 
 
 def _config(model, dataset, files, given, resume) -> Config:

@@ -5,6 +5,7 @@ layers, and :mod:`~recbole_microlens.config.config` puts both into RecBole's ``C
 """
 
 from recbole_microlens.config.config import Config, say_whose_data, wanted_processes, warn_without_gpu
+from recbole_microlens.config.device import device_settings
 from recbole_microlens.config.model_class import is_baseline, is_content_model, model_class
 from recbole_microlens.config.property_files import properties_folder
 from recbole_microlens.config.renamed import under_new_names
@@ -13,6 +14,7 @@ from recbole_microlens.config.text import read_yaml
 
 __all__ = [
     "Config",
+    "device_settings",
     "is_baseline",
     "is_content_model",
     "known_keys",

@@ -119,8 +119,29 @@ class ContentItemEmbedding(nn.Module):
             return nn.functional.embedding(self._row_of[item_ids], self._rows)
         return nn.functional.embedding(item_ids, self.weight)
 
+    def encode_without_id(self, media: ItemMedia) -> Tensor:
+        """As :meth:`encode`, of items that have no id here: what an id would add is zeros.
+
+        Parameters
+        ----------
+        media : ItemMedia
+            The content of U items; their ids are not looked at.
+
+        Returns
+        -------
+        Tensor [U, d]
+        """
+        zeros = torch.zeros(len(media.item_ids), self.embedding_dim, device=media.item_ids.device)
+        embeddings = [zeros if name == "id" else tower(media) for name, tower in self.towers.items()]
+        return embeddings[0] if self.fusion is None else self.fusion(embeddings)
+
     @property
     def weight(self) -> Tensor:
+        """:attr:`table`; a subclass may have rows behind it."""
+        return self.table
+
+    @property
+    def table(self) -> Tensor:
         """The table of all items, [n_items, d], row 0 zeros, once :meth:`get_all_embeddings` has made it."""
         if self._table is None:
             raise RuntimeError("the item table is not there: call get_all_embeddings() in eval mode first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -107,7 +108,12 @@ class IdTower(nn.Module):
         return embeddings
 
 
-def create_towers(config, id_embedding: nn.Embedding, sides: nn.ModuleDict | None = None) -> nn.ModuleDict:
+def create_towers(
+    config,
+    id_embedding: nn.Embedding,
+    sides: nn.ModuleDict | None = None,
+    feature_dims: Mapping[str, int] | None = None,
+) -> nn.ModuleDict:
     """The towers of a model by modality.
 
     Parameters
@@ -116,19 +122,21 @@ def create_towers(config, id_embedding: nn.Embedding, sides: nn.ModuleDict | Non
         The item embedding that the stock model built; kept if the model looks at ids.
     sides : nn.ModuleDict, optional
         What is added to it, as :class:`IdTower` takes it.
+    feature_dims : Mapping[str, int], optional
+        By modality, the length of its feature vectors, where the files of ``features`` need not be there.
     """
     dim = id_embedding.embedding_dim
     towers = {
-        name: IdTower(id_embedding, sides) if name == "id" else _tower(config, name, dim)
+        name: IdTower(id_embedding, sides) if name == "id" else _tower(config, name, dim, feature_dims or {})
         for name in modalities(config)
     }
     return nn.ModuleDict(towers)
 
 
-def _tower(config, name: str, dim: int) -> nn.Module:
+def _tower(config, name: str, dim: int, feature_dims: Mapping[str, int]) -> nn.Module:
     path, projection = features_path(config, name), projection_settings(config, name)
     if path is not None:
-        return FeatureTower(name, open_features(path).dim, dim, projection)
+        return FeatureTower(name, feature_dims.get(name) or open_features(path).dim, dim, projection)
     # The draws of an encoder's random weights change nothing that is built after it: the rest of the model
     # starts the same whatever encodes the items.
     with torch.random.fork_rng(devices=[]):

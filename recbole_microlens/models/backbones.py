@@ -57,6 +57,9 @@ USER_ROWS = {
     "TransRec": ("user_embedding.weight",),
 }
 
+# Their score depends on who the user is, not on the history alone.
+KNOW_USERS = frozenset({"Caser", "DIEN", "DIN", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec"})
+
 _FEATURES = "it looks up columns of item features by item id inside its forward pass, and needs these columns"
 _KNOWLEDGE = "it needs pretrained embeddings of a knowledge graph"
 _NO_TABLE = "it keeps no items in an `item_embedding`"

@@ -118,12 +118,25 @@ class _Signed:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict:
+    """Read a checkpoint of a run that :func:`save` wrote.
+
+    Raises
+    ------
+    MicroLensError
+        As :func:`load_plain`; or it is not a checkpoint of a run.
+    """
+    state = load_plain(path, device)
+    _require_keys(state, path)
+    return state
+
+
+def load_plain(path: Path, device: torch.device | str = "cpu") -> Any:
     """Read what :func:`save` wrote: plain data, whose checksum holds.
 
     Raises
     ------
     MicroLensError
-        There is no such file, it is not whole, a byte of it has changed, or it is not a checkpoint of a run.
+        There is no such file, it is not whole, or a byte of it has changed.
     """
     if not path.is_file():
         kind = "is a folder, not a checkpoint" if path.is_dir() else "is not there"
@@ -133,7 +146,6 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict:
         state = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         raise MicroLensError(f"{path} is not a checkpoint of plain data ({first_line(error)}).") from error
-    _require_keys(state, path)
     return from_plain(state)
 
 

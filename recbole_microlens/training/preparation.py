@@ -22,13 +22,19 @@ from recbole_microlens.evaluation.loaders import (
 )
 
 
-def prepare_data(config, dataset):
+def prepare_data(config, dataset, datasets: list | None = None):
     """Split the dataset and build the loaders of training, validation and test.
 
     Follows ``recbole.data.data_preparation`` step by step, but never loads a pickled loader, and puts in ours
     where the protocol asks for them.
+
+    Parameters
+    ----------
+    config, dataset : Config, Dataset
+    datasets : list, optional
+        Its parts for training, validation and test, as ``dataset.build()`` gives them once.
     """
-    datasets = dataset.build()
+    datasets = datasets or dataset.build()
     samplers = create_samplers(config, dataset, datasets)
     train = _train_loader(config, dataset, datasets[0], samplers[0])
     valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])

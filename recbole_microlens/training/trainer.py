@@ -186,12 +186,17 @@ class ContentTrainer(Trainer):
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, on a table for which every item is encoded once."""
+        self.encode_items(show_progress)
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    @torch.no_grad()
+    def encode_items(self, show_progress: bool = False) -> None:
+        """Give the model, in eval mode, its table of all items."""
         distributed.broadcast_module(self.model)
         self.caches.ensure(may_build=False)
         self.model.eval()
         with self._autocast():
             self.model.fill_item_table(self._all_media(show_progress))
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def _all_media(self, show_progress: bool) -> Iterator[ItemMedia]:
         workers = self.config["worker"] if self.reader.readers else 0

@@ -1,0 +1,327 @@
+"""Items that no training has seen: from a video, a cover, a title or features to an item's embedding."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recbole_microlens.encoders.transformers.tokenizer import tokenize
+from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.export.catalogue import Catalogue
+from recbole_microlens.export.scoring import ScoreKind
+from recbole_microlens.items.content import ContentItemEmbedding
+from recbole_microlens.items.fusion import create_fusion
+from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
+from recbole_microlens.items.towers import create_towers
+from recbole_microlens.media.build import encode_item
+from recbole_microlens.media.sources import find_covers, find_frames
+from recbole_microlens.media.store import StoreMeta, decode_value
+from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
+from recbole_microlens.training import checkpoint
+from recbole_microlens.training.resumable_trainer import BEST
+
+TITLES = "titles.csv"
+_FIELDS = ("video", "cover", "title", "features")
+_FIELD_OF = {"video": "video", "image": "cover", "text": "title"}
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item and its content, as far as it is given.
+
+    Attributes
+    ----------
+    item_id : str
+    video, cover : Path, optional
+    title : str, optional
+    features : dict[str, np.ndarray]
+        By modality, a vector in the place of an encoder's.
+    """
+
+    item_id: str
+    video: Path | None = None
+    cover: Path | None = None
+    title: str | None = None
+    features: Mapping[str, np.ndarray] | None = None
+
+
+def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
+    """Why a model cannot rank an item that training has not seen; ``None`` if it can.
+
+    Parameters
+    ----------
+    kind : ScoreKind
+        How the model scores.
+    cold : {None, 'content'}
+        As :meth:`~recbole_microlens.export.recommender.Recommender.add_items` takes it.
+    """
+    model = config["model"]
+    if cold not in (None, "content"):
+        return f"cold: {cold!r} is not known. Give content, or leave it out."
+    if not config.is_content_model or set(modalities(config)) == {"id"}:
+        return (
+            f"{model} knows items by id alone, and a new item has an id that no training has seen. Train a "
+            "model that looks at content, such as SASRecV."
+        )
+    if getattr(config.model_class, "reads_tokens", False):
+        return f"{model} makes an item of its id and its tokens together: it cannot rank a new one."
+    if kind.items_by_id:
+        return f"{model} scores items by a table of ids ({kind.formula}), in which a new one has no row."
+    has_id = "id" in modalities(config) or kind.bias_by_id
+    if has_id and cold is None:
+        what = "an embedding by id" if "id" in modalities(config) else f"a bias by id ({kind.formula})"
+        return (
+            f"{model} also has {what}, which a new item has not. To rank new items by their content alone, "
+            "with zeros for what the id would add, set --cold=content."
+        )
+    return None
+
+
+def items_given(given: Mapping[str, Any] | str | Path, wanted: Sequence[str]) -> list[NewItem]:
+    """New items as a user names them.
+
+    Parameters
+    ----------
+    given : mapping or path
+        By id a file, a title, a vector, or a mapping of several; or a folder.
+    wanted : sequence of str
+        The modalities that the model looks at besides ids.
+
+    Raises
+    ------
+    MicroLensError
+        There are none, or one cannot be understood.
+    """
+    items = (
+        [_item(str(item), content, wanted) for item, content in given.items()]
+        if isinstance(given, Mapping)
+        else _items_of_path(Path(given), wanted)
+    )
+    if not items:
+        raise MicroLensError("No new item is given.")
+    odd = [item.item_id for item in items if not item.item_id.strip() or "\n" in item.item_id]
+    if odd:
+        raise MicroLensError(f"{odd[0]!r} cannot be the id of an item: it is empty, or has two lines.")
+    return items
+
+
+def _items_of_path(path: Path, wanted: Sequence[str]) -> list[NewItem]:
+    if path.is_file():
+        return [_item(path.stem, path, wanted)]
+    if not path.is_dir():
+        raise MicroLensError(f"{path}: there is no such file or folder. Give a video, or a folder of videos.")
+    videos = _files(find_frames, path) if "video" in wanted else {}
+    covers = _files(find_covers, path) if "image" in wanted else {}
+    titles = _titles(path / TITLES) if "text" in wanted else {}
+    ids = dict.fromkeys([*videos, *covers, *titles])
+    return [NewItem(item, videos.get(item), covers.get(item), titles.get(item)) for item in ids]
+
+
+def _files(find: Callable, folder: Path) -> dict[str, Path]:
+    source = find(folder)
+    if source.ambiguous:
+        item, files = next(iter(source.ambiguous.items()))
+        raise MicroLensError(
+            f"{folder}: {item} is there twice, as {' and '.join(files)}. Remove one of them."
+        )
+    if source.kind == "frames":
+        raise MicroLensError(f"{folder} holds frames, not videos. Give videos, <item>.mp4.")
+    return {item: Path(files[0]) for item, files in source.files.items()}
+
+
+def _titles(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise MicroLensError(
+            f"{path} is not there, and this model looks at titles. Write it with the columns item and title."
+        )
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"item", "title"} <= rows[0].keys():
+        raise MicroLensError(f"{path} has no rows, or no columns item and title.")
+    return {row["item"]: row["title"] or "" for row in rows}
+
+
+def _item(item_id: str, content: Any, wanted: Sequence[str]) -> NewItem:
+    if isinstance(content, NewItem):
+        return content
+    if not isinstance(content, Mapping):
+        content = {_field_of(item_id, content, wanted): content}
+    unknown = [key for key in content if key not in _FIELDS]
+    if unknown:
+        raise MicroLensError(f"{item_id}: {unknown[0]!r} is none of {', '.join(_FIELDS)}.")
+    features = content.get("features")
+    if features is not None and not isinstance(features, Mapping):
+        features = {wanted[0]: features}
+    paths = {key: Path(content[key]) for key in ("video", "cover") if content.get(key) is not None}
+    title = content.get("title")
+    return NewItem(item_id, title=None if title is None else str(title), features=features, **paths)
+
+
+def _field_of(item_id: str, content: Any, wanted: Sequence[str]) -> str:
+    if not isinstance(content, str | Path):
+        return "features"
+    suffix = Path(content).suffix.lower()
+    if "video" in wanted and suffix in VIDEO_SUFFIXES:
+        return "video"
+    if "image" in wanted and suffix in IMAGE_SUFFIXES:
+        return "cover"
+    if list(wanted) == ["text"]:
+        return "title"
+    looked_at = ", ".join(_FIELD_OF[name] for name in wanted)
+    raise MicroLensError(f"{item_id}: {content} is no {looked_at} by its suffix. Give one that is.")
+
+
+class ItemEncoder:
+    """Turns the content of new items into embeddings as the trained model does with that of its own.
+
+    Parameters
+    ----------
+    config : Config
+        Of the run.
+    folder : Path
+        Of the run: the weights of its encoders are read when the first item comes.
+    catalogue : Catalogue
+        Says how the content of the run's items was read.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        What the model looks at besides ids.
+    """
+
+    def __init__(self, config, folder: Path, catalogue: Catalogue):
+        self.config = config
+        self.modalities = tuple(name for name in modalities(config) if name in ENCODED)
+        self._folder = folder
+        self._media = catalogue.media
+        self._dim = 0 if catalogue.table is None else catalogue.table.size(1)
+
+    def encode(self, items: Sequence[NewItem], progress: bool = False) -> Tensor:
+        """The embeddings of new items, [m, d], on the run's device.
+
+        Raises
+        ------
+        MicroLensError
+            An item lacks what the model looks at, or a file cannot be decoded: with the reason.
+        """
+        for item in items:
+            self.require_content(item)
+        content = {name: self._content(name, items, progress) for name in self.modalities}
+        media = ItemMedia(torch.zeros(len(items), dtype=torch.int64), content)
+        embeddings = [self._encode(part) for part in media.chunks(self.config["encode_batch_size"])]
+        found = torch.cat(embeddings)
+        odd = (~torch.isfinite(found).all(dim=1)).nonzero()[:, 0].tolist()
+        if odd:
+            raise MicroLensError(
+                f"{items[odd[0]].item_id}: its embedding is NaN or infinite. Is its content in order?"
+            )
+        return found
+
+    def require_content(self, item: NewItem) -> None:
+        """Raise a :class:`MicroLensError` if an item lacks something that the model looks at."""
+        for name in self.modalities:
+            if features_path(self.config, name) is not None:
+                dim, vector = self._media[name]["dim"], (item.features or {}).get(name)
+                if vector is None or np.shape(vector) != (dim,) or not np.isfinite(vector).all():
+                    raise MicroLensError(
+                        f"{item.item_id}: {self.config['model']} of this run reads features of {name}, and "
+                        f"wants a vector of {dim} finite numbers. Extract it as those of the other items."
+                    )
+            elif getattr(item, self.field_of(name)) in (None, ""):
+                raise MicroLensError(
+                    f"{item.item_id}: {self.config['model']} looks at the {self.field_of(name)} of an item, "
+                    "and none is given."
+                )
+
+    def field_of(self, modality: str) -> str:
+        """Which field of a :class:`NewItem` a modality is read from."""
+        is_middle_frame = modality == "image" and self.config["image_source"] == "video"
+        return "video" if is_middle_frame else _FIELD_OF[modality]
+
+    def _content(self, modality: str, items: Sequence[NewItem], progress: bool) -> Tensor:
+        if features_path(self.config, modality) is not None:
+            vectors = [np.asarray((item.features or {})[modality], dtype=np.float32) for item in items]
+            return torch.from_numpy(np.stack(vectors))
+        if modality == "text":
+            spec = modality_settings(self.config, "text").encoder
+            titles = [" ".join((item.title or "").split()) for item in items]
+            return torch.from_numpy(tokenize(spec, titles, self.config["max_title_tokens"]))
+        frames = 1 if modality == "image" else self.config["num_frames"]
+        pixels = self._pixels(modality, items, frames, progress)
+        return pixels[:, 0] if modality == "image" else pixels
+
+    def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
+        """Frames [m, frames, S, S, 3] as a store of the run's kind would hold and give them."""
+        field, stored = self.field_of(modality), self._media[modality]
+        kind = "videos" if field == "video" else "covers"
+        read = functools.partial(encode_item, kind, StoreMeta(modality, **stored, source=""))
+        tasks = [(item.item_id, (str(getattr(item, field)),)) for item in items]
+        with tqdm(total=len(tasks), desc="decode", unit="item", disable=None if progress else True) as bar:
+            values = {}
+            for task, value in run_in_processes(read, tasks, min(available_cores(), len(tasks))):
+                values[task] = value
+                bar.update()
+        first = (stored["num_frames"] - frames) // 2
+        middle = slice(first, first + frames)
+        found = []
+        for item, (path,) in tasks:
+            value = values[item, (path,)]
+            if isinstance(value, Failure):
+                raise MicroLensError(f"{item}: {path}: {value.reason}. Give another file.")
+            found.append(decode_value(value, self.config["frame_size"], middle))
+        return torch.from_numpy(np.stack(found))
+
+    @torch.no_grad()
+    def _encode(self, media: ItemMedia) -> Tensor:
+        return self._network.encode_without_id(media.to(self.config["device"])).float()
+
+    @functools.cached_property
+    def _network(self) -> nn.Module:
+        """The towers and the fusion with their trained weights; what is by id is left out."""
+        prefix, path = "item_embedding.", self._folder / BEST
+        saved = checkpoint.weights(path)
+        state = {
+            name.removeprefix(prefix): value
+            for name, value in saved.items()
+            if name.startswith((f"{prefix}towers.", f"{prefix}fusion."))
+            and not name.startswith(f"{prefix}towers.id.")
+        }
+        towers = create_towers(
+            _WithoutWeights(self.config),
+            nn.Embedding(1, self._dim, device="meta"),
+            feature_dims={name: about["dim"] for name, about in self._media.items() if "dim" in about},
+        )
+        fusion = create_fusion(self.config["fusion"], len(towers), self._dim)
+        network = ContentItemEmbedding(towers, 1, self._dim, fusion)
+        with explained(f"{path} does not fit its run's settings", "Give the folder of another run."):
+            missing, unexpected = network.load_state_dict(state, strict=False)
+            missing = [name for name in missing if not name.startswith("towers.id.")]
+            if missing or unexpected:
+                raise ValueError(f"missing {missing[:3]}, unexpected {unexpected[:3]}")
+        if "id" in towers:
+            towers["id"] = nn.Identity()  # only its place among the others is needed
+        return network.to(self.config["device"]).eval()
+
+
+class _WithoutWeights:
+    """The settings of a run, but the encoders' weights, which the run has trained."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def __getitem__(self, key: str):
+        return "none" if key == "encoder_weights" else self._config[key]
+
+    def __getattr__(self, name: str):
+        return getattr(self._config, name)
