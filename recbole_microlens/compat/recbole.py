@@ -1,6 +1,8 @@
 """Makes RecBole 1.2.1 importable and usable with the NumPy, SciPy and pandas of today."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -50,6 +52,24 @@ def _fix_scipy() -> None:
     if not hasattr(sparse.dok_matrix, "_update"):
         sparse.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
         worked_around["scipy"] = "RecBole's graph models call the removed dok_matrix._update: put it back"
+
+
+@contextmanager
+def one_reg_weight(config) -> Iterator[None]:
+    """Inside the block a list of ``reg_weight`` is its largest number.
+
+    RecBole's trainer multiplies it with ``weight_decay`` to warn of two regularisations; SHAN and HGN have a
+    list, which cannot be multiplied.
+    """
+    weights = config["reg_weight"]
+    if not isinstance(weights, list | tuple):
+        yield
+        return
+    config["reg_weight"] = max(weights, default=0.0)
+    try:
+        yield
+    finally:
+        config["reg_weight"] = weights
 
 
 class _FilledPandas:

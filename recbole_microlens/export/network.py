@@ -84,7 +84,7 @@ class _ItemsOfTable:
 
     def _content_embedding(self, config, stock: nn.Embedding, dataset) -> ItemTable:
         # Filled afterwards. A vector on no device takes no memory.
-        nowhere = torch.empty(self.n_items, stock.embedding_dim, device="meta")  # type: ignore[attr-defined]
+        nowhere = torch.empty(self.n_items, stock.embedding_dim, device="meta")
         return ItemTable(nowhere)
 
     def _count(self, dataset) -> None:

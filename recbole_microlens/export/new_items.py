@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recbole_microlens.encoders.transformers.tokenizer import tokenize
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
 from recbole_microlens.export.scoring import ScoreKind
@@ -254,6 +253,8 @@ class ItemEncoder:
             vectors = [np.asarray((item.features or {})[modality], dtype=np.float32) for item in items]
             return torch.from_numpy(np.stack(vectors))
         if modality == "text":
+            from recbole_microlens.encoders.transformers.tokenizer import tokenize  # not every model reads
+
             spec = modality_settings(self.config, "text").encoder
             titles = [" ".join((item.title or "").split()) for item in items]
             return torch.from_numpy(tokenize(spec, titles, self.config["max_title_tokens"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,26 +14,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recbole_microlens.config.model_class import recbole_name
-from recbole_microlens.errors import MicroLensError, did_you_mean, printable
-from recbole_microlens.evaluation.loaders import SCORE_BYTES, users_within
-from recbole_microlens.evaluation.top_items import top_items
-from recbole_microlens.export.asked import TIMES, Asked, asked_by_histories, asked_by_users
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.export.answers import BestUsers, best_items, hide_seen
+from recbole_microlens.export.asked import TIMES, Asked, asked_by_users
 from recbole_microlens.export.catalogue import Catalogue, Users
-from recbole_microlens.export.network import ProductOfTables, add_rows, against_identity
+from recbole_microlens.export.known import (
+    ON_UNKNOWN,
+    KnownItems,
+    Wanted,
+    one_of,
+    some,
+    wanted_histories,
+    wanted_users,
+    whole_number,
+)
+from recbole_microlens.export.network import add_rows
 from recbole_microlens.export.new_items import ItemEncoder, NewItem, items_given, reason_against
-from recbole_microlens.export.scoring import ScoreKind, score_kind
-from recbole_microlens.items.table import ItemTable
-from recbole_microlens.models.backbones import KNOW_USERS
+from recbole_microlens.export.scorer import Scorer
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-ON_UNKNOWN = ("error", "popular", "skip")
-COLUMNS = ["user_id", "item_id", "score", "rank"]
-_SHOWN = 5
+if TYPE_CHECKING:
+    from recbole_microlens.export.index import ItemIndex
+
+_INDEX_SAMPLE = 1000
 
 
-class Recommender:
-    """The best model of a finished run, and the items and users that it knows.
+class Recommender(Scorer):
+    """The best model of a finished run, with the items and users that it knows by their original ids.
 
     Parameters
     ----------
@@ -43,17 +49,15 @@ class Recommender:
     catalogue : Catalogue
     users : Users, optional
         Without them only histories are answered.
-    network : nn.Module
-        In eval mode; its ``full_sort_predict`` scores all items of the catalogue.
-    precision : {'fp32', 'bf16', 'fp16'}
-        Of the user model and the scores.
+    network, precision
+        As :class:`~recbole_microlens.export.scorer.Scorer` takes them.
 
     Attributes
     ----------
-    item_ids, titles : np.ndarray [n_items] of str
-        Of all items that are ranked, added ones too, by internal id; 0 is padding.
-    kind : ScoreKind
-        How the model scores.
+    items : KnownItems
+        All items that are ranked, added ones too.
+    index : ItemIndex, optional
+        What searches in the place of an exact ranking, see :meth:`use_index`.
     """
 
     def __init__(
@@ -65,34 +69,25 @@ class Recommender:
         network: nn.Module,
         precision: str = "fp32",
     ):
-        if precision not in PRECISIONS:
-            raise MicroLensError(f"precision: {precision!r} is none of {', '.join(PRECISIONS)}.")
-        self.folder = folder
-        self.config = config
+        super().__init__(folder, config, network, precision)
         self.catalogue = catalogue
         self.users = users
-        self.network = network
-        self.kind: ScoreKind = score_kind(config.model_class)
-        self.item_ids, self.titles = catalogue.item_ids, catalogue.titles
-        self._autocast = PRECISIONS[precision]
-        self._row_of = dict(catalogue.row_of)
+        self.items = KnownItems(catalogue, folder)
+        self.index: ItemIndex | None = None
 
     def __repr__(self) -> str:
         who = "histories" if self.users is None else f"{len(self.users.user_ids) - 1:,} users"
-        return f"{self.config['model']} of {self.folder}: {len(self.item_ids) - 1:,} items, {who}"
+        return f"{self.config['model']} of {self.folder}: {len(self.items) - 1:,} items, {who}"
 
     @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return self.config["device"]
+    def item_ids(self) -> np.ndarray:
+        """Original ids [n_items] by internal id; 0 is padding."""
+        return self.items.ids
 
     @property
-    def knows_users(self) -> bool:
-        """Whether the model reads who the user is, so that a history alone is not enough."""
-        is_sequential = not isinstance(self.network, ProductOfTables) and hasattr(self.network, "ITEM_SEQ")
-        return not is_sequential or recbole_name(self.config.model_class) in KNOW_USERS
-
-    # -- questions ------------------------------------------------------------------------------------------
+    def titles(self) -> np.ndarray:
+        """Titles [n_items] by internal id, empty where there is none."""
+        return self.items.titles
 
     def recommend(
         self,
@@ -104,7 +99,7 @@ class Recommender:
         on_unknown: str = "error",
         at: str = "now",
     ) -> pd.DataFrame:
-        """The k best items for each user or history, exactly, best first.
+        """The k best items for each user or history, best first; exact, unless :meth:`use_index` was called.
 
         Parameters
         ----------
@@ -136,11 +131,10 @@ class Recommender:
         MicroLensError
             Something asked for is not known, or this model cannot answer it.
         """
-        chunks = list(
-            self.recommend_in_chunks(users, histories, k, filter_viewed, items_to_recommend, on_unknown, at)
-        )
+        given = (users, histories, k, filter_viewed, items_to_recommend, on_unknown, at)
+        chunks = list(self.recommend_in_chunks(*given))
         if not chunks:
-            return self._frame(histories is not None, *np.zeros((4, 0)))
+            return _frame(np.array([], dtype=object if histories is None else np.int64), *[[]] * 3)
         return pd.concat(chunks, ignore_index=True)
 
     def recommend_in_chunks(
@@ -155,24 +149,16 @@ class Recommender:
         progress: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """As :meth:`recommend`, some users at a time, with a bar where ``progress`` is set."""
-        k = _whole(k, "k")
-        _one_of(on_unknown, ON_UNKNOWN, "on_unknown")
-        _one_of(at, TIMES, "at")
-        if (users is None) == (histories is None):
-            raise MicroLensError("recommend: give either users or histories.")
-        allowed = None if items_to_recommend is None else self._rows(items_to_recommend, on_unknown)
-        wanted = (
-            self._wanted_users(users, on_unknown, at)
-            if histories is None
-            else self._wanted_histories(histories, on_unknown)
-        )
-        size = self.users_at_once
-        total = len(wanted.names)
-        with tqdm(total=total, desc="recommend", unit="user", disable=None if progress else True) as bar:
-            for start in range(0, total, size):
+        k, unknown = whole_number(k, "k"), one_of(on_unknown, ON_UNKNOWN, "on_unknown")
+        wanted = self._wanted(users, histories, unknown, one_of(at, TIMES, "at"))
+        allowed = None if items_to_recommend is None else self.items.rows(items_to_recommend, unknown)
+        size = self.users_at_once(len(self.items))
+        off = None if progress else True
+        with tqdm(total=len(wanted), desc="recommend", unit="user", disable=off) as bar:
+            for start in range(0, len(wanted), size):
                 chunk = wanted.part(slice(start, start + size))
-                found = self._answer(chunk, k, filter_viewed, allowed, on_unknown)
-                bar.update(len(chunk.names))
+                found = self._answer(chunk, k, filter_viewed, allowed, unknown)
+                bar.update(len(chunk))
                 if len(found):
                     yield found
 
@@ -189,19 +175,18 @@ class Recommender:
         MicroLensError
             An item is unknown, or the model has no embeddings of items.
         """
-        k, rows = _whole(k, "k"), self._rows(items, "error")
+        k, rows = whole_number(k, "k"), torch.tensor(self.items.rows(items), dtype=torch.int64)
         table = F.normalize(self.item_vectors().float(), dim=-1)
-        size = users_within(SCORE_BYTES, table.device, len(table))
         found = []
-        for part in torch.tensor(rows, dtype=torch.int64).split(size):
+        for part in rows.split(self.users_at_once(len(table))):
             scores = table[part] @ table.T
             scores[:, 0] = -torch.inf
             scores[torch.arange(len(part)), part] = -torch.inf
-            row, item, score, rank = _best(scores, k)
-            found.append((self.item_ids[part.numpy()][row], self.item_ids[item], score, rank))
-        columns = ["item_id", "similar_item_id", "score", "rank"]
-        joined = (np.concatenate(column) for column in zip(*found, strict=True)) if found else [[]] * 4
-        return pd.DataFrame(dict(zip(columns, joined, strict=True)))
+            row, item, score, rank = best_items(scores, k)
+            found.append((self.item_ids[part.numpy()[row]], self.item_ids[item], score, rank))
+        columns = [np.concatenate(column) for column in zip(*found, strict=True)] or [np.array([])] * 4
+        names = ("item_id", "similar_item_id", "score", "rank")
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
     def score(self, user_or_history: Any, items: Sequence) -> np.ndarray:
         """The scores of some items for one user (an id) or one history (a sequence of ids).
@@ -211,13 +196,10 @@ class Recommender:
         np.ndarray [items], float32
             In the order of ``items``; seen ones too.
         """
-        is_history = not isinstance(user_or_history, str | int | np.integer)
-        wanted = (
-            self._wanted_histories([user_or_history], "error")
-            if is_history
-            else self._wanted_users([user_or_history], "error", "now")
-        )
-        return self.scores(wanted.asked)[0, self._rows(items, "error")].cpu().numpy()
+        is_user = isinstance(user_or_history, str | int | np.integer)
+        asked = self.asked_by([user_or_history]) if is_user else self.asked_about([user_or_history])
+        scores = self.scores(asked)
+        return scores[0, self.items.rows(items)].cpu().numpy()
 
     def audience(
         self, items: Sequence, k: int = 100, filter_viewed: bool = True, progress: bool = False
@@ -237,27 +219,28 @@ class Recommender:
         MicroLensError
             An item is unknown, or the users of the run are.
         """
-        k, rows = _whole(k, "k"), torch.tensor(self._rows(items, "error"), dtype=torch.int64)
-        users = self._require_users()
-        best = _BestUsers(len(rows), k)
-        everyone = torch.arange(1, len(users.user_ids))
-        with tqdm(
-            total=len(everyone), desc="audience", unit="user", disable=None if progress else True
-        ) as bar:
-            for part in everyone.split(self.users_at_once):
-                asked = asked_by_users(users, part, "now")
-                scores = self.scores(asked)[:, 1:].float()
-                shares = scores[:, rows.to(scores.device) - 1] - scores.logsumexp(
-                    dim=1, keepdim=True
-                )  # [B, m]
-                if filter_viewed:
-                    _hide_seen(shares, asked, rows)
-                shares[asked.lengths == 0] = -torch.inf
-                best.add(shares.T.cpu(), part)
-                bar.update(len(part))
-        return best.frame(self.item_ids[rows.numpy()], users.user_ids)
+        k = whole_number(k, "k")
+        rows = torch.tensor(list(dict.fromkeys(self.items.rows(items))), dtype=torch.int64)
+        best, off = BestUsers(len(rows), k), None if progress else True
+        everyone = self._wanted("all", None, "skip", "now")
+        with tqdm(total=len(everyone), desc="audience", unit="user", disable=off) as bar:
+            for shares, users in self.shares(everyone, rows, filter_viewed):
+                best.add(shares.T, users)
+                bar.update(len(users))
+        return best.frame(self.item_ids[rows.numpy()], self._require_users().user_ids)
 
-    # -- new items ------------------------------------------------------------------------------------------
+    def shares(self, wanted: Wanted, rows: Tensor, filter_viewed: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """The log shares [B, m] of items [m] in the scores of users, and these users [B], some at a time."""
+        size = self.users_at_once(len(self.items))
+        for start in range(0, len(wanted), size):
+            chunk = wanted.part(slice(start, start + size))
+            scores = self.scores(chunk.asked)[:, 1:]
+            shares = scores[:, rows.to(scores.device) - 1] - scores.logsumexp(dim=1, keepdim=True)
+            shares = shares.cpu()
+            if filter_viewed:
+                hide_seen(shares, chunk.asked, rows)
+            shares[~chunk.is_known] = -torch.inf
+            yield shares, chunk.asked.users
 
     def add_items(
         self, items: Mapping[str, Any] | str | Path, cold: str | None = None, progress: bool = False
@@ -284,23 +267,20 @@ class Recommender:
         MicroLensError
             The model cannot rank new items, an id is taken, or a file cannot be read; nothing is added then.
         """
-        given = items_given(items, self.encoder.modalities)
         self.require_new_items(cold)
-        taken = [item.item_id for item in given if item.item_id in self._row_of]
+        given = items_given(items, self.encoder.modalities)
+        taken = [item.item_id for item in given if item.item_id in self.items]
         if taken:
-            raise MicroLensError(f"{_some(taken)}: there is an item of this id already. Choose another.")
+            raise MicroLensError(f"{some(taken)}: there is an item of this id already. Choose another.")
         self.add_vectors(given, self.encoder.encode(given, progress))
         return [item.item_id for item in given]
 
     def add_vectors(self, items: Sequence[NewItem], embeddings: Tensor) -> None:
         """Let items be ranked whose embeddings [m, d] are known, as :meth:`add_items` has made them."""
-        add_rows(self.network, recbole_name(self.config.model_class), embeddings.to(self.device))
-        ids = np.array([item.item_id for item in items], dtype=object)
-        titles = np.array([item.title or "" for item in items], dtype=object)
-        for row, item in enumerate(ids.tolist(), start=len(self.item_ids)):
-            self._row_of[item] = row
-        self.item_ids = np.concatenate([self.item_ids, ids])
-        self.titles = np.concatenate([self.titles, titles])
+        add_rows(self.network, self.backbone, embeddings.to(self.device))
+        if self.index is not None:
+            self.index.add(self.index_vectors()[-len(items) :].cpu())
+        self.items.add([item.item_id for item in items], [item.title or "" for item in items])
 
     def require_new_items(self, cold: str | None = None) -> None:
         """Raise a :class:`MicroLensError` if this model cannot rank new items, with the reason."""
@@ -313,147 +293,112 @@ class Recommender:
         """What turns the content of new items into embeddings; built when it is first asked for."""
         return ItemEncoder(self.config, self.folder, self.catalogue)
 
-    # -- vectors --------------------------------------------------------------------------------------------
+    def use_index(self, kind: str = "exact", folder: Path | None = None, progress: bool = False) -> ItemIndex:
+        """Search with an index from now on; its recall is measured on users of the run.
 
-    def item_vectors(self) -> Tensor:
-        """The embeddings of all items, [n_items, d], row 0 padding.
-
-        Raises
-        ------
-        MicroLensError
-            The model has none.
-        """
-        table = getattr(self.network, "item_embedding", None)
-        if isinstance(table, ItemTable):
-            return table.table
-        if isinstance(table, nn.Embedding):
-            return table.weight.detach()[: len(self.item_ids)]
-        raise MicroLensError(
-            f"{self.config['model']} keeps no embedding of an item, so none are alike. Ask another model."
-        )
-
-    def index_vectors(self) -> Tensor:
-        """The vectors of all items [n_items, d'] whose inner product with :meth:`queries` is the score.
+        Parameters
+        ----------
+        kind : {'exact', 'hnsw', 'ivf'}
+        folder : Path, optional
+            Where an index of the same vectors is read from if it is there, and kept otherwise.
 
         Raises
         ------
         MicroLensError
-            There are none: an inner product would rank the items of this model wrongly.
+            An inner product would rank this model's items wrongly; or there is no faiss.
         """
-        self.require_index()
-        assert self.kind.vectors is not None
-        with torch.no_grad():
-            return self.kind.vectors(self.network, self.item_vectors())
+        from recbole_microlens.export.index import ItemIndex
 
-    def require_index(self) -> None:
-        """Raise a :class:`MicroLensError` if an inner product would rank this model's items wrongly."""
-        if self.kind.vectors is None:
-            raise MicroLensError(
-                f"{self.config['model']} scores by {self.kind.name} ({self.kind.formula}), which an index "
-                "that searches by inner product would rank wrongly. Rank exactly: leave --index out."
-            )
-
-    @torch.no_grad()
-    def queries(self, asked: Asked) -> Tensor:
-        """The vectors [B, d'] of some users, for :meth:`index_vectors`."""
-        self.require_index()
-        if isinstance(self.network, ProductOfTables):
-            return self.network.users[asked.users.to(self.device)]
-        with against_identity(self.network, self.kind.by_item), self._precision():
-            found = self.network.full_sort_predict(asked.interaction(self.config).to(self.device)).float()
-        return F.pad(found, (0, 1), value=1.0) if self.kind.has_bias else found
-
-    # -- parts ----------------------------------------------------------------------------------------------
-
-    @property
-    def users_at_once(self) -> int:
-        """Users whose scores of all items are computed together."""
-        at_once = users_within(SCORE_BYTES, self.device, len(self.item_ids))
-        return min(at_once, getattr(self.config.model_class, "users_ranked_at_once", at_once))
-
-    @torch.no_grad()
-    def scores(self, asked: Asked) -> Tensor:
-        """The scores of all items for some users, [B, n_items], as the model gives them."""
-        interaction = asked.interaction(self.config).to(self.device)
-        with self._precision():
-            try:
-                found = self.network.full_sort_predict(interaction)
-            except NotImplementedError:
+        vectors = self.index_vectors()[1:].cpu()
+        index = None
+        if folder is not None and folder.exists():
+            index = ItemIndex.load(folder)
+            if index.kind != kind or not index.holds(vectors):
                 raise MicroLensError(
-                    f"{self.config['model']} scores one pair of user and item at a time, not all items of a "
-                    "user: it cannot be asked for recommendations. Ask another model."
-                ) from None
-        return found.view(len(asked), -1).float()
+                    f"{folder} is an index of other items, or of another kind. Remove it to build it anew."
+                )
+        if index is None:
+            index = ItemIndex.build(vectors, kind, queries=self._some_queries(), progress=progress)
+            if folder is not None:
+                index.save(folder)
+        self.index = index
+        return index
 
     def asked_by(self, users: Sequence | str, at: str = "now") -> Asked:
         """Users by original id, all known, as :meth:`scores` and :meth:`queries` take them."""
-        return self._wanted_users(users, "error", at).asked
+        return self._wanted(users, None, "error", at).asked
 
     def asked_about(self, histories: Sequence[Sequence]) -> Asked:
         """Histories by original ids, all known, as :meth:`scores` and :meth:`queries` take them."""
-        return self._wanted_histories(histories, "error").asked
+        return self._wanted(None, histories, "error", "now").asked
 
     def rows_of(self, items: Sequence) -> list[int]:
         """Internal ids of items, all known."""
-        return self._rows(items, "error")
+        return self.items.rows(items)
 
-    def _precision(self):
-        return torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None)
+    def _some_queries(self) -> Tensor | None:
+        if self.users is None:
+            return None
+        has_history = (self.users.count > 0).nonzero()[:, 0]
+        step = max(len(has_history) // _INDEX_SAMPLE, 1)
+        return self.queries(asked_by_users(self.users, has_history[::step][:_INDEX_SAMPLE], "now")).cpu()
+
+    def _wanted(
+        self, users: Sequence | str | None, histories: Sequence[Sequence] | None, on_unknown: str, at: str
+    ) -> Wanted:
+        if histories is None and users is not None:
+            return wanted_users(users, self._require_users(), self.folder, on_unknown, at, self.reads_history)
+        if histories is None or users is not None:
+            raise MicroLensError("recommend: give either users or histories.")
+        if self.knows_users:
+            raise MicroLensError(
+                f"{self.config['model']} knows a user by id, so that a history is not enough. Give users, or "
+                "ask a model that looks at histories alone, such as SASRec."
+            )
+        return wanted_histories(histories, self.items, on_unknown)
 
     def _answer(
-        self, wanted: _Wanted, k: int, filter_viewed: bool, allowed: list[int] | None, on_unknown: str
+        self, wanted: Wanted, k: int, filter_viewed: bool, allowed: list[int] | None, on_unknown: str
     ) -> pd.DataFrame:
         parts = []
-        known = wanted.is_known.nonzero()[:, 0]
+        known, unknown = (rows.nonzero()[:, 0] for rows in (wanted.is_known, ~wanted.is_known))
         if len(known):
             asked = wanted.asked.rows(known)
-            parts.append(self._ranked(self.scores(asked), asked, known, k, filter_viewed, allowed))
-        unknown = (~wanted.is_known).nonzero()[:, 0]
+            if self.index is not None and allowed is None:
+                row, item, score, rank = self._searched(self.index, asked, k, filter_viewed)
+            else:
+                row, item, score, rank = _ranked(self.scores(asked), asked, k, filter_viewed, allowed)
+            parts.append((known.numpy()[row], item, score, rank))
         if len(unknown) and on_unknown == "popular":
             asked = wanted.asked.rows(unknown)
-            popular = self._popularity().repeat(len(unknown), 1)
-            row, item, score, rank = self._ranked(popular, asked, unknown, k, filter_viewed, allowed)
-            parts.append((row, item, np.full_like(score, np.nan), rank))
+            popular = self._by_popularity().repeat(len(unknown), 1)
+            row, item, score, rank = _ranked(popular, asked, k, filter_viewed, allowed)
+            parts.append((unknown.numpy()[row], item, np.full_like(score, np.nan), rank))
         if not parts:
-            return self._frame(wanted.is_histories, *np.zeros((4, 0)))
+            return _frame(wanted.names[:0], *[[]] * 3)
         row, item, score, rank = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.lexsort((rank, row))
-        names = wanted.names[row[order]]
-        return self._frame(wanted.is_histories, names, self.item_ids[item[order]], score[order], rank[order])
+        return _frame(wanted.names[row[order]], self.item_ids[item[order]], score[order], rank[order])
 
-    @staticmethod
-    def _ranked(
-        scores: Tensor,
-        asked: Asked,
-        rows: Tensor,
-        k: int,
-        filter_viewed: bool,
-        allowed: list[int] | None,
+    def _searched(
+        self, index: ItemIndex, asked: Asked, k: int, filter_viewed: bool
     ) -> tuple[np.ndarray, ...]:
-        scores[:, 0] = -torch.inf
+        """As :func:`_ranked`, found by an index."""
+        excluded = None
         if filter_viewed:
-            row, item = asked.pairs()
-            scores[row.to(scores.device), item.to(scores.device)] = -torch.inf
-        if allowed is not None:
-            barred = torch.ones(scores.size(1), dtype=torch.bool, device=scores.device)
-            barred[allowed] = False
-            scores[:, barred] = -torch.inf
-        row, item, score, rank = _best(scores, k)
-        return rows.numpy()[row], item, score, rank
+            bounds = asked.seen.start.tolist()
+            seen = asked.seen.items.numpy() - 1  # the index has no padding
+            excluded = [seen[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        found, scores = index.search(self.queries(asked).cpu(), k, excluded)
+        row, place = (np.asarray(found) >= 0).nonzero()
+        return row, np.asarray(found)[row, place] + 1, np.asarray(scores)[row, place], place + 1
 
-    def _popularity(self) -> Tensor:
-        counts = torch.zeros(1, len(self.item_ids))
-        counts[0, : len(self.catalogue.train_count)] = self.catalogue.train_count.float()
-        # Equally popular items in the order of their numbers, whatever k is.
-        order = counts[0].argsort(descending=True, stable=True)
-        places = torch.empty_like(counts)
-        places[0, order] = -torch.arange(len(order), dtype=counts.dtype)
-        return places
-
-    def _frame(self, is_histories: bool, names, items, scores, ranks) -> pd.DataFrame:
-        first = np.asarray(names, dtype=np.int64 if is_histories else object)
-        columns = (first, np.asarray(items, dtype=object), np.asarray(scores, dtype=np.float32))
-        return pd.DataFrame(dict(zip(COLUMNS, (*columns, np.asarray(ranks, dtype=np.int64)), strict=True)))
+    def _by_popularity(self) -> Tensor:
+        """Numbers [1, n_items] that order items by training interactions, equal ones by their own number."""
+        counts = torch.zeros(len(self.items))
+        counts[: len(self.catalogue.train_count)] = self.catalogue.train_count.float()
+        order = counts.argsort(descending=True, stable=True)
+        return torch.empty_like(counts).index_put((order,), -torch.arange(len(order)).float()).unsqueeze(0)
 
     def _require_users(self) -> Users:
         if self.users is None:
@@ -463,140 +408,27 @@ class Recommender:
             )
         return self.users
 
-    def _wanted_users(self, users: Sequence | str | None, on_unknown: str, at: str) -> _Wanted:
-        known = self._require_users()
-        if isinstance(users, str):
-            if users != "all":
-                raise MicroLensError(f"users: {users!r} is one word. Give a list of ids, or 'all'.")
-            rows = torch.arange(1, len(known.user_ids))
-            names = known.user_ids[1:]
-        else:
-            names = np.array([_id(user, "user") for user in users or ()], dtype=object)
-            rows = torch.tensor([known.row_of.get(name, 0) for name in names.tolist()], dtype=torch.int64)
-        asked = asked_by_users(known, rows, at)
-        is_known = (rows > 0) & (self.reads_users_alone | (asked.lengths > 0))
-        if on_unknown == "error" and not bool(is_known.all()):
-            unknown = names[~is_known.numpy()].tolist()
-            raise MicroLensError(
-                f"{_some(unknown)}: no such user in {self.folder}"
-                f"{did_you_mean(unknown[0], known.user_ids[1:1001].tolist()) or '.'} Users with too few "
-                "interactions were dropped. Set on_unknown to popular or skip, or give histories."
-            )
-        return _Wanted(names, asked, is_known, is_histories=False)
 
-    @property
-    def reads_users_alone(self) -> bool:
-        """Whether the model does not look at the history: a user of whom nothing is known is no exception."""
-        return isinstance(self.network, ProductOfTables) or not hasattr(self.network, "ITEM_SEQ")
-
-    def _wanted_histories(self, histories: Sequence[Sequence], on_unknown: str) -> _Wanted:
-        if self.knows_users:
-            raise MicroLensError(
-                f"{self.config['model']} knows a user by id, so a history is not enough. Give users, or ask "
-                "a model that looks at histories alone, such as SASRec."
-            )
-        if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
-            raise MicroLensError("histories: give a list of lists of item ids, oldest first.")
-        rows = [self._rows(history, on_unknown) for history in histories]
-        asked = asked_by_histories(rows)
-        is_known = asked.lengths > 0
-        if on_unknown == "error" and not bool(is_known.all()):
-            first = int((~is_known).nonzero()[0])
-            raise MicroLensError(
-                f"histories: number {first} (from 0 on) is empty, and the model ranks by what was seen. Set "
-                "on_unknown to popular or skip, or leave it out."
-            )
-        return _Wanted(np.arange(len(rows), dtype=object), asked, is_known, is_histories=True)
-
-    def _rows(self, items: Sequence, on_unknown: str) -> list[int]:
-        if isinstance(items, str):
-            raise MicroLensError(f"items: {items!r} is one word. Give a list of ids.")
-        ids = [_id(item, "item") for item in items]
-        unknown = [item for item in ids if item not in self._row_of]
-        if unknown and on_unknown == "error":
-            raise MicroLensError(
-                f"{_some(unknown)}: no such item in {self.folder}"
-                f"{did_you_mean(unknown[0], self.item_ids[1:1001].tolist()) or '.'} Add it as a new item, or "
-                "leave it out."
-            )
-        return [self._row_of[item] for item in ids if item in self._row_of]
+def _ranked(
+    scores: Tensor, asked: Asked, k: int, filter_viewed: bool, allowed: list[int] | None
+) -> tuple[np.ndarray, ...]:
+    """Row, item, score and rank of the k best items of each user, flat."""
+    scores[:, 0] = -torch.inf
+    if filter_viewed:
+        row, item = asked.pairs()
+        scores[row.to(scores.device), item.to(scores.device)] = -torch.inf
+    if allowed is not None:
+        barred = torch.ones(scores.size(1), dtype=torch.bool, device=scores.device)
+        barred[allowed] = False
+        scores[:, barred] = -torch.inf
+    return best_items(scores, k)
 
 
-class _Wanted:
-    """Who is asked for, by name, and which of them the model can answer."""
-
-    def __init__(self, names: np.ndarray, asked: Asked, is_known: Tensor, is_histories: bool):
-        self.names = names
-        self.asked = asked
-        self.is_known = is_known
-        self.is_histories = is_histories
-
-    def part(self, rows: slice) -> _Wanted:
-        which = torch.arange(len(self.names))[rows]
-        return _Wanted(self.names[rows], self.asked.rows(which), self.is_known[rows], self.is_histories)
-
-
-class _BestUsers:
-    """The users with the highest shares of each item, of all that were looked at up to now."""
-
-    def __init__(self, n_items: int, k: int):
-        self._k = k
-        self._shares = torch.empty(n_items, 0)
-        self._users = torch.empty(n_items, 0, dtype=torch.int64)
-
-    def add(self, shares: Tensor, users: Tensor) -> None:
-        """Shares [m, B] of some users [B]."""
-        shares = torch.cat([self._shares, shares], dim=1)
-        users = torch.cat([self._users, users.expand(len(shares), -1)], dim=1)
-        order = shares.argsort(dim=1, descending=True, stable=True)[:, : self._k]
-        self._shares, self._users = shares.gather(1, order), users.gather(1, order)
-
-    def frame(self, item_ids: np.ndarray, user_ids: np.ndarray) -> pd.DataFrame:
-        row, place = (part.numpy() for part in torch.isfinite(self._shares).nonzero(as_tuple=True))
-        return pd.DataFrame(
-            {
-                "item_id": item_ids[row],
-                "user_id": user_ids[self._users.numpy()[row, place]],
-                "score": self._shares.numpy()[row, place],
-                "rank": place + 1,
-            }
-        )
-
-
-def _hide_seen(shares: Tensor, asked: Asked, items: Tensor) -> None:
-    """Minus infinity in [B, m] where user b has seen item m."""
-    row, item = asked.pairs()
-    order = items.argsort()
-    place = torch.searchsorted(items[order], item).clamp(max=len(items) - 1)
-    hit = items[order][place] == item
-    shares[row[hit], order[place[hit]]] = -torch.inf
-
-
-def _best(scores: Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row, column, score and rank of the k best of each row [B, n], flat; minus infinity is left out."""
-    top = top_items(scores, min(k, scores.size(1)))  # [B, k]
-    best = scores.gather(1, top)
-    row, place = (part.cpu().numpy() for part in (best != -torch.inf).nonzero(as_tuple=True))
-    return row, top.cpu().numpy()[row, place], best.cpu().numpy()[row, place], place + 1
-
-
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise MicroLensError(f"{name}: {value!r} is not a whole number from 1 on.")
-    return int(value)
-
-
-def _one_of(value: str, words: Sequence[str], name: str) -> None:
-    if value not in words:
-        raise MicroLensError(f"{name}: {value!r} is none of {', '.join(words)}.")
-
-
-def _id(value: Any, what: str) -> str:
-    if isinstance(value, str | int | np.integer) and not isinstance(value, bool):
-        return str(value)
-    raise MicroLensError(f"{value!r} is not the id of a {what}: give a word or a whole number.")
-
-
-def _some(ids: list[str]) -> str:
-    shown = ", ".join(printable(item)[:50] for item in ids[:_SHOWN])
-    return shown + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+def _frame(names: np.ndarray, items, scores, ranks) -> pd.DataFrame:
+    columns = {
+        "user_id": names,
+        "item_id": np.asarray(items, dtype=object),
+        "score": np.asarray(scores, dtype=np.float32),
+        "rank": np.asarray(ranks, dtype=np.int64),
+    }
+    return pd.DataFrame(columns)

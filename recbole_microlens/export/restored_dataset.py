@@ -35,12 +35,18 @@ class RestoredDataset(Dataset):
         self.item_list_length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.user_feat = self.item_feat = None
         self.popularity = catalogue.train_count
-        self.field2type, self.field2source, self.field2seqlen = {}, {}, {}
+        self.field2type: dict = {}
+        self.field2source: dict = {}
+        self.field2seqlen: dict = {}
         of_users = ["[PAD]"] if users is None else users.user_ids
         self.field2id_token = {self.uid_field: of_users, self.iid_field: catalogue.item_ids}
         sources = {self.uid_field: FeatureSource.USER_ID, self.iid_field: FeatureSource.ITEM_ID}
         for field, source in sources.items():
             self.set_field_property(field, FeatureType.TOKEN, source, 1)
+        sequence = self.iid_field + config["LIST_SUFFIX"]
+        self.set_field_property(
+            sequence, FeatureType.TOKEN_SEQ, FeatureSource.INTERACTION, self.max_item_list_len
+        )
         self.inter_feat = Interaction(
             dict(zip((self.uid_field, self.iid_field), _training_pairs(users), strict=True))
         )

@@ -10,6 +10,7 @@ import torch
 from recbole.utils import set_color
 
 from recbole_microlens import distributed
+from recbole_microlens.compat.recbole import one_reg_weight
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.evaluation.collector import HitsCollector
@@ -55,6 +56,10 @@ class ResumableTrainer(FirstBest):
         self._ranking_time = RankingTime(config)
         self._restored_rng: list[dict] | None = None
         self._generators: list[torch.Generator] = []
+
+    def _build_optimizer(self, **kwargs):
+        with one_reg_weight(self.config):
+            return super()._build_optimizer(**kwargs)
 
     def fit(
         self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None
