@@ -10,7 +10,7 @@ from recbole_microlens.config.loading import IN_WORDS
 from recbole_microlens.config.reference import all_settings, as_markdown, with_comments
 
 ROOT = Path(__file__).parents[1]
-COMMENTED = ("overall.yaml", "content.yaml", "baselines.yaml")
+COMMENTED = ("overall.yaml", "cold.yaml", "content.yaml", "baselines.yaml")
 HEAD = f"""# Settings
 
 {IN_WORDS}

@@ -114,15 +114,15 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
     folder, is_of_paper = properties_folder(), is_baseline(model_class)
     is_content = looks_at_content(model_class)
     kinds = [*["content"] * is_content, *["baselines"] * is_of_paper] or ["stock"]
-    sections = (*kinds, model)
     protocol = user.get("protocol", "microlens")
-    layers = _of_files("protocol", [folder / PROTOCOLS[protocol]], sections)
+    sections = (protocol, *kinds, model)
+    layers = _of_files("protocol", [folder / name for name in PROTOCOLS[protocol]], sections)
     of_dataset = _of_files("dataset", [folder / "dataset" / f"{dataset}.yaml"], sections)
     suffix = getattr(model_class, "suffix", "")
     backbone = model.removesuffix(suffix) if is_of_paper else recbole_name(model_class)
     own = model_files(model, backbone, suffix)[:1]
     if not is_content and not is_of_paper:
-        own = own if protocol == "microlens" else []
+        own = own if protocol != "recbole" else []
         return layers + _of_files("model", own, sections) + of_dataset
 
     made_of = as_list(model_class.item_modality)

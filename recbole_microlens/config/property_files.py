@@ -11,8 +11,12 @@ from recbole_microlens.models.backbones import OWN_BACKBONES, grid_names
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 
-# The choices of `protocol` and its files; the choices of `preset` and its folders.
-PROTOCOLS = {"microlens": "overall.yaml", "recbole": "recbole.yaml"}
+# The choices of `protocol`, each with its files, lowest first; the choices of `preset` and its folders.
+PROTOCOLS = {
+    "microlens": ("overall.yaml",),
+    "recbole": ("recbole.yaml",),
+    "cold": ("overall.yaml", "cold.yaml"),
+}
 PRESETS = ("published",)
 PAPER_TABLES = "paper_tables.yaml"  # figures, not settings
 
@@ -61,10 +65,10 @@ def model_files(model: str, backbone: str, suffix: str) -> list[Path]:
 
 
 def sections_of(path: Path) -> dict[str | None, dict]:
-    """The settings of a file by section: those for all under ``None``, then those under the name of a model,
-    ``content``, ``baselines`` or ``stock``.
+    """The settings of a file by section: those for all under ``None``, then those under the name of a
+    protocol or a model, ``content``, ``baselines`` or ``stock``.
     """
-    of_kinds = {"content", "baselines", "stock"}
+    of_kinds = {"content", "baselines", "stock", *PROTOCOLS}
     ours = BASELINES.keys() | set(ODMT_NAMES) | grid_names()
     names = of_kinds | ours | compat.recbole_model_names()
     settings = read_yaml(path)

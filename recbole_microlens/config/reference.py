@@ -12,7 +12,12 @@ from textwrap import indent
 from tabulate import tabulate
 
 from recbole_microlens import compat
-from recbole_microlens.config.property_files import hyperparameters, properties_folder, recbole_file
+from recbole_microlens.config.property_files import (
+    PROTOCOLS,
+    hyperparameters,
+    properties_folder,
+    recbole_file,
+)
 from recbole_microlens.config.schema import CONTENT, MODELS, OPTIONS, PAPER, SCHEMA
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.models.backbones import OWN_BACKBONES
@@ -198,7 +203,7 @@ def _files() -> tuple[list[Path], list[Path]]:
     recbole, ours = compat.recbole_folder() / "properties", properties_folder()
     every = [recbole / "overall.yaml", recbole / "dataset" / "sample.yaml"]
     sequential = [recbole / "quick_start_config" / "sequential.yaml"]
-    protocol = [ours / "overall.yaml"]
+    protocol = [ours / name for name in PROTOCOLS["cold"]]  # the paper's, and what stands beside it
     return every + sequential + protocol + [ours / "content.yaml"], every + protocol
 
 

@@ -12,7 +12,13 @@ from functools import cache
 
 from recbole_microlens import compat
 from recbole_microlens.activation_cache.store import DTYPES
-from recbole_microlens.config import odmt_settings, schema_of_backbones, schema_of_recbole, side_settings
+from recbole_microlens.config import (
+    cold_settings,
+    odmt_settings,
+    schema_of_backbones,
+    schema_of_recbole,
+    side_settings,
+)
 from recbole_microlens.config.forms import (
     activation_cache,
     by_modality,
@@ -68,7 +74,7 @@ class Setting:
     readers: str
 
 
-_ENCODER = or_null(text("the name of an encoder"))
+_NAME = text("the name of an encoder")
 # The groups of content models' settings that say what a baseline's features come from.
 _OF_FEATURES = ("What an item is made of", "Encoder")
 
@@ -78,7 +84,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
         "Experiment": {
             "model": (text("the name of a model"), "any model of RecBole, or a sequential one with a suffix"),
             "dataset": (dataset_name(), "name of a folder in data_path"),
-            "protocol": (word(*PROTOCOLS), "the paper's settings for all models, or RecBole's own"),
+            "protocol": (word(*PROTOCOLS), "the paper's settings, RecBole's own, or a test on new items"),
         },
         "Protocol": {
             "min_item_interactions": (
@@ -91,6 +97,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 or_null(whole(1)),
                 "validation ranks this many users, drawn by the seed; null: all of them",
             ),
+            **cold_settings.KEYS,
         },
     },
     CONTENT: {
@@ -121,19 +128,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
         },
         "Encoder": {
-            "encoder": (_ENCODER, "the encoder of a model with one modality"),
-            "video_encoder": (
-                text("the name of an encoder"),
-                "the encoder of videos, if `encoder` is not set",
-            ),
-            "image_encoder": (
-                text("the name of an encoder"),
-                "the encoder of images, if `encoder` is not set",
-            ),
-            "text_encoder": (
-                text("the name of an encoder"),
-                "the encoder of titles, if `encoder` is not set",
-            ),
+            "encoder": (or_null(_NAME), "the encoder of a model with one modality"),
+            "video_encoder": (_NAME, "the encoder of videos, if `encoder` is not set"),
+            "image_encoder": (_NAME, "the encoder of images, if `encoder` is not set"),
+            "text_encoder": (_NAME, "the encoder of titles, if `encoder` is not set"),
             "encoder_weights": (
                 or_null(by_modality(or_null(path("pretrained, a path, a hub id, or none")))),
                 "downloaded once (pretrained), a checkpoint, or random (none)",

@@ -9,6 +9,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_microlens.config.by_model import check_model
+from recbole_microlens.config.cold_settings import check_cold
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.config.model_class import is_content_model, looks_at_content, recbole_name
 from recbole_microlens.config.odmt_settings import check_odmt
@@ -51,6 +52,7 @@ def check_together(settings: dict, model_class: type[Any]) -> None:
     _check_valid_metric(settings)
     _check_columns(settings)
     _check_sequences(settings, model_class)
+    check_cold(settings, model_class)
     check_model(settings, recbole_name(model_class))
     _check_learner(settings, model_class)
     _check_seed(settings)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recbole_microlens.compat.float32_time import exact_times
 from recbole_microlens.compat.recbole import PandasThree
+from recbole_microlens.data.cold_items import ColdItems
 from recbole_microlens.data.kept import latest_of_users, of_items_with
 from recbole_microlens.data.sequences import (
     UserItems,
@@ -37,7 +38,7 @@ class ProtocolDataset(PandasThree):
     """Mixin for any RecBole dataset: each user's latest interactions, in an order that float32 can hold."""
 
     def __reduce__(self):
-        # The class was made for its base: a spawned worker makes it again.
+        # The class was made of these: a spawned worker makes it again.
         return _remade, self._made_of, self.__dict__
 
     def _load_feat(self, filepath, source):
@@ -299,7 +300,8 @@ def create_dataset(config):
     """
     own = getattr(recbole_datasets, config["model"] + "Dataset", None)
     base = own or getattr(recbole_datasets, _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset"))
-    return _under_protocol(base, _mixin_of(config.model_class, base))(config)
+    of_protocol = (ColdItems,) if config["protocol"] == "cold" else ()
+    return _under_protocol(*of_protocol, _mixin_of(config.model_class, base), base)(config)
 
 
 def _mixin_of(model_class: type, base: type) -> type:
@@ -312,10 +314,10 @@ def _mixin_of(model_class: type, base: type) -> type:
 
 
 @cache
-def _under_protocol(base: type, mixin: type) -> type:
-    return type(f"{mixin.__name__}_{base.__name__}", (mixin, base), {"_made_of": (base, mixin)})
+def _under_protocol(*bases: type) -> type:
+    return type("_".join(base.__name__ for base in bases), bases, {"_made_of": bases})
 
 
-def _remade(base: type, mixin: type):
-    made = _under_protocol(base, mixin)
+def _remade(*bases: type):
+    made = _under_protocol(*bases)
     return made.__new__(made)  # type: ignore[call-overload]

@@ -16,6 +16,7 @@ FINGERPRINT = "fingerprint.json"
 _READ_AT_ONCE = 1 << 22
 INTERACTIONS = "inter"
 _ATOMIC = (INTERACTIONS, "item", "user", "kg", "link", "net")
+_TIME = "time"  # protocol cold alone reads when interactions took place
 
 
 def dataset_fingerprint(config) -> dict[str, str]:
@@ -55,6 +56,7 @@ def write_fingerprint(folder: Path, fingerprint: dict[str, str]) -> None:
 def _atomic_files(folder: Path, config) -> Iterator[tuple[str, Path]]:
     benchmarks = [f"{part}.{INTERACTIONS}" for part in config["benchmark_filename"] or ()]
     suffixes = [*(benchmarks or _ATOMIC[:1]), *_ATOMIC[1:], *(config["additional_feat_suffix"] or ())]
+    suffixes += [_TIME] * (config["protocol"] == "cold")
     for suffix in suffixes:
         path = folder / f"{config['dataset']}.{suffix}"
         if path.is_file():

@@ -12,7 +12,31 @@ from torch import Tensor
 PHASES = ("train", "valid", "test")
 
 
-class UserSampler(Sampler):
+class _OfKnownItems:
+    """Mixin before a sampler of RecBole's: it draws known items alone.
+
+    Parameters
+    ----------
+    known : np.ndarray [items], int, optional
+        What may be drawn: the items that are not cold, see :mod:`~recbole_microlens.data.cold_items`; all by
+        default.
+    """
+
+    def __init__(self, *arguments, known: np.ndarray | None = None):
+        self.known = known  # RecBole's __init__ counts what may be drawn.
+        super().__init__(*arguments)
+
+    def _uni_sampling(self, sample_num):
+        if self.known is None:
+            return super()._uni_sampling(sample_num)
+        return self.known[np.random.randint(0, len(self.known), sample_num)]
+
+    def _get_candidates_list(self):
+        found = super()._get_candidates_list()
+        return found if self.known is None else list(np.array(found)[np.isin(found, self.known)])
+
+
+class UserSampler(_OfKnownItems, Sampler):
     """RecBole's sampler of items that a user has not used, up to and including the phase.
 
     ``used_ids`` of a phase are the distinct (user, item) pairs, each one number, sorted.
@@ -24,7 +48,11 @@ class UserSampler(Sampler):
             users = dataset.inter_feat[self.uid_field].numpy()
             items = dataset.inter_feat[self.iid_field].numpy()
             used[phase] = pairs = np.union1d(pairs, users * self.item_num + items)
-        if np.bincount(pairs // self.item_num, minlength=1).max() + 1 >= self.item_num:
+        if self.known is None:
+            drawable, used_ones = self.item_num - 1, pairs
+        else:
+            drawable, used_ones = len(self.known), pairs[np.isin(pairs % self.item_num, self.known)]
+        if np.bincount(used_ones // self.item_num, minlength=1).max() >= drawable:
             raise ValueError(
                 "some users have interacted with all items, so no negative item can be drawn for them; "
                 "set `user_inter_num_interval` to leave them out"
@@ -43,7 +71,7 @@ class UserSampler(Sampler):
         return _draw_unused(self.sampling, len(offsets), is_used)
 
 
-class TargetSampler(RepeatableSampler):
+class TargetSampler(_OfKnownItems, RepeatableSampler):
     """RecBole's sampler of items other than the sample's own target, for sequential models."""
 
     def get_used_ids(self) -> None:
@@ -77,9 +105,11 @@ def create_samplers(config, dataset, parts: list) -> list:
 
 
 def _sampler(repeatable: bool, dataset, parts: list, distribution: str, alpha: float):
+    is_cold = getattr(dataset, "is_cold", None)
+    known = None if is_cold is None else (~is_cold).nonzero()[1:, 0].numpy()  # without padding
     if repeatable:
-        return TargetSampler(list(PHASES), dataset, distribution, alpha)
-    return UserSampler(list(PHASES), parts, distribution, alpha)
+        return TargetSampler(list(PHASES), dataset, distribution, alpha, known=known)
+    return UserSampler(list(PHASES), parts, distribution, alpha, known=known)
 
 
 def _draw_unused(

@@ -88,7 +88,7 @@ def windows(
     ]
 
 
-def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
+def leave_one_out(groups: np.ndarray, held_out: int, first_trains: bool = True) -> list[np.ndarray]:
     """Rows for training, and for each of ``held_out`` parts one row of every group that is long enough.
 
     As ``Dataset._split_index_by_leave_one_out`` of RecBole: the last row of a group goes to the last part,
@@ -99,6 +99,8 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     ----------
     groups : np.ndarray [rows], int
         The group of each row.
+    first_trains : bool, default True
+        Whether a group's first row does, even if there is no other.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     first_row = by_group[np.arange(len(groups)) - position]  # of the group that row by_group[i] is in
     by_appearance = stable_argsort(first_row)
     rows, position, from_end = by_group[by_appearance], position[by_appearance], from_end[by_appearance]
-    is_held_out = (from_end < held_out) & (position > 0)
+    is_held_out = (from_end < held_out) & (position >= int(first_trains))
     part = np.where(is_held_out, held_out - from_end, 0)
     return [rows[part == number] for number in range(held_out + 1)]
 

@@ -32,7 +32,9 @@ def test_the_defaults_are_those_that_a_run_has():
     models = ("SASRecV", "SASRec", "DSSMIDV")
     content, stock, baseline = (Config(model, "any", None, {"use_gpu": False}) for model in models)
     said = {each.key: each.default for each in all_settings()}
-    for key in OURS - {"model", "dataset", "protocol", "item_modality"}:
+    assert said["cold_cut"] == str(Config("SASRecV", "any", None, {"protocol": "cold"})["cold_cut"]) == "0.9"
+    assert content["cold_cut"] is None
+    for key in OURS - {"model", "dataset", "protocol", "item_modality", "cold_cut"}:
         value = (baseline if SCHEMA[key].readers == PAPER else content)[key]
         assert said[key] == (value if isinstance(value, str) else json.dumps(value)), key
     assert said["epochs"] == f"{content['epochs']}; stock models: {stock['epochs']}"
@@ -42,12 +44,11 @@ def test_the_defaults_are_those_that_a_run_has():
 
 
 def test_every_setting_of_ours_has_its_default_in_one_file():
-    files = [
-        read_yaml(properties_folder() / name) for name in ("overall.yaml", "content.yaml", "baselines.yaml")
-    ]
+    names = ("overall.yaml", "content.yaml", "cold.yaml", "baselines.yaml")
+    files = [read_yaml(properties_folder() / name) for name in names]
     not_there = {"model", "dataset", "protocol", "item_modality"}
     for key in OURS - not_there:
-        own = [settings for settings in files[:2] if key in settings] or [files[2]]
+        own = [settings for settings in files[:3] if key in settings] or [files[3]]
         assert len(own) == 1 and key in own[0], key
     assert not [key for key in files[0] if SCHEMA[key].readers in (CONTENT, PAPER)]
     assert not [key for key in files[1] if SCHEMA[key].readers == PAPER]

@@ -6,7 +6,12 @@ import pytest
 
 from recbole_microlens import compat
 from recbole_microlens.config import Config
-from recbole_microlens.config.property_files import PAPER_TABLES, hyperparameters, properties_folder
+from recbole_microlens.config.property_files import (
+    PAPER_TABLES,
+    PROTOCOLS,
+    hyperparameters,
+    properties_folder,
+)
 from recbole_microlens.config.schema import (
     CONTENT,
     OURS,
@@ -92,7 +97,8 @@ def settings_of(path, names):
 
 @pytest.mark.parametrize("folder", [properties_folder(), compat.recbole_folder() / "properties"])
 def test_every_property_file_passes_the_check(folder):
-    names = {"content", "baselines", "stock"} | BASELINES.keys() | grid_names() | compat.recbole_model_names()
+    names = {"content", "baselines", "stock", *PROTOCOLS} | BASELINES.keys() | grid_names()
+    names |= compat.recbole_model_names()
     files = [path for path in folder.rglob("*.yaml") if not path.stem.endswith("url")]
     files = [path for path in files if path.name != PAPER_TABLES]
     assert len(files) > 30
@@ -105,7 +111,7 @@ def test_every_property_file_passes_the_check(folder):
 
 
 @pytest.mark.parametrize("model", ["SASRecV", "GRU4RecIDM", "HGNT", "SHANID", "BPR", "SGL", "DIN", "CDAE"])
-@pytest.mark.parametrize("protocol", ["microlens", "recbole"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_defaults_pass(model, protocol):
     assert config(model, protocol=protocol)["model"] == model
 
