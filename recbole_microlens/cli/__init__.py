@@ -18,6 +18,7 @@ from recbole_microlens.cli import (
     extract,
     frames,
     models,
+    page,
     plot,
     report,
     run,
@@ -50,6 +51,7 @@ _COMMANDS = {
     "analyse": analyse,
     "plot": plot,
     "report": report,
+    "page": page,
     "doctor": doctor,
 }
 # These take any setting of RecBole or of this package, which argparse does not know.

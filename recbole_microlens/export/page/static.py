@@ -1,0 +1,243 @@
+"""One file to look at: what a model recommends to some users, and where new videos land."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
+
+from markupsafe import Markup
+
+from recbole_microlens import __version__, files
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.evaluation.results import RESULT, read_result
+from recbole_microlens.export.page.contents import (
+    Contents,
+    Item,
+    NewVideo,
+    Place,
+    ShownUser,
+    drawn_users,
+    new_items,
+)
+from recbole_microlens.export.page.templating import rendered, source_of, style
+from recbole_microlens.export.page.thumbnails import Thumbnails
+from recbole_microlens.export.recommender import Recommender
+from recbole_microlens.export.scoring import OWN, ScoreKind
+from recbole_microlens.items.modality import modalities
+
+USERS = 12
+_LOOKS_AT = {"video": "its frames", "image": "its cover", "text": "its title", "id": "its id"}
+_BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+
+
+def write_page(
+    model: Recommender,
+    out: Path,
+    users: int | Sequence[str] = USERS,
+    new_videos: Path | None = None,
+    k: int = 10,
+    cold: str | None = None,
+) -> None:
+    """Write a page that needs nothing beside it, whole or not at all; equal questions give equal pages.
+
+    Parameters
+    ----------
+    model : Recommender
+        New videos are added to it.
+    out : Path
+        The ``.html`` file.
+    users : int or sequence of ids, default 12
+        How many are drawn, or which.
+    new_videos : Path, optional
+        As :meth:`Recommender.add_items` takes it.
+    k : int, default 10
+        Items recommended to each user.
+    cold : {None, 'content'}
+        As :meth:`Recommender.add_items` takes it.
+
+    Raises
+    ------
+    MicroLensError
+        A user is unknown, the model cannot be asked, or there is nothing that it could show; a new video
+        cannot be ranked. Nothing is written then.
+    """
+    whole = page(model, users, new_videos, k, cold)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with files.written_whole(out) as file:
+        file.write(whole)
+
+
+def page(
+    model: Recommender,
+    users: int | Sequence[str] = USERS,
+    new_videos: Path | None = None,
+    k: int = 10,
+    cold: str | None = None,
+) -> str:
+    """The page that :func:`write_page` writes."""
+    contents, pictures, notes = Contents(model, k), _Pictures(Thumbnails(model)), []
+    given = [] if new_videos is None else new_items(model, new_videos, cold)
+    wanted = drawn_users(model, users) if isinstance(users, int) else list(dict.fromkeys(users))
+    shown = contents.users(wanted)
+    if not shown:
+        notes.append("This run does not say who its users are, so that none are shown: it has no users.pth.")
+    alike = _alike(contents, shown, notes)
+    added: list[NewVideo] = []
+    if given:
+        added = contents.new_videos(given, cold, wanted)
+        pictures.thumbnails.add(given)
+    if not (shown or alike or added):
+        raise MicroLensError(f"{model.folder}: nothing can be shown. {' '.join(notes)}")
+    if not pictures.thumbnails.stores:
+        notes.append(
+            f"There are no pictures: neither cover.lmdb nor video.lmdb is in {pictures.thumbnails.folder}."
+        )
+    return _html(contents, pictures, notes, shown, alike, added)
+
+
+def _alike(contents: Contents, shown: list[ShownUser], notes: list[str]) -> list[tuple[Item, list[Place]]]:
+    try:
+        return contents.alike(contents.worth_a_look(shown))
+    except MicroLensError as error:  # a model that has no embeddings of items
+        notes.append(str(error))
+        return []
+
+
+@dataclass
+class _Pictures:
+    """The pictures of a page, each of which stands in it once, by the class of the elements that show it."""
+
+    thumbnails: Thumbnails
+    blank: str = _BLANK
+    _classes: dict[str, str | None] = field(default_factory=dict)
+    _rules: list[str] = field(default_factory=list)
+
+    def of(self, item_id: str) -> str | None:
+        """The class that shows the picture of an item; ``None`` where it has none."""
+        if item_id not in self._classes:
+            jpeg = self.thumbnails.of(item_id)
+            self._classes[item_id] = None if jpeg is None else self._rule(jpeg)
+        return self._classes[item_id]
+
+    def _rule(self, jpeg: bytes) -> str:
+        name = f"p{len(self._rules) + 1}"
+        data = base64.b64encode(jpeg).decode()
+        self._rules.append(f".{name}{{background-image:url(data:image/jpeg;base64,{data})}}\n")
+        return name
+
+    @property
+    def css(self) -> str:
+        return "".join(self._rules)
+
+
+def _html(
+    contents: Contents,
+    pictures: _Pictures,
+    notes: list[str],
+    shown: list[ShownUser],
+    alike: list[tuple[Item, list[Place]]],
+    added: list[NewVideo],
+) -> str:
+    for item in _items(shown, alike, added):
+        pictures.of(item.item_id)  # the style sheet stands before what is shown
+    sheet = style("page.css", more=pictures.css)
+    policy = f"default-src 'none'; style-src {source_of(sheet)}; img-src data:"
+    return rendered(
+        "static.html",
+        policy=Markup(policy),
+        style=sheet,
+        about=_about(contents, shown, notes),
+        users=shown,
+        alike=alike,
+        new=added,
+        pictures=pictures,
+        k=contents.k,
+    )
+
+
+def _items(shown: list[ShownUser], alike: list[tuple[Item, list[Place]]], added: list[NewVideo]):
+    for user in shown:
+        yield from user.history
+        yield from (place.item for place in user.places)
+        yield from () if user.next is None else (user.next,)
+    for item, places in [*alike, *((video.item, video.alike) for video in added)]:
+        yield item
+        yield from (place.item for place in places)
+
+
+def _about(contents: Contents, shown: list[ShownUser], notes: list[str]) -> dict[str, object]:
+    model = contents.model
+    count = 0 if model.users is None else len(model.users.user_ids) - 1
+    return {
+        "model": model.config["model"],
+        "dataset": model.config["dataset"],
+        "introduction": _introduction(model, count, shown),
+        "tiles": _tiles(contents, shown),
+        "notes": notes,
+        "score": (
+            f"{_score_of(model.kind)} Higher is better. Scores within one user's list can be compared, those "
+            "of two users cannot."
+        ),
+        "users": "Each user as the test of the run saw them: what came later was held back from the model.",
+        "new": (
+            "Videos that the model has never seen, added from their files: no training was repeated, and the "
+            "lists above are as they were without them."
+        ),
+        "user_count": count,
+        "version": __version__,
+        "folder": model.folder,
+    }
+
+
+def _introduction(model: Recommender, count: int, shown: list[ShownUser]) -> str:
+    looks_at = [_LOOKS_AT.get(name, name) for name in _modalities(model)]
+    items = len(model.catalogue.item_ids) - 1
+    people = f" and {count:,} users" if count else ""
+    said = (
+        f"{model.config['model']} was trained on {model.config['dataset']}: {items:,} videos{people}. "
+        f"It knows a video by {' and '.join(looks_at)}."
+    )
+    if not shown:
+        return said
+    return (
+        f"{said} For {len(shown)} of the users this page shows what they watched, what the model "
+        "would show them next, and what they really watched next, which the model had not been told."
+    )
+
+
+def _score_of(kind: ScoreKind) -> str:
+    if kind is OWN:
+        return "The model's own number."
+    return f"The model's own number: {kind.formula}, with u the vector of the user and i that of the video."
+
+
+def _modalities(model: Recommender) -> tuple[str, ...]:
+    return tuple(modalities(model.config)) if model.config.is_content_model else ("id",)
+
+
+def _tiles(contents: Contents, shown: list[ShownUser]) -> list[tuple[str, str]]:
+    asked = [user for user in shown if user.next_rank is not None]
+    if not asked:
+        return []
+    k = contents.k
+    hits = sum(user.next_rank is not None and user.next_rank <= k for user in asked)
+    by_chance = sum(min(1.0, k / user.candidates) for user in asked)
+    tiles = [
+        (f"{hits} of {len(asked)}", f"users here whose next video is among their first {k}"),
+        (f"{by_chance:.1f} of {len(asked)}", "would be by chance, in a random order"),
+    ]
+    tested = _tested(contents.model, f"hit@{k}")
+    if tested is not None:
+        tiles.append((f"{tested:.1%}", f"of all test users (hit@{k} of the run)"))
+    return tiles
+
+
+def _tested(model: Recommender, metric: str) -> float | None:
+    try:
+        return read_result(model.folder / RESULT)["test_result"].get(metric)
+    except MicroLensError as error:  # a page of the model needs none
+        getLogger(__name__).info("the page shows no test result: %s", error)
+        return None
