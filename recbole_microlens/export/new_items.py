@@ -87,15 +87,15 @@ def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
     return None
 
 
-def items_given(given: Mapping[str, Any] | str | Path, wanted: Sequence[str]) -> list[NewItem]:
+def items_given(given: Mapping[str, Any] | str | Path, fields: Mapping[str, str]) -> list[NewItem]:
     """New items as a user names them.
 
     Parameters
     ----------
     given : mapping or path
         By id a file, a title, a vector, or a mapping of several; or a folder.
-    wanted : sequence of str
-        The modalities that the model looks at besides ids.
+    fields : mapping of str to str
+        What the model looks at: :attr:`ItemEncoder.fields`.
 
     Raises
     ------
@@ -103,9 +103,9 @@ def items_given(given: Mapping[str, Any] | str | Path, wanted: Sequence[str]) ->
         There are none, or one cannot be understood.
     """
     items = (
-        [_item(str(item), content, wanted) for item, content in given.items()]
+        [_item(str(item), content, fields) for item, content in given.items()]
         if isinstance(given, Mapping)
-        else _items_of_path(Path(given), wanted)
+        else _items_of_path(Path(given), list(fields.values()))
     )
     if not items:
         raise MicroLensError("No new item is given.")
@@ -117,12 +117,12 @@ def items_given(given: Mapping[str, Any] | str | Path, wanted: Sequence[str]) ->
 
 def _items_of_path(path: Path, wanted: Sequence[str]) -> list[NewItem]:
     if path.is_file():
-        return [_item(path.stem, path, wanted)]
+        return [NewItem(path.stem, **{_field_of(path.stem, path, wanted): path})]
     if not path.is_dir():
         raise MicroLensError(f"{path}: there is no such file or folder. Give a video, or a folder of videos.")
     videos = _files(find_frames, path) if "video" in wanted else {}
-    covers = _files(find_covers, path) if "image" in wanted else {}
-    titles = _titles(path / TITLES) if "text" in wanted else {}
+    covers = _files(find_covers, path) if "cover" in wanted else {}
+    titles = _titles(path / TITLES) if "title" in wanted else {}
     ids = dict.fromkeys([*videos, *covers, *titles])
     return [NewItem(item, videos.get(item), covers.get(item), titles.get(item)) for item in ids]
 
@@ -151,17 +151,17 @@ def _titles(path: Path) -> dict[str, str]:
     return {row["item"]: row["title"] or "" for row in rows}
 
 
-def _item(item_id: str, content: Any, wanted: Sequence[str]) -> NewItem:
+def _item(item_id: str, content: Any, fields: Mapping[str, str]) -> NewItem:
     if isinstance(content, NewItem):
         return content
     if not isinstance(content, Mapping):
-        content = {_field_of(item_id, content, wanted): content}
+        content = {_field_of(item_id, content, list(fields.values())): content}
     unknown = [key for key in content if key not in _FIELDS]
     if unknown:
         raise MicroLensError(f"{item_id}: {unknown[0]!r} is none of {', '.join(_FIELDS)}.")
     features = content.get("features")
     if features is not None and not isinstance(features, Mapping):
-        features = {wanted[0]: features}
+        features = {next(iter(fields)): features}
     paths = {key: Path(content[key]) for key in ("video", "cover") if content.get(key) is not None}
     title = content.get("title")
     return NewItem(item_id, title=None if title is None else str(title), features=features, **paths)
@@ -173,12 +173,11 @@ def _field_of(item_id: str, content: Any, wanted: Sequence[str]) -> str:
     suffix = Path(content).suffix.lower()
     if "video" in wanted and suffix in VIDEO_SUFFIXES:
         return "video"
-    if "image" in wanted and suffix in IMAGE_SUFFIXES:
+    if "cover" in wanted and suffix in IMAGE_SUFFIXES:
         return "cover"
-    if list(wanted) == ["text"]:
+    if list(wanted) == ["title"] and isinstance(content, str):
         return "title"
-    looked_at = ", ".join(_FIELD_OF[name] for name in wanted)
-    raise MicroLensError(f"{item_id}: {content} is no {looked_at} by its suffix. Give one that is.")
+    raise MicroLensError(f"{item_id}: {content} is no {' or '.join(wanted)} by its suffix. Give one that is.")
 
 
 class ItemEncoder:
@@ -197,11 +196,14 @@ class ItemEncoder:
     ----------
     modalities : tuple of str
         What the model looks at besides ids.
+    fields : dict[str, str]
+        By modality, which field of a :class:`NewItem` it is read from.
     """
 
     def __init__(self, config, folder: Path, catalogue: Catalogue):
         self.config = config
         self.modalities = tuple(name for name in modalities(config) if name in ENCODED)
+        self.fields = {name: self._field_of(name) for name in self.modalities}
         self._folder = folder
         self._media = catalogue.media
         self._dim = 0 if catalogue.table is None else catalogue.table.size(1)
@@ -229,27 +231,27 @@ class ItemEncoder:
 
     def require_content(self, item: NewItem) -> None:
         """Raise a :class:`MicroLensError` if an item lacks something that the model looks at."""
-        for name in self.modalities:
-            if features_path(self.config, name) is not None:
+        for name, field in self.fields.items():
+            if field == "features":
                 dim, vector = self._media[name]["dim"], (item.features or {}).get(name)
                 if vector is None or np.shape(vector) != (dim,) or not np.isfinite(vector).all():
                     raise MicroLensError(
                         f"{item.item_id}: {self.config['model']} of this run reads features of {name}, and "
                         f"wants a vector of {dim} finite numbers. Extract it as those of the other items."
                     )
-            elif getattr(item, self.field_of(name)) in (None, ""):
+            elif getattr(item, field) in (None, ""):
                 raise MicroLensError(
-                    f"{item.item_id}: {self.config['model']} looks at the {self.field_of(name)} of an item, "
-                    "and none is given."
+                    f"{item.item_id}: {self.config['model']} looks at the {field} of an item; none is given."
                 )
 
-    def field_of(self, modality: str) -> str:
-        """Which field of a :class:`NewItem` a modality is read from."""
+    def _field_of(self, modality: str) -> str:
+        if features_path(self.config, modality) is not None:
+            return "features"
         is_middle_frame = modality == "image" and self.config["image_source"] == "video"
         return "video" if is_middle_frame else _FIELD_OF[modality]
 
     def _content(self, modality: str, items: Sequence[NewItem], progress: bool) -> Tensor:
-        if features_path(self.config, modality) is not None:
+        if self.fields[modality] == "features":
             vectors = [np.asarray((item.features or {})[modality], dtype=np.float32) for item in items]
             return torch.from_numpy(np.stack(vectors))
         if modality == "text":
@@ -264,7 +266,7 @@ class ItemEncoder:
 
     def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
         """Frames [m, frames, S, S, 3] as a store of the run's kind would hold and give them."""
-        field, stored = self.field_of(modality), self._media[modality]
+        field, stored = self.fields[modality], self._media[modality]
         kind = "videos" if field == "video" else "covers"
         read = functools.partial(encode_item, kind, StoreMeta(modality, **stored, source=""))
         tasks = [(item.item_id, (str(getattr(item, field)),)) for item in items]

@@ -268,7 +268,7 @@ class Recommender(Scorer):
             The model cannot rank new items, an id is taken, or a file cannot be read; nothing is added then.
         """
         self.require_new_items(cold)
-        given = items_given(items, self.encoder.modalities)
+        given = items_given(items, self.encoder.fields)
         taken = [item.item_id for item in given if item.item_id in self.items]
         if taken:
             raise MicroLensError(f"{some(taken)}: there is an item of this id already. Choose another.")
