@@ -16,6 +16,7 @@ from recbole_microlens.evaluation.target_groups import (
     popularity_groups,
     ratios,
 )
+from recbole_microlens.evaluation.tested_on import tested_on
 
 GROUPS = 5
 
@@ -56,6 +57,8 @@ class Analysis:
     metric : str
         Of single lists, ``hit@10``.
     dataset : str
+    tested_on : str
+        What the test targets are, where they are not a user's last interactions.
     runs : dict[str, str]
         The folder of each run, by label; the first is what others are compared with.
     overall : dict[str, float]
@@ -68,6 +71,7 @@ class Analysis:
 
     metric: str
     dataset: str
+    tested_on: str
     runs: dict[str, str]
     overall: dict[str, float]
     by_popularity: Grouping
@@ -115,6 +119,7 @@ def analyse(runs: list[Run], metric: str = "hit@10", groups: int = GROUPS, lists
     return Analysis(
         metric=metric.lower(),
         dataset=runs[0].result["dataset"],
+        tested_on=tested_on(runs[0].result["config"]),
         runs={run.label: str(run.path) for run in runs},
         overall=overall,
         by_popularity=_grouping(

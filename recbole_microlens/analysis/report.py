@@ -51,7 +51,7 @@ def write_report(
     found = analyse(runs, metric, groups, lists)
     introduction = (
         f"{len(runs)} run{'s' * (len(runs) > 1)} on the same {sum(found.by_popularity.targets):,} test "
-        f"targets. Made by recbole-microlens {__version__}."
+        f"targets{_kind(found)}. Made by recbole-microlens {__version__}."
     )
     sections = [section for part in _PARTS for section in part(runs, found)]
     sections += [*_dataset(runs[0], videos), *_folders(found)]
@@ -61,13 +61,19 @@ def write_report(
         file.write(whole)
 
 
+def _kind(found: Analysis) -> str:
+    if not found.tested_on:
+        return ""
+    return f": {found.tested_on}; validation is on items that training knows"
+
+
 def _results(runs: list[Run], found: Analysis) -> Iterator[tuple[str, str]]:
     results = [run.result for run in runs]
     columns = [*key_columns(results), *result_columns(results)]
-    note = (
-        "Rare and unseen: targets whose item has at most three, or no, training interactions. RecBole's own "
-        "training has another loss, optimiser and stopping rule."
-    )
+    note = "RecBole's own training has another loss, optimiser and stopping rule."
+    if not found.tested_on:
+        groups = "Rare and unseen: targets whose item has at most three, or no, training interactions."
+        note = f"{groups} {note}"
     bars = page.picture(pictures.bars_of(runs), "bars", "Test metrics of each run.")
     yield "Results", f"{page.table('Test results', columns)}\n{_note(note)}\n{_pictures(bars)}"
 

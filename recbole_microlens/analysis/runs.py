@@ -14,10 +14,11 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.compare import results_below
 from recbole_microlens.evaluation.ranks import Ranks, read_ranks
 from recbole_microlens.evaluation.target_groups import subset
+from recbole_microlens.evaluation.tested_on import tested_on
 
 # What decides which targets there are, and among which items they are ranked.
 _PROTOCOL = (
-    *("protocol", "min_item_interactions", "user_inter_num_interval", "item_inter_num_interval"),
+    *("protocol", "cold_cut", "min_item_interactions", "user_inter_num_interval", "item_inter_num_interval"),
     *("max_user_interactions", "eval_args", "mask_history"),
 )
 
@@ -77,7 +78,8 @@ def ranks_of_same_test(runs: list[Run]) -> list[Ranks]:
             )
     ranks = [_in_order(read_ranks(run.path)) for run in runs]
     for run, own in zip(others, ranks[1:], strict=True):
-        if not _same_targets(ranks[0], own):
+        tests = [tested_on(each.result["config"]) for each in (first, run)]
+        if tests[0] != tests[1] or not _same_targets(ranks[0], own):
             raise MicroLensError(
                 f"{first.path} and {run.path} were not tested on the same targets{_why(first, run)}. Give "
                 "runs of one dataset and one protocol."
@@ -98,7 +100,7 @@ def _same_targets(one: Ranks, other: Ranks) -> bool:
 
 
 def _why(one: Run, other: Run) -> str:
-    ours, theirs = one.result["config"], other.result["config"]
+    ours, theirs = ({"protocol": "microlens"} | run.result["config"] for run in (one, other))
     keys = [key for key in _PROTOCOL if ours.get(key) != theirs.get(key)]
     said = [f"{key} is {ours.get(key)} and {theirs.get(key)}" for key in keys]
     return f": {'; '.join(said)}" if said else ": their datasets have one name and other interactions"

@@ -18,7 +18,8 @@ LISTS_LEGEND = (
 
 def as_text(analysis: Analysis) -> str:
     """Tables of the groups and of the lists, and the folders of the runs."""
-    parts = [f"{analysis.metric} on {printable(analysis.dataset)}"]
+    tested_on = f": {analysis.tested_on}" * bool(analysis.tested_on)
+    parts = [textwrap.fill(f"{analysis.metric} on {printable(analysis.dataset)}{tested_on}", WIDTH)]
     for grouping in (analysis.by_popularity, analysis.by_history):
         if grouping is not None:
             keys, columns = grouping_columns(analysis, grouping)

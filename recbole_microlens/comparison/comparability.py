@@ -6,6 +6,7 @@ from recbole_microlens.comparison.cells import Row
 from recbole_microlens.comparison.paper import users_of
 from recbole_microlens.evaluation.compare import training_of
 from recbole_microlens.evaluation.ranks import RANKS, read_ranks
+from recbole_microlens.evaluation.tested_on import tested_on
 
 SAME = "same dataset and protocol"
 # What the paper's protocol is, by setting; `None` stands for what RecBole leaves out.
@@ -32,6 +33,8 @@ def compared_with_paper(row: Row, result: dict) -> str:
     wanted, config = row.paper_dataset, result["config"]
     if result["dataset"] != wanted:
         return "another dataset"
+    if tested_on(config):
+        return "another protocol: cold items"
     if training_of(config) == "RecBole's own":
         return "RecBole's own training"
     changed = [key for key, value in _PROTOCOL.items() if key in config and config[key] != value]

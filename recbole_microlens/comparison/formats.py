@@ -45,7 +45,7 @@ def comma_separated(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["row", "model", "section", "training", "metric", "mean", "deviation", "seeds", "paper"]
+        ["row", "model", "section", "training", "tested_on", "metric", "mean", "deviation", "seeds", "paper"]
         + ["compared_with_paper", "difference", "p_value", "failures", "runs"]
     )
     for line in table.lines:
@@ -55,7 +55,8 @@ def comma_separated(table: Table) -> str:
             value = line.metrics.get(name)
             figures = ["", "", ""] if value is None else [value.mean, value.deviation, value.seeds]
             tested = [line.difference, line.p_value] if name == table.tested else ["", ""]
-            row = [line.row.label, line.row.model, line.row.section, line.training, name, *figures]
+            row = [line.row.label, line.row.model, line.row.section, line.training, line.tested_on, name]
+            row += figures
             row += [line.row.paper.get(name), line.paper_note, *tested, failures, runs]
             writer.writerow("" if each is None else each for each in row)
     return text.getvalue()
@@ -87,13 +88,15 @@ def write_table(table: Table, path: Path) -> list[Path]:
 
 def _main_block(table: Table, bold: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:
     paper = [name for name in table.metrics if any(name in line.row.paper for line in table.lines)]
-    headers = ["model", "training", *map(_name, table.metrics), *(f"paper {_name(each)}" for each in paper)]
+    headers = ["model", "training", *["tested on"] * table.is_mixed, *map(_name, table.metrics)]
+    headers += [f"paper {_name(each)}" for each in paper]
     headers += ["against the paper"] * bool(paper)
     headers += [f"{_name(table.tested)} - {table.baseline}", "p"] * bool(table.baseline)
     rows = []
     best = _best(table, table.metrics)
     for line in table.lines:
         row = [printable(line.row.label), line.training]
+        row += [line.tested_on or ("the last interaction" if line.results else "")] * table.is_mixed
         row += [_figure(line.metrics.get(name), name in best[id(line)], bold) for name in table.metrics]
         row += [_number(line.row.paper.get(name)) for name in paper]
         row += [line.paper_note] * bool(paper)
@@ -119,9 +122,11 @@ def _group_block(table: Table, bold: Callable[[str], str]) -> tuple[list[str], l
 
 
 def _best(table: Table, names: list[str]) -> dict[int, set[str]]:
-    """By line, the metrics in which no other line is better; a metric in which all are alike has no best."""
+    """By line, the metrics in which no other line is better; a metric in which all are alike has no best, nor
+    has one of different tests.
+    """
     best: dict[int, set[str]] = {id(line): set() for line in table.lines}
-    for name in names:
+    for name in () if table.is_mixed else names:
         means = [(round(line.metrics[name].mean, 4), line) for line in table.lines if name in line.metrics]
         highest = max((each for each, _ in means), default=0.0)
         if len({each for each, _ in means}) > 1:
@@ -159,6 +164,8 @@ def _legend(table: Table) -> str:
     """How to read it."""
     first = table.lines[0].results[0] if table.lines and table.lines[0].results else None
     said = ["RecBole's own training has another loss, optimiser and stopping rule."]
+    if table.is_mixed:
+        said.append("The rows were tested on different things: no metric of one says anything about another.")
     if any(line.results and len(line.results) > 1 for line in table.lines):
         said.append("Mean ± standard deviation over seeds; the best mean is in bold.")
     else:
@@ -172,7 +179,7 @@ def _legend(table: Table) -> str:
     users = (
         [first["groups"][group]["targets"] for group in GROUPS if group in first["groups"]] if first else []
     )
-    if len(users) == len(GROUPS):
+    if table.group_metrics and len(users) == len(GROUPS):
         said.append(f"Of the targets, {users[0]:,.0f} are rare, {users[1]:,.0f} unseen.")
     return " ".join([*said, *notes])
 

@@ -24,7 +24,8 @@ def draw_table(table: Table, path: Path) -> list[Path]:
     Returns
     -------
     list[Path]
-        The two files; none, with a word on it, where matplotlib is not installed, or if no row has a result.
+        The two files; none, with a word on it, where matplotlib is not installed or the rows were tested on
+        different things, or if no row has a result.
     """
     finished = [line for line in table.lines if line.results]
     metrics = sorted(table.metrics, key=lambda name: name not in _FIRST)[:2]
@@ -34,6 +35,9 @@ def draw_table(table: Table, path: Path) -> list[Path]:
         getLogger().warning(
             "No picture is drawn, matplotlib is missing: pip install recbole-microlens[plots]"
         )
+        return []
+    if table.is_mixed:
+        getLogger().warning("No picture is drawn: the rows were tested on different things")
         return []
     figure = comparison_bars([_bar(line, metrics) for line in finished], metrics)
     drawn = [path.with_name(path.name + suffix) for suffix in (".png", ".svg")]

@@ -16,6 +16,7 @@ from recbole_microlens.evaluation.list_metrics import metric_of_lists
 from recbole_microlens.evaluation.ranks import Ranks, read_ranks
 from recbole_microlens.evaluation.results import RESULT, read_result
 from recbole_microlens.evaluation.significance import holm, sign_flip_test
+from recbole_microlens.evaluation.tested_on import tested_on
 
 GROUPS = ("rare", "unseen")
 _OF_THE_PROTOCOL = (
@@ -58,6 +59,8 @@ class Line:
         By name; those on groups of targets under ``rare hit@10`` and so on.
     training, paper_note : str
         Whose training it is, and whether the paper's figures may be held against these.
+    tested_on : str
+        What the test targets are, where they are not a user's last interactions.
     difference, p_value : float or None
         Against the baseline, the latter after Holm's correction.
     """
@@ -68,6 +71,7 @@ class Line:
     metrics: dict[str, Value] = field(default_factory=dict)
     training: str = "?"
     paper_note: str = ""
+    tested_on: str = ""
     difference: float | None = None
     p_value: float | None = None
 
@@ -96,6 +100,11 @@ class Table:
     group_metrics: list[str]
     tested: str = ""
     baseline: str = ""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its lines were tested on different things, so that their metrics are not to be compared."""
+        return len(_tests(self.lines)) > 1
 
 
 def make_table(
@@ -129,6 +138,9 @@ def make_table(
         lines = _sorted_by_validation(lines)
     names = list(dict.fromkeys(name for line in lines for name in line.metrics))
     groups = [name for name in names if name.split(" ")[0] in GROUPS]
+    tests = _tests(lines)
+    if len(tests) == 1 and tests[0]:
+        title = f"{title}: {tests[0]}"
     table = Table(title, lines, [name for name in names if name not in groups], groups)
     if baseline is None:
         return table
@@ -136,6 +148,11 @@ def make_table(
     tested = metric or next((name for name in ("hit@10", *table.metrics) if name in table.metrics), "")
     _test(lines, row, tested.lower())
     return Table(title, lines, table.metrics, groups, tested.lower(), row.label)
+
+
+def _tests(lines: list[Line]) -> list[str]:
+    """What the lines with results were tested on, each once."""
+    return list(dict.fromkeys(line.tested_on for line in lines if line.results))
 
 
 class _Key:
@@ -177,11 +194,12 @@ def _line(key: _Key, outcomes: list[Outcome]) -> Line:
     if not results:
         return line
     line.training = training_of(results[0]["config"])
+    line.tested_on = tested_on(results[0]["config"])
     line.paper_note = compared_with_paper(row, results[0]) if row.paper else ""
     for name in results[0]["test_result"]:
         _put(line, name, [result["test_result"].get(name) for result in results])
     first = next(iter(results[0]["test_result"]), "")
-    for group in GROUPS:
+    for group in () if line.tested_on else GROUPS:  # cold items are all unseen
         _put(line, f"{group} {first}", [result["groups"].get(group, {}).get(first) for result in results])
     return line
 
@@ -274,8 +292,14 @@ def _why_not(one: dict, other: dict, of_one: dict, of_other: dict) -> str:
     """Why two runs cannot be tested against each other; empty if they can."""
     if one["dataset"] != other["dataset"]:
         return f"their datasets are {one['dataset']} and {other['dataset']}"
-    if one["dataset_fingerprint"].get("inter") != other["dataset_fingerprint"].get("inter"):
-        return f"the interactions of {one['dataset']} have changed between them"
+    for part in ("inter", "time"):
+        # Under `protocol: cold` alone a run reads times.
+        read = [run["dataset_fingerprint"].get(part) for run in (one, other)]
+        if read[0] != read[1] and (part == "inter" or None not in read):
+            return f"the interactions of {one['dataset']} have changed between them"
+    tests = [tested_on(run["config"]) or "a user's last interaction" for run in (one, other)]
+    if tests[0] != tests[1]:
+        return f"they were tested on {tests[0]} and on {tests[1]}"
     for key in _OF_THE_PROTOCOL:
         if one["config"].get(key) != other["config"].get(key):
             return f"{key} is {one['config'].get(key)} and {other['config'].get(key)}"

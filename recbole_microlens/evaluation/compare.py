@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.evaluation.groups import RARE_AT_MOST
 from recbole_microlens.evaluation.results import RESULT, read_result
+from recbole_microlens.evaluation.tested_on import tested_on
 from recbole_microlens.evaluation.text_table import Column, blocks, number
 from recbole_microlens.items.modality import ENCODED
 
@@ -22,6 +23,7 @@ _LEGEND = (
 def format_results(folders: list[Path]) -> str:
     """For each dataset a table with a row for each run: model, what its items are made of, whose training it
     is, the test metrics, overall and on rare and unseen targets, and seconds an epoch; then the run folders.
+    Runs that were tested on cold items have tables of their own.
 
     Parameters
     ----------
@@ -34,17 +36,25 @@ def format_results(folders: list[Path]) -> str:
         No finished run is below a folder, or a ``result.json`` is damaged.
     """
     results = results_below(folders)
-    legend = _LEGEND if any(result["groups"] for result in results) else ""
+    has_groups = any(result["groups"] and not tested_on(result["config"]) for result in results)
+    legend = _LEGEND if has_groups else ""
     return tables_of(results, result_columns, legend)
 
 
 def tables_of(results: list[dict], columns: Callable[[list[dict]], list[Column]], legend: str) -> str:
-    """For each dataset a table with a row for each run; then the legend, if any, and the run folders."""
+    """For each dataset and kind of test a table with a row for each run; then the legend, if any, and the run
+    folders.
+    """
     parts = []
-    for dataset in dict.fromkeys(result["dataset"] for result in results):
-        runs = [result for result in results if result["dataset"] == dataset]
-        parts += [dataset, *blocks(key_columns(runs), columns(runs))]
+    for heading in dict.fromkeys(map(_heading, results)):
+        runs = [result for result in results if _heading(result) == heading]
+        parts += [heading, *blocks(key_columns(runs), columns(runs))]
     return "\n\n".join([*parts, *[legend] * bool(legend), run_folders(results)])
+
+
+def _heading(result: dict) -> str:
+    kind = tested_on(result["config"])
+    return f"{result['dataset']}: {kind}" if kind else result["dataset"]
 
 
 def results_below(folders: list[Path]) -> list[dict]:
@@ -104,7 +114,8 @@ def result_columns(runs: list[dict]) -> list[Column]:
         Column("training", [training_of(run["config"]) for run in runs], is_text=True),
         Column(first, [number(run["test_result"].get(first)) for run in runs]),
     ]
-    for group in _SHOWN_GROUPS:
+    # Cold items are all unseen.
+    for group in () if tested_on(runs[0]["config"]) else _SHOWN_GROUPS:
         values = [run["groups"].get(group, {}).get(first) for run in runs]
         if any(value is not None for value in values):
             columns.append(Column(f"{group}\n{first}", [number(value) for value in values]))

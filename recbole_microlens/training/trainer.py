@@ -24,6 +24,7 @@ from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.batchnorm import takes_statistics
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.training import acceleration, interruption, rng
+from recbole_microlens.training.cold_candidates import without_cold_items
 from recbole_microlens.training.resumable_trainer import ResumableTrainer
 from recbole_microlens.training.training_state import BegunEpoch
 
@@ -223,6 +224,9 @@ def create_trainer(config, model, folder: Path, train_data):
         return _resumable(ContentTrainer)(config, model, folder, train_data.reader, train_data._dataset)
     if config.is_baseline:
         return _resumable(BaselineTrainer)(config, model, folder)
+    is_cold = getattr(train_data._dataset, "is_cold", None)
+    if is_cold is not None:
+        model.calculate_loss = without_cold_items(model.calculate_loss, is_cold)
     return _resumable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model, folder)
 
 
