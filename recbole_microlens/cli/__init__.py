@@ -9,6 +9,7 @@ import sys
 from recbole_microlens import __version__
 from recbole_microlens.cli import (
     analyse,
+    audience,
     compare,
     config,
     convert,
@@ -20,6 +21,7 @@ from recbole_microlens.cli import (
     models,
     page,
     plot,
+    recommend,
     report,
     run,
     sample,
@@ -51,6 +53,8 @@ _COMMANDS = {
     "analyse": analyse,
     "plot": plot,
     "report": report,
+    "recommend": recommend,
+    "audience": audience,
     "page": page,
     "doctor": doctor,
 }
