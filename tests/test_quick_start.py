@@ -142,7 +142,7 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert folder.name.startswith("SASRecV-")
     names = {path.name for path in folder.iterdir()}
     checkpoints = {"model.pth", "last.pth", "previous.pth"}
-    of_test = {"result.json", "ranks.npz", "fingerprint.json"}
+    of_test = {"result.json", "ranks.npz", "items.pth", "users.pth", "fingerprint.json"}
     assert names == {"config.yaml", "log.txt", "tensorboard"} | of_test | checkpoints
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # and nothing elsewhere
 
