@@ -1,5 +1,8 @@
 """A trained model answers from its run folder alone, and its lists are those that its test was ranked by."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ import torch
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import read_ranks
 from recbole_microlens.models.backbones import KNOW_USERS, backbones
+from recbole_microlens.quick_start import load, run
 
 N_ITEMS = 20
 EVERY = 100  # more than there are items
@@ -231,3 +235,58 @@ def test_a_model_that_knows_users_by_id_takes_no_history(small, moved):
     for model in ("BPR", "CaserID"):
         with pytest.raises(MicroLensError, match="knows a user by id"):
             moved(model, small | {"epochs": 1})[0].recommend(histories=[["1"]])
+
+
+def test_a_run_of_an_earlier_version_is_read_with_its_dataset(small, tmp_path):
+    result = run("SASRecID", "tiny", config_dict=small)
+    folder = Path(result["folder"])
+    as_kept = load(folder).recommend("all", k=EVERY)
+    for name in ("items.pth", "users.pth"):
+        (folder / name).unlink()
+    pd.testing.assert_frame_equal(load(folder).recommend("all", k=EVERY), as_kept, rtol=1e-5)
+    with pytest.raises(MicroLensError, match="Dataset tiny is not in"):
+        load(folder, data_path=tmp_path / "nowhere")
+
+
+def test_a_model_that_reads_columns_needs_its_dataset(small, tmp_path):
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "tag"]}
+    more = {"load_col": columns, "selected_features": ["tag"], "train_batch_size": 512, "topk": [5, 10]}
+    result = run("GRU4RecF", "tiny", config_dict=small | more)
+    loaded = load(result["folder"])
+    check_lists_are_those_of_the_test(loaded, result)
+    with pytest.raises(MicroLensError, match="Dataset tiny is not in"):
+        load(result["folder"], data_path=tmp_path / "nowhere")
+
+
+def test_what_needs_the_dataset_is_read_when_it_is_asked_for(small, moved):
+    loaded, result = moved("SASRecID", small)
+    assert len(loaded.recommend(["1"])) == 10
+    with pytest.raises(MicroLensError, match="Dataset tiny is not in"):
+        loaded.evaluate()
+    assert load(result["folder"]).evaluate() == result["test_result"]
+
+
+def test_loading_draws_no_random_numbers_and_writes_nothing(small, tmp_path):
+    result = run("SASRecID", "tiny", config_dict=small)
+    folder = Path(result["folder"])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    load(folder).recommend("all")
+    assert torch.equal(torch.rand(3), expected)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_checkpoint_of_another_model_is_refused(small):
+    first, second = (
+        Path(run(model, "tiny", config_dict=small)["folder"]) for model in ("SASRecID", "GRU4RecID")
+    )
+    shutil.copy(first / "model.pth", second / "model.pth")
+    with pytest.raises(
+        MicroLensError, match="holds a SASRecID, and the settings beside it are of a GRU4RecID"
+    ):
+        load(second)
+    (first / "model.pth").write_bytes(b"no archive")
+    with pytest.raises(MicroLensError, match=r"model\.pth is damaged"):
+        load(first)
