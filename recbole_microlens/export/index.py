@@ -84,8 +84,8 @@ class ItemIndex:
         progress : bool, default False
             Whether a bar is shown, on a terminal.
         threads : int, optional
-            To build with; by default all cores, and one for ``hnsw``, because the graph that several make
-            is not the same each time.
+            To build with; by default all cores, with faiss before 1.15 one for ``hnsw``, whose graph is not
+            the same each time where these versions make it on several.
 
         Raises
         ------

@@ -121,7 +121,7 @@ class Graph:
         return cls(index)
 
     def add(self, vectors: np.ndarray) -> None:
-        """Connect vectors [a, d]; with more than one thread not in the same way each time."""
+        """Connect vectors [a, d] with what is there, and with each other."""
         # The file of an index does not keep the state of its generator.
         self.index.hnsw.rng = import_faiss().RandomGenerator(self.index.ntotal)
         self.index.add(vectors)
@@ -140,15 +140,14 @@ CANDIDATES: dict[str, type[Lists | Graph]] = {each.kind: each for each in (Lists
 
 
 def built(kind: str, rows: VectorRows, seed: int, progress: bool, threads: int | None) -> Lists | Graph:
-    """Candidates of all rows; the same each time for the same rows and seed, unless a graph is given more
-    than one thread.
+    """Candidates of all rows; the same each time for the same rows and seed, where ``threads`` is left out.
 
     Parameters
     ----------
     threads : int, optional
-        By default all cores, for a graph one.
+        By default as many as give the same each time.
     """
-    with _threads(1 if threads is None and kind == Graph.kind else threads):
+    with _threads(threads or _repeatable(kind)):
         made = CANDIDATES[kind].empty(rows, seed)
         bar = tqdm(total=len(rows), desc=f"index ({kind})", unit="item", disable=None if progress else True)
         with bar:
@@ -159,8 +158,8 @@ def built(kind: str, rows: VectorRows, seed: int, progress: bool, threads: int |
 
 
 def extend(candidates: Lists | Graph, vectors: np.ndarray) -> None:
-    """Add vectors [a, d], on one thread where several would not do it in the same way each time."""
-    with _threads(1 if candidates.kind == Graph.kind else None):
+    """Add vectors [a, d], in the same way each time."""
+    with _threads(_repeatable(candidates.kind)):
         for begin in range(0, len(vectors), _BLOCK):
             candidates.add(vectors[begin : begin + _BLOCK])
 
@@ -186,6 +185,13 @@ def read(kind: str, path: Path) -> Lists | Graph:
     if not isinstance(index, expected) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise ValueError(f"it holds a {type(index).__name__}")
     return CANDIDATES[kind](index)
+
+
+def _repeatable(kind: str) -> int | None:
+    """How many threads make the same index each time; None: all cores."""
+    faiss = import_faiss()
+    in_order = kind != Graph.kind or hasattr(faiss.HNSW, "compute_forward_links_deterministic")  # 1.15
+    return None if in_order else 1
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -79,14 +79,16 @@ def exact_top(
 
 def _top_of_block(rows: VectorRows, queries: np.ndarray, k: int, excluded: Excluded) -> tuple[Tensor, Tensor]:
     size = max(_SCORES // len(queries), 1)
+    # One more than asked for: two blocks may have equal scores for the last place.
+    more = min(k + 1, len(rows))
     best, found = [], []
     for first, scores in _scores(rows, queries, excluded, size):
-        columns = top_items(scores, min(k + 1, scores.size(1)))
+        columns = top_items(scores, k if scores.size(1) == len(rows) else min(more, scores.size(1)))
         best.append(scores.gather(1, columns))
         found.append(columns + first)
     if len(best) == 1:
-        return found[0][:, :k], best[0][:, :k]
-    values, place = torch.cat(best, dim=1).topk(min(k + 1, len(rows)))
+        return found[0], best[0]
+    values, place = torch.cat(best, dim=1).topk(more)
     chosen = torch.cat(found, dim=1).gather(1, place)
     # Which of several equal scores come first is for torch.topk to say, and it must see the whole row.
     for tied in (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0].tolist():
