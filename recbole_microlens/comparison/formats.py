@@ -55,9 +55,8 @@ def comma_separated(table: Table) -> str:
             value = line.metrics.get(name)
             figures = ["", "", ""] if value is None else [value.mean, value.deviation, value.seeds]
             tested = [line.difference, line.p_value] if name == table.tested else ["", ""]
-            row = [line.row.label, line.row.model, line.row.section, line.training, line.tested_on, name]
-            row += figures
-            row += [line.row.paper.get(name), line.paper_note, *tested, failures, runs]
+            what = [line.row.label, line.row.model, line.row.section, line.training, line.tested_on]
+            row = [*what, name, *figures, line.row.paper.get(name), line.paper_note, *tested, failures, runs]
             writer.writerow("" if each is None else each for each in row)
     return text.getvalue()
 

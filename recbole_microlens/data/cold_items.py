@@ -1,7 +1,7 @@
 """Datasets of ``protocol: cold``: training ends at a time, and the test is on items first seen after it."""
 
 # What the mixin inherits is RecBole's, which has no types.
-# mypy: disable-error-code="attr-defined, misc"
+# mypy: disable-error-code="attr-defined, has-type, misc, type-var"
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class ColdItems:
 
     def _load_inter_feat(self, token, dataset_path):
         super()._load_inter_feat(token, dataset_path)
-        columns = [self.inter_feat[field].to_numpy() for field in (self.uid_field, self.iid_field)]
-        timestamps = self.inter_feat[self.time_field].to_numpy()
+        fields = (self.uid_field, self.iid_field, self.time_field)
+        users, items, timestamps = (self.inter_feat[field].to_numpy() for field in fields)
         inter = Path(dataset_path) / f"{token}.inter"
         # Before any row is dropped: an item that anybody has seen before the cut is not cold.
-        self.inter_feat[_TIME] = real_times(inter, *columns, timestamps)
+        self.inter_feat[_TIME] = real_times(inter, users, items, timestamps)
         self.inter_feat[_FIRST_TIME] = self.inter_feat.groupby(self.iid_field)[_TIME].transform("min")
 
     def _keep_latest(self, order):

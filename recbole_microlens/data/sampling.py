@@ -28,11 +28,11 @@ class _OfKnownItems:
 
     def _uni_sampling(self, sample_num):
         if self.known is None:
-            return super()._uni_sampling(sample_num)
+            return super()._uni_sampling(sample_num)  # type: ignore[misc]
         return self.known[np.random.randint(0, len(self.known), sample_num)]
 
     def _get_candidates_list(self):
-        found = super()._get_candidates_list()
+        found = super()._get_candidates_list()  # type: ignore[misc]
         return found if self.known is None else list(np.array(found)[np.isin(found, self.known)])
 
 
@@ -48,11 +48,10 @@ class UserSampler(_OfKnownItems, Sampler):
             users = dataset.inter_feat[self.uid_field].numpy()
             items = dataset.inter_feat[self.iid_field].numpy()
             used[phase] = pairs = np.union1d(pairs, users * self.item_num + items)
-        if self.known is None:
-            drawable, used_ones = self.item_num - 1, pairs
-        else:
-            drawable, used_ones = len(self.known), pairs[np.isin(pairs % self.item_num, self.known)]
-        if np.bincount(used_ones // self.item_num, minlength=1).max() >= drawable:
+        drawable = self.item_num - 1
+        if self.known is not None:  # for training alone, which has no other items
+            drawable, pairs = len(self.known), used[self.phases[0]]
+        if np.bincount(pairs // self.item_num, minlength=1).max() >= drawable:
             raise ValueError(
                 "some users have interacted with all items, so no negative item can be drawn for them; "
                 "set `user_inter_num_interval` to leave them out"
