@@ -4,7 +4,11 @@ const LONGEST_NAME = 80;
 // As errors.printable has them: controls, marks that turn the direction of text, halves of pairs.
 const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu;
 
-const spelled = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+function spelled(character) {
+  const code = character.charCodeAt(0);
+  return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
+}
+
 const printable = (text) => String(text).replace(UNPRINTABLE, spelled);
 
 function shortened(text, longest = LONGEST_NAME) {

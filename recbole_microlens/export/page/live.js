@@ -21,7 +21,7 @@ async function tried(work) {
   try {
     await work();
   } catch (error) {
-    if (error.status === 401 || error.status === 403) askForToken();
+    if (error.status === 401 || error.status === 403) askForToken(error.message);
     say(error.message, true);
   }
 }
@@ -133,8 +133,9 @@ async function showVideo(item) {
   if (number === latestVideo) inside.append(...parts);
 }
 
-function askForToken() {
+function askForToken(reason = "") {
   find("token-form").hidden = false;
+  find("token-said").textContent = printable(reason);
   find("token").focus();
 }
 
@@ -155,6 +156,7 @@ async function start() {
   prepareUpload();
   const hasUsers = model.users > 0;
   find("user-form").hidden = !hasUsers;
+  find("own").open = !hasUsers;
   if (!hasUsers) return say("This run does not say who its users are: give a history.");
   ({ users } = await asked("users?limit=20"));
   find("users").replaceChildren(...users.map((user) => element("option", { value: user })));

@@ -51,7 +51,7 @@ async function upload() {
   try {
     await land(await uploaded(formOfUpload()), find("new-title").value);
   } catch (error) {
-    if (error.status === 401 || error.status === 403) askForToken();
+    if (error.status === 401 || error.status === 403) askForToken(error.message);
     said.classList.add("wrong");
     said.textContent = printable(error.message);
   } finally {

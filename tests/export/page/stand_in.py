@@ -1,4 +1,4 @@
-"""A service that keeps to the contract of the real one as far as the live page asks, with nothing around it."""
+"""A service that keeps to the contract of the real one as far as the live page asks it, and no further."""
 
 import json
 import math
@@ -133,7 +133,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        answers, parts = self.server.answers, [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]
+        answers, parts = (
+            self.server.answers,
+            [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]],
+        )
         if parts == [""]:
             info = answers.about() | {"needs_token": bool(self.server.token)}
             return self._send(200, live_page(info).encode(), "text/html; charset=utf-8")
