@@ -25,6 +25,7 @@ from recbole_microlens.cli import (
     report,
     run,
     sample,
+    serve,
     tune,
     verify,
 )
@@ -53,6 +54,7 @@ _COMMANDS = {
     "analyse": analyse,
     "plot": plot,
     "report": report,
+    "serve": serve,
     "recommend": recommend,
     "audience": audience,
     "page": page,

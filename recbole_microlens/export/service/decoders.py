@@ -1,0 +1,158 @@
+"""Processes that are kept ready to decode uploads, so that an upload does not wait for one to start."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from recbole_microlens.export.service.decoder_process import DONE
+from recbole_microlens.media.limits import TaskLimits
+from recbole_microlens.media.store import StoreMeta
+from recbole_microlens.media.timeline import MediaError
+
+_START_SECONDS = 60.0
+_MOST_BYTES = 1 << 30  # of an answer
+_ROOT = Path(__file__).parents[3]
+_MODULE = "recbole_microlens.export.service.decoder_process"
+
+
+class Decoders:
+    """Decodes files, each in a process that may die.
+
+    Any number of threads may ask; who finds all processes busy waits.
+
+    Parameters
+    ----------
+    count : int
+        Processes.
+    limits : TaskLimits
+        Of one file.
+    seconds : float
+        Of clock time for one file.
+    """
+
+    def __init__(self, count: int, limits: TaskLimits, seconds: float):
+        self._limits, self._seconds = limits, seconds
+        self._free: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        for _ in range(count):
+            self._free.put(_Decoder(limits))
+
+    def decode(self, kind: str, meta: StoreMeta, path: Path) -> bytes:
+        """The value of a media store for a file: ``kind`` is a key of ``media.sources.READERS``.
+
+        Raises
+        ------
+        MediaError
+            The file cannot be decoded within the limits; with the reason.
+        """
+        known = {key: value for key, value in dataclasses.asdict(meta).items() if key != "source"}
+        task = json.dumps({"kind": kind, "meta": known, "path": str(path)}).encode()
+        with self._one() as decoder:
+            answer = decoder.ask(task, self._seconds)
+        if answer[:1] != DONE:
+            raise MediaError(answer[1:].decode(errors="replace"))
+        return answer[1:]
+
+    def await_ready(self) -> None:
+        """Wait until all processes have started, so that no upload does."""
+        for _ in range(self._free.qsize()):
+            with self._one() as decoder:
+                decoder.await_ready()
+
+    def close(self) -> None:
+        """End the processes that are not busy; the others end with this one."""
+        with suppress(queue.Empty):
+            while True:
+                self._free.get_nowait().stop()
+
+    @contextmanager
+    def _one(self) -> Iterator[_Decoder]:
+        decoder = self._free.get()
+        try:
+            yield decoder
+        finally:
+            if not decoder.is_alive():
+                decoder.stop()
+                decoder = _Decoder(self._limits)
+            self._free.put(decoder)
+
+
+class _Decoder:
+    def __init__(self, limits: TaskLimits):
+        self._limits = limits
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", _MODULE, str(theirs.fileno())]
+            command += [str(limits.cpu_seconds), str(limits.memory_bytes)]
+            self._process = subprocess.Popen(
+                command,
+                env=os.environ | {"PYTHONPATH": _search_path()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the service, which ends its decoders itself
+            )
+        self._connection = Connection(ours.detach())
+        self._is_ready = False
+
+    def ask(self, task: bytes, seconds: float) -> bytes:
+        """The answer to a task; one that begins with 1 where the process died or took too long."""
+        try:
+            self.await_ready()
+            self._connection.send_bytes(task)
+            return self._await(seconds)
+        except TimeoutError:
+            self.stop()
+            return b"\1" + f"takes longer than {seconds:.0f} s".encode()
+        except (EOFError, OSError):
+            return b"\1" + self._reason_of_end().encode()
+
+    def await_ready(self) -> None:
+        if not self._is_ready:
+            self._await(_START_SECONDS)
+            self._is_ready = True
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _await(self, seconds: float) -> bytes:
+        if not self._connection.poll(seconds):
+            raise TimeoutError
+        return self._connection.recv_bytes(_MOST_BYTES)
+
+    def _reason_of_end(self) -> str:
+        self._end()
+        code = self._process.returncode
+        if -code == signal.SIGXCPU:
+            return f"takes more than {self._limits.cpu_seconds} s of processor time"
+        ended_by = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"ends the process that decodes it ({ended_by})"
+
+    def _end(self) -> None:
+        """Its end of the connection is closed: it is ending, or will not be heard of again."""
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _search_path() -> str:
+    """This package first, however it was found."""
+    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))

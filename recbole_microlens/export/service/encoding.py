@@ -1,0 +1,101 @@
+"""An upload's embedding: decoded in another process, encoded as the trained model does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from torch import Tensor
+
+from recbole_microlens.errors import MicroLensError
+from recbole_microlens.export.new_items import ItemEncoder, NewItem
+from recbole_microlens.export.recommender import Recommender
+from recbole_microlens.export.service.decoders import Decoders
+from recbole_microlens.media.store import StoreMeta, decode_value, encode_value
+from recbole_microlens.media.timeline import MediaError
+
+_KIND_OF = {"video": "videos", "cover": "covers"}
+_PICTURE, _QUALITY = 160, 72
+
+
+class UploadEncoder(ItemEncoder):
+    """As :class:`ItemEncoder`, one item at a time, by decoders that are kept ready.
+
+    Parameters
+    ----------
+    model : Recommender
+    decoders : Decoders
+    """
+
+    def __init__(self, model: Recommender, decoders: Decoders):
+        super().__init__(model.config, model.folder, model.catalogue)
+        self._decoders = decoders
+        self._lock = threading.Lock()  # one network, and at hand the values of one item
+        self._values: dict[str, bytes] = {}
+
+    def reason_against_files(self) -> str | None:
+        """Why a model that ranks new items cannot be given one as files; ``None`` if it can."""
+        if "features" not in self.fields.values():
+            return None
+        return (
+            f"{self.config['model']} of this run reads features from a file, and an upload has none. Add "
+            "items in Python: add_items({'ID': VECTOR})."
+        )
+
+    def encoded(self, item: NewItem) -> tuple[np.ndarray, bytes]:
+        """The embedding [d] of an item, and a small JPEG of it, empty where it has no picture.
+
+        Raises
+        ------
+        MicroLensError
+            The item lacks what the model looks at, or a file cannot be decoded; with the reason.
+        """
+        self.require_content(item)
+        values = {name: self._decoded(name, item) for name in self._visual()}
+        return self._embedding(item, values), self._picture(values)
+
+    def warm_up(self) -> None:
+        """Load the encoders, and let the libraries choose their ways on a black picture."""
+        values = {}
+        for name in self._visual():
+            meta = self._meta(name)
+            black = np.zeros((meta.num_frames, meta.size, meta.size, 3), np.uint8)
+            values[name] = encode_value(black, meta.quality)
+        self._embedding(NewItem("warm-up", Path("-"), Path("-"), "black"), values)
+
+    def _visual(self) -> list[str]:
+        return [name for name, field in self.fields.items() if field in _KIND_OF]
+
+    def _meta(self, modality: str) -> StoreMeta:
+        return StoreMeta(modality, source="", **self._media[modality])  # type: ignore[arg-type]
+
+    def _decoded(self, modality: str, item: NewItem) -> bytes:
+        field = self.fields[modality]
+        try:
+            return self._decoders.decode(_KIND_OF[field], self._meta(modality), getattr(item, field))
+        except MediaError as error:
+            raise MicroLensError(f"{field}: {error}. Give another file.") from error
+
+    def _embedding(self, item: NewItem, values: dict[str, bytes]) -> np.ndarray:
+        with self._lock:
+            self._values = values
+            return self.encode([item])[0].cpu().numpy()
+
+    def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
+        stored = self._media[modality]
+        first = (stored["num_frames"] - frames) // 2
+        size, middle = self.config["frame_size"], slice(first, first + frames)
+        return torch.from_numpy(decode_value(self._values[modality], size, middle)[np.newaxis])
+
+    def _picture(self, values: dict[str, bytes]) -> bytes:
+        for name in ("image", "video"):
+            if name in values:
+                middle = self._media[name]["num_frames"] // 2
+                size = min(self._media[name]["size"], _PICTURE)
+                (frame,) = decode_value(values[name], size, slice(middle, middle + 1))
+                return simplejpeg.encode_jpeg(frame, _QUALITY, "RGB", colorsubsampling="420")
+        return b""
