@@ -99,7 +99,8 @@ def _parts(model: Recommender, state: Path, kind: str, limits: Limits) -> Iterat
     try:
         encoder, metrics, thread = UploadEncoder(model, decoders), Metrics(), ModelThread()
         arrivals = Arrivals(model, thread, encoder, journal, limits, metrics)
-        _prepare(model, state, kind, decoders, encoder, arrivals)
+        _prepare(model, state, kind, encoder, arrivals)
+        decoders.await_ready()
         about, neighbours = About(model, arrivals), Neighbours(model)
         about.warm_up()
         metrics.count_items(lambda: about.items)
@@ -124,7 +125,6 @@ def _prepare(model: Recommender, state: Path, kind: str, encoder: UploadEncoder,
         getLogger(__name__).info(f"{len(arrivals.titles):,} new items of the journal are ranked")
     if arrivals.reason_against("content") is None:
         encoder.warm_up()
-        decoders.await_ready()
     _ask_once(model)
     getLogger(__name__).info(f"ready after {perf_counter() - began:.1f} s: {model!r}")
 
