@@ -10,8 +10,10 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
@@ -109,9 +111,28 @@ def _interrupts_held() -> Iterator[None]:
 def _start(context, function: Callable) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, function, LIMITS), daemon=True)
-    process.start()
+    with _script_left_alone(function):
+        process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _script_left_alone(function: Callable) -> Iterator[None]:
+    """Inside the block a process is started that does not run the caller's script again.
+
+    Python runs it in every new process, for functions that are defined in it: with all that it imports, for
+    seconds, and for ever where it has no ``if __name__ == "__main__":``. Ours stand in modules.
+    """
+    script = sys.modules["__main__"]
+    if getattr(getattr(function, "func", function), "__module__", None) == script.__name__:
+        yield
+        return
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _serve(connection: Connection, function: Callable, limits: TaskLimits) -> None:
@@ -167,8 +188,7 @@ def _receive(worker: _Worker) -> tuple[Any, Any] | None:
         _stop(worker)
         if not worker.started:
             raise MicroLensError(
-                f"a worker process ended as it started ({_describe_exit(worker.process)}), see above. "
-                "A script that builds a store needs `if __name__ == '__main__':` around its call."
+                f"a worker process ended as it started ({_describe_exit(worker.process)}), see above."
             ) from None
         return worker.task, Failure(_reason_of_end(worker.process))
     if not worker.started:

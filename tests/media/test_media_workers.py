@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media import workers
@@ -68,6 +69,25 @@ def test_task_that_takes_all_time_or_memory_is_given_up(monkeypatch):
 def test_processes_that_cannot_start_are_one_error_not_a_failure_of_every_task():
     with pytest.raises(MicroLensError, match="ended as it started .exit code 5"):
         list(run_in_processes(DiesWhenUnpickled(), ["a", "b"], 1))
+
+
+WITHOUT_GUARD = """
+from pathlib import Path
+
+from recbole_microlens.media.build import build_covers
+
+print("script")
+report = build_covers("covers", ["1"], "cover.lmdb", size=16, progress=False)
+print(report.stored)
+"""
+
+
+def test_a_script_needs_no_guard_and_runs_once(tmp_path):
+    (tmp_path / "covers").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "covers" / "1.jpg")
+    (tmp_path / "script.py").write_text(WITHOUT_GUARD)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("script\n1\n", 0), done.stderr[-500:]
 
 
 ENDLESS_TASK = """
