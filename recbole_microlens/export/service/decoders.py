@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.service.decoder_process import DONE
 from recbole_microlens.media.limits import TaskLimits
 from recbole_microlens.media.store import StoreMeta
@@ -64,10 +65,19 @@ class Decoders:
         return answer[1:]
 
     def await_ready(self) -> None:
-        """Wait until all processes have started, so that no upload does."""
+        """Wait until all processes have started, so that no upload does.
+
+        Raises
+        ------
+        MicroLensError
+            One does not start.
+        """
         for _ in range(self._free.qsize()):
             with self._one() as decoder:
-                decoder.await_ready()
+                try:
+                    decoder.await_ready()
+                except (EOFError, OSError) as error:
+                    raise MicroLensError("The process that decodes uploads does not start.") from error
 
     def close(self) -> None:
         """End the processes that are not busy; the others end with this one."""
