@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_microlens.config.cold_settings import COLD
+from recbole_microlens.errors import printable
 
 
 def tested_on(config: dict) -> str:
@@ -20,4 +21,4 @@ def tested_on(config: dict) -> str:
     """
     if config.get("protocol") != COLD:
         return ""
-    return f"cold items (cold_cut {config.get('cold_cut')}), ranked among all items"
+    return f"cold items (cold_cut {printable(config.get('cold_cut'))}), ranked among all items"

@@ -1,6 +1,7 @@
 """Several runs on one test, looked at beyond their averages."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from recbole_microlens import cli
 from recbole_microlens.analysis.analyse import analyse
 from recbole_microlens.analysis.lists import list_quality
+from recbole_microlens.analysis.report import write_report
 from recbole_microlens.analysis.runs import open_runs, ranks_of_same_test
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.quick_start import load
+from recbole_microlens.quick_start import load, run
 
 
 def test_groups_add_up_to_the_result_of_the_run(finished):
@@ -172,3 +174,40 @@ def test_a_model_that_cannot_be_loaded_is_named(copied):
     (folder / "model.pth").unlink()
     with pytest.raises(MicroLensError, match="model.pth"):
         analyse(open_runs([folder]), "hit@5")
+
+
+@pytest.fixture(scope="module")
+def cold(tiny_data, tmp_path_factory):
+    """Run folders of Pop on cold items, by their cut; the test users of both are the same."""
+    chosen = {
+        "data_path": str(tiny_data), "checkpoint_dir": str(tmp_path_factory.mktemp("cold")),
+        "show_progress": False, "use_gpu": False, "state": "WARNING", "protocol": "cold",
+        "topk": [5], "valid_metric": "Hit@5",
+    }  # fmt: skip
+    return {cut: run("Pop", "tiny", config_dict=chosen | {"cold_cut": cut})["folder"] for cut in (0.6, 0.7)}
+
+
+def test_an_analysis_says_that_it_is_of_cold_items(cold, capsys):
+    assert cli.main(["analyse", cold[0.7], "--metric", "hit@5"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("hit@5 on tiny: cold items (cold_cut 0.7), ranked among all items\n")
+    table = text.split("training interactions of the target's item:")[1].split("\n\n")[1].splitlines()
+    assert [line.split()[:2] for line in table[-2:]] == [["0", "17"], ["all", "17"]]
+    assert cli.main(["analyse", cold[0.7], "--metric", "hit@5", "--json", "--ranks-only"]) == 0
+    assert json.loads(capsys.readouterr().out)["tested_on"].startswith("cold items")
+
+
+def test_runs_on_cold_items_are_not_analysed_with_others(cold, finished, capsys):
+    for other, said in (
+        (cold[0.6], "cold_cut is 0.7 and 0.6"),
+        (str(finished.BPR), "protocol is cold and microlens; cold_cut is 0.7 and None"),
+    ):
+        assert cli.main(["analyse", cold[0.7], other, "--metric", "hit@5"]) == 2
+        assert f"not tested on the same targets: {said}" in capsys.readouterr().err
+
+
+def test_a_page_says_that_it_is_of_cold_items(cold, tmp_path):
+    write_report(open_runs([Path(cold[0.7])]), tmp_path / "report.html", "hit@5", lists=False)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "17 test targets: cold items (cold_cut 0.7), ranked among all items; validation is on" in page
+    assert "Rare and unseen" not in page

@@ -37,6 +37,8 @@ def test_what_changes_a_result_changes_the_identity_and_nothing_else_does(cell_o
         {"learning_rate": "1e-5"},  # the default, as text
     ):
         assert cell_of("SASRecID", **more).identity == own, more
+    cold = {"protocol": "cold"}
+    assert len({own, *(cell_of("SASRecID", **cold, cold_cut=cut).identity for cut in (0.7, 0.71))}) == 3
     for more in ({"learning_rate": 2e-4}, {"seed": 1}, {"epochs": 3}, {"metrics": ["NDCG"], "topk": [10]}):
         more = more | {"valid_metric": "NDCG@10"} if "metrics" in more else more
         assert cell_of("SASRecID", **more).identity != own, more
@@ -46,8 +48,12 @@ def test_what_changes_a_result_changes_the_identity_and_nothing_else_does(cell_o
 def test_other_data_are_another_cell(cell_of, settings, tiny_data, tmp_path):
     copy = tmp_path / "data" / "tiny"
     shutil.copytree(tiny_data / "tiny", copy)
-    own = cell_of("Pop").identity
+    own, cold = cell_of("Pop").identity, {"protocol": "cold", "data_path": str(copy.parent)}
     assert cell_of("Pop", data_path=str(copy.parent)).identity == own
+    of_times = cell_of("Pop", **cold).identity
+    (copy / "tiny.time").write_text((copy / "tiny.time").read_text() + "1\t1\t99999\n")
+    assert cell_of("Pop", data_path=str(copy.parent)).identity == own
+    assert cell_of("Pop", **cold).identity != of_times
     with (copy / "tiny.inter").open("a") as file:
         file.write("1\t1\t99999\n")
     assert cell_of("Pop", data_path=str(copy.parent)).identity != own

@@ -68,6 +68,8 @@ def test_what_may_be_held_against_the_paper(tmp_path):
     assert compared_with_paper(row, longer) == expected
     warm = result | {"config": config | {"min_item_interactions": 20}}
     assert compared_with_paper(row, warm) == "another protocol: min_item_interactions"
+    cold = {"config": config | {"protocol": "cold", "cold_cut": 0.9}}
+    assert compared_with_paper(row, result | cold) == "another protocol: cold items"
     own = {key: value for key, value in config.items() if key != "item_modality"}
     assert compared_with_paper(row, result | {"config": own}) == "RecBole's own training"
 

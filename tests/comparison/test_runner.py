@@ -257,3 +257,18 @@ def test_runs_made_by_hand_are_tested_and_what_cannot_be_is_a_message(settings, 
     assert main(["compare", root, "--baseline=Pop"]) == 2
     captured = capfd.readouterr()
     assert "has no ranks.npz" in captured.err and "Traceback" not in captured.err
+
+
+def test_rows_are_run_on_cold_items_and_made_anew_for_another_cut(settings, capfd, tmp_path):
+    chosen = words(settings, protocol="cold", cold_cut=0.7)
+    command = ["compare", "--dataset=tiny", "--models=Pop", f"--out={tmp_path / 'cold'}"]
+    assert main([*command, *chosen]) == 0
+    assert "## Models on tiny: cold items (cold_cut 0.7), ranked among all items" in capfd.readouterr().out
+    (folder,) = folders(settings)
+    assert main([*command, *chosen, "--dry-run"]) == 0
+    assert f"finished: {folder}" in capfd.readouterr().out
+    assert main([*command, *words(settings, protocol="cold", cold_cut=0.6), "--dry-run"]) == 0
+    assert "Pop: to run" in capfd.readouterr().out
+    run("Pop", "tiny", config_dict=settings)
+    assert main(["compare", str(settings["checkpoint_dir"]), "--baseline=Pop"]) == 2
+    assert "they were tested on" in capfd.readouterr().err

@@ -11,6 +11,7 @@ from scipy import stats
 
 from recbole_microlens.comparison.cells import Cell, Row
 from recbole_microlens.comparison.formats import comma_separated, latex, markdown, write_table
+from recbole_microlens.comparison.picture import draw_table
 from recbole_microlens.comparison.runner import Outcome
 from recbole_microlens.comparison.table import baseline_row, make_table
 from recbole_microlens.errors import MicroLensError
@@ -191,3 +192,47 @@ def test_three_files_are_written_and_csv_has_every_number(outcome, tmp_path):
     body = [line for line in tex.splitlines() if line.endswith(r"\\")]
     assert len({line.count("&") for line in body[:3]}) == 1
     assert latex(table) == tex
+
+
+COLD = CONFIG | {"protocol": "cold", "cold_cut": 0.9}
+
+
+def test_a_table_of_runs_on_cold_items_says_so_and_shows_no_groups(outcome):
+    outcomes = [outcome(BASE, ranks_of(1), config=COLD), outcome(BETTER, ranks_of(2), config=COLD)]
+    table = make_table("Models on d", outcomes, None, "base")
+    assert table.title == "Models on d: cold items (cold_cut 0.9), ranked among all items"
+    assert table.group_metrics == [] and not table.is_mixed
+    assert table.lines[1].p_value is not None
+    text = markdown(table)
+    assert text.startswith(f"## {table.title}\n") and "tested on" not in text and "**" in text
+    assert "unseen" not in text
+    assert r"\caption{Models on d: cold items (cold\_cut 0.9), ranked among all items}" in latex(table)
+    rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    assert {row["tested_on"] for row in rows} == {"cold items (cold_cut 0.9), ranked among all items"}
+
+
+@pytest.mark.parametrize("other", [CONFIG, COLD | {"cold_cut": 0.8}])
+def test_rows_of_different_tests_are_told_apart_and_none_is_the_best(other, outcome, tmp_path):
+    outcomes = [outcome(BASE, ranks_of(1), config=COLD), outcome(BETTER, ranks_of(2), config=other)]
+    table = make_table("Models on d", outcomes, None, None)
+    text = markdown(table)
+    assert table.title == "Models on d" and table.is_mixed and "**" not in text
+    heads, _, first, second = (line.split(" | ") for line in text.splitlines()[2:6])
+    column = [head.strip() for head in heads].index("tested on")
+    assert first[column].strip() == "cold items (cold_cut 0.9), ranked among all items"
+    assert second[column].strip() == (
+        "the last interaction" if other is CONFIG else "cold items (cold_cut 0.8), ranked among all items"
+    )
+    assert "no metric of one says anything about another" in text
+    assert draw_table(table, tmp_path / "picture") == []
+    with pytest.raises(MicroLensError, match=r"they were tested on .* and on cold items \(cold_cut 0.9\)"):
+        make_table("Models on d", outcomes, None, "base")
+
+
+def test_cold_runs_on_other_times_cannot_be_tested(outcome):
+    outcomes = [
+        outcome(row, ranks_of(1), config=COLD, dataset_fingerprint={"inter": "d", "time": time})
+        for row, time in ((BASE, "1"), (BETTER, "2"))
+    ]
+    with pytest.raises(MicroLensError, match="the interactions of d have changed"):
+        make_table("title", outcomes, None, "base")

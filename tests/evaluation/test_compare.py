@@ -170,3 +170,23 @@ def test_names_in_a_table_command_no_terminal_and_break_no_row(write_run):
 def test_a_table_is_made_whatever_the_settings_hold(odd, write_run):
     folder = write_run("SASRecV", config={"item_modality": odd, "encoder": odd, "features": odd})
     assert "0.2500" in format_results([folder])
+
+
+def test_runs_on_cold_items_have_a_table_of_their_own_that_says_so(write_run):
+    cold = {"protocol": "cold", "cold_cut": 0.9}
+    groups = {"rare": {"targets": 1, **METRICS}, "unseen": {"targets": 1, **METRICS}}
+    write_run("SASRec", config=config(), test_result_by_popularity=groups)
+    write_run("BPR", config=config(**cold), test_result_by_popularity=groups)
+    write_run("LightGCN", config=config(**cold | {"cold_cut": 0.8}), test_result_by_popularity=groups)
+    folder = write_run("SASRecV", config=config("video", **cold), test_result_by_popularity=groups)
+    text = format_results([folder])
+    headings = [line for line in text.splitlines() if line.startswith("sample")]
+    assert headings == [
+        "sample: cold items (cold_cut 0.9), ranked among all items",
+        "sample: cold items (cold_cut 0.8), ranked among all items",
+        "sample",
+    ]
+    assert text.index(headings[0]) < text.index("BPR") < text.index("SASRecV") < text.index(headings[1])
+    assert text.count("unseen") == 2  # a column of the usual run, and the legend
+    only_cold = format_results([folder / "sample" / "BPR-2026-01-01_00-00-00"])
+    assert "unseen" not in only_cold and "rare" not in only_cold
