@@ -7,6 +7,7 @@ measurement, see ``docs/index_search.md``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import WARNING, getLogger
@@ -26,8 +27,8 @@ _LEAST = 1e-15  # stands for the length of a list without items, whose direction
 
 def import_faiss() -> ModuleType:
     """faiss, or a :class:`MicroLensError` that says how to install it."""
-    # At the level of information it says which instructions it did not look for.
-    getLogger("faiss.loader").setLevel(WARNING)
+    if "faiss" not in sys.modules:  # at the level of information it says what it did not look for
+        getLogger("faiss.loader").setLevel(WARNING)
     try:
         import faiss
     except ImportError as error:

@@ -12,6 +12,7 @@ from recbole_microlens.evaluation.top_items import top_items
 
 _SCORES = 1 << 24  # of one block of queries and rows: 64 MB
 _QUERIES = 256  # of one block
+_FEW = 32
 
 
 class VectorRows:
@@ -102,10 +103,16 @@ def _scores(
 ) -> Iterator[tuple[int, Tensor]]:
     of_queries = torch.from_numpy(queries)
     for first, block in rows.blocks(size):
-        scores = of_queries @ torch.from_numpy(block).T
+        scores = _products(of_queries, torch.from_numpy(block))
         row, column = excluded.within(first, first + len(block))
         scores[row, column] = -torch.inf
         yield first, scores
+
+
+def _products(queries: Tensor, block: Tensor) -> Tensor:
+    if len(queries) > _FEW:
+        return queries @ block.T
+    return (block @ queries.T).T.contiguous()  # for few queries in up to half the time
 
 
 class Excluded:
