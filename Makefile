@@ -16,6 +16,8 @@ demo: $(VENV)/.installed
 		$(RUN) run_recbole_ml.py --model=$$model --dataset=microlens-sample --checkpoint_dir=runs/demo || exit; \
 	done
 	$(RUN) -m recbole_microlens compare runs/demo
+	newest=$$(ls -t runs/demo/microlens-sample/SASRecV-*/result.json | head -n 1) && \
+		$(RUN) -m recbole_microlens page "$$(dirname "$$newest")" --out runs/demo/page.html
 
 # A process per core with one thread each: twice as fast as one process whose tiny tensors use all cores.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -14,7 +14,7 @@ async function answered(path, options = {}) {
   if (token) headers.Authorization = `Bearer ${token}`;
   let response;
   try {
-    response = await fetch(path, { ...options, headers, credentials: "omit", referrerPolicy: "no-referrer" });
+    response = await fetch(path, { ...options, headers, credentials: "omit", referrerPolicy: "same-origin" });
   } catch {
     throw new Refusal(0, "The service does not answer. Is it still running?");
   }

@@ -151,7 +151,7 @@ function describe() {
 async function start() {
   model = await asked("model");
   find("token-form").hidden = true;
-  find("content").hidden = false;
+  find("content").hidden = find("contents").hidden = false;
   describe();
   prepareUpload();
   const hasUsers = model.users > 0;

@@ -12,7 +12,11 @@ function prepareUpload() {
   }
   find("new-title").required = wanted.has("title");
   find("title-hint").textContent = wanted.has("title") ? "The model looks at it." : "Only shown; the model does not look at it.";
-  find("upload-form").hidden = !model.can_add_items;
+  // A model that knows items by id, but looks at them too, may rank a new one by the latter alone.
+  const isCold = !model.can_add_items && wanted.size > 0;
+  find("cold-row").hidden = !isCold;
+  find("cold").required = isCold;
+  find("upload-form").hidden = !model.can_add_items && !isCold;
   find("upload-reason").hidden = model.can_add_items;
   find("upload-reason").textContent = printable(model.reason ?? "");
 }
@@ -34,6 +38,7 @@ function formOfUpload() {
   const form = new FormData();
   form.append("item_id", find("new-id").value.trim());
   if (find("new-title").value) form.append("title", find("new-title").value);
+  if (!find("cold-row").hidden) form.append("cold", "content");
   for (const field of ["video", "cover"]) {
     const [file] = find(`${field}-file`).files;
     if (file && !find(`${field}-row`).hidden) form.append(field, file);
