@@ -22,7 +22,6 @@ _WORD = 20
 TEXTS = {"item_id": MAX_ID, "title": MAX_TITLE, "cold": _WORD}
 FILES = {"video": VIDEO_SUFFIXES, "cover": IMAGE_SUFFIXES}
 _BYTES_OF_A_CHARACTER = 4
-_MOST_PARTS = 16
 
 
 @dataclass
@@ -89,7 +88,6 @@ class _Form:
     def __init__(self, boundary: bytes, folder: Path):
         self._folder = folder
         self._upload = Upload()
-        self._parts = 0
         self._names: set[str] = set()
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._disposition = b""
@@ -128,9 +126,6 @@ class _Form:
                 self._file.close()
 
     def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > _MOST_PARTS:
-            raise Refused(422, f"The form has more than {_MOST_PARTS} fields.")
         self._disposition, self._name, self._text = b"", "", bytearray()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -150,9 +145,7 @@ class _Form:
         name = options.get(b"name", b"").decode(errors="replace")
         if name not in TEXTS and name not in FILES:
             known = ", ".join((*TEXTS, *FILES))
-            raise Refused(
-                422, f"{shortened(name) or 'A field without a name'}: the form's fields are {known}."
-            )
+            raise Refused(422, f"The form has a field {shortened(name)!r}, but its fields are {known}.")
         if name in self._names:
             raise Refused(422, f"{name} is given twice.")
         self._names.add(name)

@@ -40,7 +40,7 @@ def videos(tiny_release) -> list[Path]:
 
 @pytest.fixture
 def served(run_folder, tmp_path):
-    """Return a function: a service of the run (or of another), and a client of it that shares its event loop."""
+    """Return a function: a service of the run, or of another, and a client of it."""
     with ExitStack() as stack:
 
         def serve(folder=run_folder, state=None, kind="exact", token=None, limits=None, **more):
