@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 
 from recbole_microlens.export.new_items import NewItem
-from recbole_microlens.export.page.thumbnails import Thumbnails
+from recbole_microlens.export.page.thumbnails import Thumbnails, _jpeg
 from recbole_microlens.media.store import MediaStore
 
 ITEMS = ("3", "7", "11")
@@ -65,6 +65,18 @@ def test_a_picture_is_as_large_as_is_asked_for_and_never_larger_than_stored(fold
         simplejpeg.decode_jpeg_header(thumbnails_of(folder, size=size).of("3"))[:2] for size in (16, 160)
     ]
     assert sizes == [(16, 16), (32, 32)]
+
+
+def test_three_hundred_photographs_fit_into_three_megabytes_of_a_page():
+    """As photographs have it, all scales are as strong, in three channels that are much alike."""
+    rng, size = np.random.default_rng(0), 160
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    frequency[0, 0] = 1
+    waves = np.exp(2j * np.pi * rng.random((4, size, size))) / frequency**1.2
+    common, *own = np.fft.ifft2(waves).real
+    channels = np.stack([common + 0.5 * each for each in own], axis=-1)
+    frame = np.clip(128 + 50 * (channels - channels.mean()) / channels.std(), 0, 255).astype(np.uint8)
+    assert 300 * len(_jpeg(frame)) * 4 / 3 < 3_000_000
 
 
 def test_what_is_gone_or_unknown_has_no_picture(folder, tmp_path):
