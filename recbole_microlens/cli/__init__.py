@@ -16,6 +16,7 @@ from recbole_microlens.cli import (
     covers,
     doctor,
     encoders,
+    export,
     extract,
     frames,
     models,
@@ -57,6 +58,7 @@ _COMMANDS = {
     "serve": serve,
     "recommend": recommend,
     "audience": audience,
+    "export": export,
     "page": page,
     "doctor": doctor,
 }
