@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -37,7 +36,7 @@ def application(service: Service, token: str | None = None, hosts: Iterable[str]
         See :class:`~recbole_microlens.export.service.guard.Guard`.
     """
     app = endpoints(service, token is not None)
-    paths = {route.path for route in app.routes if isinstance(route, APIRoute) and "{" not in route.path}
+    paths = {path for path in app.openapi()["paths"] if "{" not in path}
     admission = Admission(app, service.limits)
     guard = Guard(admission, token, frozenset(host.lower() for host in hosts))
     return Observed(Body(guard, service.limits), service.metrics, paths)
