@@ -178,17 +178,21 @@ def _manifest(folder: Path, kinds: Sequence[str]) -> dict:
 
 def _is_sound(said: dict, kinds: Sequence[str]) -> bool:
     try:
-        parts = {_ARRAY} if said["kind"] == "exact" else {_ARRAY, _FAISS}
+        is_exact = said["kind"] == "exact"
+        numbers = [
+            said["dim"],
+            said["count"],
+            *(part for down_to, effort in said["efforts"] for part in (down_to, effort)),
+        ]
         return (
             said["kind"] in kinds
-            and set(said["files"]) == parts
-            and all(isinstance(said[key], int) and said[key] >= 0 for key in ("dim", "count"))
-            and all(isinstance(part, int) for pair in said["efforts"] for part in pair)
+            and set(said["files"]) == ({_ARRAY} if is_exact else {_ARRAY, _FAISS})
+            and all(isinstance(number, int) and number > 0 for number in numbers)
+            and is_exact == (said["efforts"] == [])
             and isinstance(said["recall"], float | None)
             and all(Path(about["name"]).name == about["name"] for about in said["files"].values())
-            and all(isinstance(about["bytes"], int) for about in said["files"].values())
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return False
 
 

@@ -338,7 +338,14 @@ def test_an_index_of_a_newer_version_or_another_program_is_refused(saved):
     with pytest.raises(MicroLensError, match=r"has no index\.json"):
         ItemIndex.load(folder / "nowhere")
     (folder / index_file.MANIFEST).write_text(text)
-    for wrong in ({"count": 7}, {"dim": 3}, {"kind": "tree"}, {"files": {}}, {"efforts": 3}, {"recall": "1"}):
+    for wrong in (
+        {"count": 7},
+        {"dim": 3},
+        {"kind": "tree"},
+        {"files": {}},
+        {"efforts": [[1]]},
+        {"recall": "1"},
+    ):
         _resealed(folder, **wrong)
         with pytest.raises(MicroLensError):
             ItemIndex.load(folder)
