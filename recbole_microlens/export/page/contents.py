@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_microlens.errors import MicroLensError
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.evaluation.ranks import target_ranks
 from recbole_microlens.export.asked import Asked
 from recbole_microlens.export.new_items import NewItem, items_given
@@ -279,20 +280,25 @@ def drawn_users(model: Recommender, count: int) -> list[str]:
     return [str(users.user_ids[row]) for row in np.sort(drawn)]
 
 
-def new_items(model: Recommender, path: Path, cold: str | None) -> list[NewItem]:
-    """The new items of a file or folder, that a model can rank.
+def new_items(model: Recommender, paths: Sequence[Path], cold: str | None) -> list[NewItem]:
+    """The new items of some files and folders, which the model can rank.
 
     Raises
     ------
     MicroLensError
-        The model ranks no new items, the path holds none, or more than a page shows.
+        The model ranks no new items, a path holds none, one is in two of them, or they are more than a page
+        shows.
     """
+    if not paths:
+        return []
     model.require_new_items(cold)
-    items = items_given(path, model.encoder.fields)
+    items = [item for path in paths for item in items_given(path, model.encoder.fields)]
+    counts = Counter(item.item_id for item in items)
+    twice = [item for item, count in counts.items() if count > 1]
+    if twice:
+        raise MicroLensError(f"{printable(twice[0])} is given twice as a new item. Leave one out.")
     if len(items) > MOST_NEW:
-        raise MicroLensError(
-            f"{path}: {len(items)} new videos do not fit on a page: give {MOST_NEW} at most."
-        )
+        raise MicroLensError(f"{len(items)} new videos do not fit on a page: give {MOST_NEW} at most.")
     return items
 
 

@@ -37,7 +37,7 @@ def write_page(
     model: Recommender,
     out: Path,
     users: int | Sequence[str] = USERS,
-    new_videos: Path | None = None,
+    new_videos: Sequence[Path] = (),
     k: int = 10,
     cold: str | None = None,
 ) -> None:
@@ -51,8 +51,8 @@ def write_page(
         The ``.html`` file.
     users : int or sequence of ids, default 12
         How many are drawn, or which.
-    new_videos : Path, optional
-        As :meth:`Recommender.add_items` takes it.
+    new_videos : sequence of Path
+        Files and folders, each as :meth:`Recommender.add_items` takes it.
     k : int, default 10
         Items recommended to each user.
     cold : {None, 'content'}
@@ -61,9 +61,11 @@ def write_page(
     Raises
     ------
     MicroLensError
-        A user is unknown, the model cannot be asked, or there is nothing that it could show; a new video
-        cannot be ranked. Nothing is written then.
+        ``out`` is a folder, a user is unknown, the model cannot be asked, or there is nothing that it could
+        show; a new video cannot be ranked. Nothing is written then.
     """
+    if out.is_dir():
+        raise MicroLensError(f"{out} is a folder. Give the name of a file, such as {out / 'page.html'}.")
     whole = page(model, users, new_videos, k, cold)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.written_whole(out) as file:
@@ -73,13 +75,13 @@ def write_page(
 def page(
     model: Recommender,
     users: int | Sequence[str] = USERS,
-    new_videos: Path | None = None,
+    new_videos: Sequence[Path] = (),
     k: int = 10,
     cold: str | None = None,
 ) -> str:
     """The page that :func:`write_page` writes."""
     contents, pictures, notes = Contents(model, k), _Pictures(Thumbnails(model)), []
-    given = [] if new_videos is None else new_items(model, new_videos, cold)
+    given = new_items(model, new_videos, cold)
     wanted = drawn_users(model, users) if isinstance(users, int) else list(dict.fromkeys(users))
     shown = contents.users(wanted)
     if not shown:

@@ -147,4 +147,10 @@ def test_more_new_videos_than_a_page_shows_are_refused(model, tmp_path):
     for number in range(MOST_NEW + 1):
         (tmp_path / f"new-{number}.mp4").touch()
     with pytest.raises(MicroLensError, match="51 new videos do not fit on a page"):
-        new_items(model, tmp_path, None)
+        new_items(model, [tmp_path], None)
+
+
+def test_a_new_video_that_is_given_twice_is_refused(model, clip):
+    with pytest.raises(MicroLensError, match="clip is given twice"):
+        new_items(model, [clip, clip.parent], None)
+    assert [item.item_id for item in new_items(model, [clip], None)] == ["clip"]

@@ -8,7 +8,7 @@ import pytest
 from looks import check_looks
 from outline import Outline
 from stand_in import Answers, served
-from test_static import EVIL, LONG, REVERSED
+from test_static import EVIL, LONG, REVERSED, UNBROKEN
 
 from recbole_microlens.export.page import live_page
 from recbole_microlens.export.page.contents import Contents
@@ -235,7 +235,7 @@ def test_an_unknown_user_is_an_answer_in_words(service, opened):
 
 def test_texts_of_the_service_are_nothing_but_text(model, opened):
     titles = model.items.titles
-    titles[1:] = [(EVIL, REVERSED, LONG)[row % 3] for row in range(len(titles) - 1)]
+    titles[1:] = [(EVIL, REVERSED, LONG, UNBROKEN)[row % 4] for row in range(len(titles) - 1)]
     with served(model) as address:
         page = opened(address, 390)
         page.wait_for_selector(ANSWERED)

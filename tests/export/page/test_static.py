@@ -19,6 +19,7 @@ from recbole_microlens.quick_start import load, run
 EVIL = '<script>alert("x")</script>\'"&<img src=http://x.test/a onerror=alert(1)>'
 REVERSED = "\u202eabc\u0007 שלום 🎬👩\u200d🚀"
 LONG = "very " * 2000
+UNBROKEN = "w" * 10_000
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def odd(copied):
     """The run with titles that do not mean well."""
     catalogue = read_catalogue(copied)
     titles = catalogue.titles.copy()
-    titles[1:] = [(EVIL, REVERSED, LONG)[row % 3] for row in range(len(titles) - 1)]
+    titles[1:] = [(EVIL, REVERSED, LONG, UNBROKEN)[row % 4] for row in range(len(titles) - 1)]
     write_catalogue(copied, dataclasses.replace(catalogue, titles=titles))
     return copied
 
@@ -108,6 +109,7 @@ def test_titles_are_nothing_but_text(odd):
     assert "\\u202eabc\\x07 שלום 🎬👩\u200d🚀" in found.words
     assert {len(card["name"]) for card in found.cards} >= {len(LONG)}
     assert "very " * 15 + "very…" in found.words and "very " * 20 not in found.words
+    assert "w" * 79 + "…" in found.words and "w" * 81 not in found.words
 
 
 def test_odd_names_of_users_are_nothing_but_text(model):
@@ -121,7 +123,7 @@ def test_odd_names_of_users_are_nothing_but_text(model):
 
 def test_a_new_video_is_shown_with_its_rank_its_audience_and_its_neighbours(model, clip):
     users = drawn_users(model, 3)
-    found = Outline(page(model, users=3, new_videos=clip, k=4))
+    found = Outline(page(model, users=3, new_videos=[clip], k=4))
     assert "Video clip" in found.words and "added from their files" in found.words
     for user in model.audience(["clip"], 4)["user_id"]:
         assert re.search(rf"<li>User <bdi>{user}</bdi></li>", found.page)
@@ -134,7 +136,7 @@ def test_a_new_video_is_shown_with_its_rank_its_audience_and_its_neighbours(mode
 
 
 def test_lists_above_new_videos_are_as_they_were_without_them(whole, videos_run, clip):
-    with_clip = Outline(page(load(videos_run, device="cpu"), users=5, new_videos=clip, k=4))
+    with_clip = Outline(page(load(videos_run, device="cpu"), users=5, new_videos=[clip], k=4))
     alone = Outline(whole)
 
     def listed(found):
@@ -181,11 +183,23 @@ def test_a_model_without_vectors_shows_its_lists_and_says_so(settings):
         page(model)
 
 
+@pytest.mark.parametrize("name", ["BPR", "ItemKNN", "FPMC", "SASRecID"])
+def test_a_model_of_any_kind_has_a_page_of_its_lists(name, small):
+    model = load(run(name, "tiny", config_dict=small)["folder"], device="cpu")
+    found, users = Outline(page(model, users=3, k=4)), drawn_users(model, 3)
+    scores = [float(value) for value in re.findall(r'score <data value="([^"]*)">', found.page)]
+    assert scores == model.recommend(users, k=4, at="test")["score"].tolist()
+    for number, user in enumerate(Contents(model, 4).users(users), 1):
+        assert f"watched next: rank {user.next_rank} of {user.candidates}" in found.words
+        marked = [card for card in found.users[f"user-{number}"] if "is-next" in card["classes"]]
+        assert {card["name"] for card in marked} == {user.next.name}
+
+
 def test_a_page_that_cannot_be_made_leaves_nothing(model, tmp_path, clip):
     out = tmp_path / "out" / "page.html"
     clip.write_bytes(b"no video")
     with pytest.raises(MicroLensError, match="clip"):
-        write_page(model, out, users=2, new_videos=clip)
+        write_page(model, out, users=2, new_videos=[clip])
     assert not out.parent.exists()
 
 
@@ -212,10 +226,23 @@ def test_the_command_says_where_the_page_is(videos_run, tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
 
 
+def test_users_may_be_in_a_file(videos_run, tmp_path):
+    (tmp_path / "users.txt").write_text("5\n3\n")
+    out = tmp_path / "page.html"
+    assert ran(videos_run, f"--users={tmp_path / 'users.txt'}", f"--out={out}") == 0
+    assert re.findall(r'id="user-\d">User <bdi>(.*?)</bdi>', out.read_text()) == ["5", "3"]
+
+
 def test_one_user_is_named_with_a_comma_behind(videos_run, tmp_path):
     out = tmp_path / "page.html"
     assert ran(videos_run, "--users=2,", f"--out={out}") == 0
     assert re.findall(r'id="user-\d">User <bdi>(.*?)</bdi>', out.read_text()) == ["2"]
+
+
+def test_a_folder_is_no_page(videos_run, tmp_path, capsys):
+    assert ran(videos_run, f"--out={tmp_path}") == 2
+    assert f"{tmp_path} is a folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

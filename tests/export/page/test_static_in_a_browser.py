@@ -20,7 +20,7 @@ def address(videos_run, tiny_release, tmp_path_factory):
     (clip,) = tiny_release.rglob("3.mp4")
     copy = out.parent / "clip.mp4"
     copy.write_bytes(clip.read_bytes())
-    write_page(load(videos_run, device="cpu"), out, users=5, k=4, new_videos=copy)
+    write_page(load(videos_run, device="cpu"), out, users=5, k=4, new_videos=[copy])
     return out.as_uri()
 
 
