@@ -1,114 +1,23 @@
-"""What the page of a model shows: users with their lists, videos with their neighbours, and new videos."""
+"""What a model says for its page: users with their lists, videos with their neighbours, new videos."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_microlens.errors import MicroLensError, printable
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import target_ranks
 from recbole_microlens.export.asked import Asked
-from recbole_microlens.export.new_items import NewItem, items_given
+from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.page.shown import Item, Landing, NewVideo, Place, ShownUser
 from recbole_microlens.export.recommender import Recommender
 
-MOST_USERS, MOST_NEW, LONGEST_LIST = 200, 50, 100
+LONGEST_LIST = 100
 HISTORY_SHOWN, ALIKE_SHOWN, VIDEOS_WITH_ALIKE = 9, 8, 6
 _POPULAR_SHARE = 0.1
-_SEED = 2020
-
-
-@dataclass(frozen=True)
-class Item:
-    """An item as a page shows it.
-
-    Attributes
-    ----------
-    train_count : int, optional
-        Training interactions; ``None`` for an item that was added.
-    is_popular : bool
-        Among the tenth of the items with most training interactions.
-    """
-
-    item_id: str
-    title: str
-    train_count: int | None
-    is_popular: bool
-
-    @property
-    def name(self) -> str:
-        return self.title or f"Video {self.item_id}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """An item in a list, with its rank from 1 on; ``is_next`` where it is what the user watched next."""
-
-    item: Item
-    rank: int
-    score: float
-    is_next: bool = False
-
-
-@dataclass(frozen=True)
-class ShownUser:
-    """A user, as the test of the run asked for them.
-
-    Attributes
-    ----------
-    history : list of Item
-        The latest, oldest first.
-    watched : int
-        Length of the whole history.
-    places : list of Place
-        What is recommended.
-    next : Item, optional
-        The test target.
-    next_rank : int, optional
-        Its rank among ``candidates``; ``None`` where it is in the history, and so is not recommended.
-    candidates : int
-        Items that the user has not seen.
-    """
-
-    user_id: str
-    history: list[Item]
-    watched: int
-    places: list[Place]
-    next: Item | None
-    next_rank: int | None
-    candidates: int
-
-
-@dataclass(frozen=True)
-class Landing:
-    """Where a new item stands for a user: its rank, of how many, and its score."""
-
-    user_id: str
-    rank: int
-    candidates: int
-    score: float
-
-
-@dataclass(frozen=True)
-class NewVideo:
-    """An item that was added, where it lands, and what it is like.
-
-    Attributes
-    ----------
-    audience : list of str
-        Users to show it to, best first.
-    """
-
-    item: Item
-    landings: list[Landing]
-    alike: list[Place]
-    audience: list[str]
 
 
 class Contents:
@@ -256,50 +165,6 @@ class Contents:
             for item, rank, score in zip(ids, ranks, scores, strict=True):
                 landings[item].append(Landing(user, rank, self._candidates(one), score))
         return landings
-
-
-def drawn_users(model: Recommender, count: int) -> list[str]:
-    """Some users with a test target, drawn always alike, in the order of their internal ids; fewer where
-    fewer have one.
-
-    Raises
-    ------
-    MicroLensError
-        ``count`` is out of range.
-    """
-    if not 1 <= count <= MOST_USERS:
-        raise MicroLensError(f"users: {count} do not fit on a page: give 1 to {MOST_USERS}.")
-    users = model.users
-    if users is None:
-        return []
-    can_be_asked = users.before_test > 0
-    can_be_asked[0] = False
-    has_target = can_be_asked & (users.before_test < users.count)
-    rows = (has_target if has_target.any() else can_be_asked).nonzero()[:, 0].numpy()
-    drawn = np.random.default_rng(_SEED).permutation(rows)[:count]
-    return [str(users.user_ids[row]) for row in np.sort(drawn)]
-
-
-def new_items(model: Recommender, paths: Sequence[Path], cold: str | None) -> list[NewItem]:
-    """The new items of some files and folders, which the model can rank.
-
-    Raises
-    ------
-    MicroLensError
-        The model ranks no new items, a path holds none, one is in two of them, or they are more than a page
-        shows.
-    """
-    if not paths:
-        return []
-    model.require_new_items(cold)
-    items = [item for path in paths for item in items_given(path, model.encoder.fields)]
-    counts = Counter(item.item_id for item in items)
-    twice = [item for item, count in counts.items() if count > 1]
-    if twice:
-        raise MicroLensError(f"{printable(twice[0])} is given twice as a new item. Leave one out.")
-    if len(items) > MOST_NEW:
-        raise MicroLensError(f"{len(items)} new videos do not fit on a page: give {MOST_NEW} at most.")
-    return items
 
 
 def _by(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:

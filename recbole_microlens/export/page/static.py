@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from logging import getLogger
 from pathlib import Path
 
 from markupsafe import Markup
 
-from recbole_microlens import __version__, files
+from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.evaluation.results import RESULT, read_result
-from recbole_microlens.export.page.contents import (
-    Contents,
-    Item,
-    NewVideo,
-    Place,
-    ShownUser,
-    drawn_users,
-    new_items,
-)
+from recbole_microlens.export.page.about import about
+from recbole_microlens.export.page.contents import Contents
+from recbole_microlens.export.page.shown import Item, NewVideo, Place, ShownUser
 from recbole_microlens.export.page.templating import rendered, source_of, style
 from recbole_microlens.export.page.thumbnails import Thumbnails
+from recbole_microlens.export.page.wanted import drawn_users, new_items
 from recbole_microlens.export.recommender import Recommender
-from recbole_microlens.export.scoring import OWN, ScoreKind
-from recbole_microlens.items.modality import modalities
 
 USERS = 12
-_LOOKS_AT = {"video": "its frames", "image": "its cover", "text": "its title", "id": "its id"}
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
@@ -151,7 +141,7 @@ def _html(
         "static.html",
         policy=Markup(policy),
         style=sheet,
-        about=_about(contents, shown, notes),
+        about=about(contents, shown, notes),
         users=shown,
         alike=alike,
         new=added,
@@ -160,7 +150,9 @@ def _html(
     )
 
 
-def _items(shown: list[ShownUser], alike: list[tuple[Item, list[Place]]], added: list[NewVideo]):
+def _items(
+    shown: list[ShownUser], alike: list[tuple[Item, list[Place]]], added: list[NewVideo]
+) -> Iterator[Item]:
     for user in shown:
         yield from user.history
         yield from (place.item for place in user.places)
@@ -168,78 +160,3 @@ def _items(shown: list[ShownUser], alike: list[tuple[Item, list[Place]]], added:
     for item, places in [*alike, *((video.item, video.alike) for video in added)]:
         yield item
         yield from (place.item for place in places)
-
-
-def _about(contents: Contents, shown: list[ShownUser], notes: list[str]) -> dict[str, object]:
-    model = contents.model
-    count = 0 if model.users is None else len(model.users.user_ids) - 1
-    return {
-        "model": model.config["model"],
-        "dataset": model.config["dataset"],
-        "introduction": _introduction(model, count, shown),
-        "tiles": _tiles(contents, shown),
-        "notes": notes,
-        "score": (
-            f"{_score_of(model.kind)} Higher is better. Scores within one user's list can be compared, those "
-            "of two users cannot."
-        ),
-        "users": "Each user as the test of the run saw them: what came later was held back from the model.",
-        "new": (
-            "Videos that the model has never seen, added from their files: no training was repeated, and the "
-            "lists above are as they were without them."
-        ),
-        "user_count": count,
-        "version": __version__,
-        "folder": model.folder,
-    }
-
-
-def _introduction(model: Recommender, count: int, shown: list[ShownUser]) -> str:
-    looks_at = [_LOOKS_AT.get(name, name) for name in _modalities(model)]
-    items = len(model.catalogue.item_ids) - 1
-    people = f" and {count:,} users" if count else ""
-    said = (
-        f"{model.config['model']} was trained on {model.config['dataset']}: {items:,} videos{people}. "
-        f"It knows a video by {' and '.join(looks_at)}."
-    )
-    if not shown:
-        return said
-    return (
-        f"{said} For {len(shown)} of the users this page shows what they watched, what the model "
-        "would show them next, and what they really watched next, which the model had not been told."
-    )
-
-
-def _score_of(kind: ScoreKind) -> str:
-    if kind is OWN:
-        return "The model's own number."
-    return f"The model's own number: {kind.formula}, with u the vector of the user and i that of the video."
-
-
-def _modalities(model: Recommender) -> tuple[str, ...]:
-    return tuple(modalities(model.config)) if model.config.is_content_model else ("id",)
-
-
-def _tiles(contents: Contents, shown: list[ShownUser]) -> list[tuple[str, str]]:
-    asked = [user for user in shown if user.next_rank is not None]
-    if not asked:
-        return []
-    k = contents.k
-    hits = sum(user.next_rank is not None and user.next_rank <= k for user in asked)
-    by_chance = sum(min(1.0, k / user.candidates) for user in asked)
-    tiles = [
-        (f"{hits} of {len(asked)}", f"users here whose next video is among their first {k}"),
-        (f"{by_chance:.1f} of {len(asked)}", "would be by chance, in a random order"),
-    ]
-    tested = _tested(contents.model, f"hit@{k}")
-    if tested is not None:
-        tiles.append((f"{tested:.1%}", f"of all test users (hit@{k} of the run)"))
-    return tiles
-
-
-def _tested(model: Recommender, metric: str) -> float | None:
-    try:
-        return read_result(model.folder / RESULT)["test_result"].get(metric)
-    except MicroLensError as error:  # a page of the model needs none
-        getLogger(__name__).info("the page shows no test result: %s", error)
-        return None

@@ -11,7 +11,8 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import read_ranks
 from recbole_microlens.export.catalogue import TEST, TRAIN, Users
 from recbole_microlens.export.new_items import NewItem
-from recbole_microlens.export.page.contents import MOST_NEW, Contents, drawn_users, new_items
+from recbole_microlens.export.page.contents import Contents
+from recbole_microlens.export.page.wanted import MOST_NEW, drawn_users, new_items
 
 
 def test_the_next_video_and_its_rank_are_those_of_the_test(model):

@@ -11,9 +11,10 @@ from outline import Outline
 from recbole_microlens import cli
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.catalogue import read_catalogue, write_catalogue
-from recbole_microlens.export.page.contents import Contents, drawn_users
+from recbole_microlens.export.page.contents import Contents
 from recbole_microlens.export.page.static import page, write_page
 from recbole_microlens.export.page.thumbnails import Thumbnails
+from recbole_microlens.export.page.wanted import drawn_users
 from recbole_microlens.quick_start import load, run
 
 EVIL = '<script>alert("x")</script>\'"&<img src=http://x.test/a onerror=alert(1)>'

@@ -7,9 +7,9 @@ import pytest
 from looks import check_looks
 from test_static import copied, odd  # noqa: F401
 
-from recbole_microlens.export.page.contents import drawn_users
 from recbole_microlens.export.page.static import write_page
 from recbole_microlens.export.page.thumbnails import Thumbnails
+from recbole_microlens.export.page.wanted import drawn_users
 from recbole_microlens.quick_start import load
 
 
