@@ -84,10 +84,10 @@ def test_on_the_sample_video_tells_something_of_cold_items_and_ids_nothing(tmp_p
     make_sample(tmp_path / "data", progress=False)
     settings = {
         "data_path": str(tmp_path / "data"), "checkpoint_dir": str(tmp_path / "runs"), "protocol": "cold",
-        "show_progress": False, "use_gpu": False, "state": "WARNING",
+        "show_progress": False, "use_gpu": False, "state": "WARNING", "seed": 1,
     }  # fmt: skip
     found = {model: run(model, SAMPLE, config_dict=settings) for model in ("Pop", "SASRecID", "SASRecV")}
-    metric = {model: result["test_result"]["hit@20"] for model, result in found.items()}
-    by_chance = np.mean(20 / (200 - read_ranks_of(found["SASRecV"]).history_length))
+    metric = {model: result["test_result"]["hit@10"] for model, result in found.items()}
+    by_chance = np.mean(10 / (200 - read_ranks_of(found["SASRecV"]).history_length))
     assert metric["Pop"] == 0 and metric["SASRecID"] < 0.02
-    assert metric["SASRecV"] > by_chance + 0.02
+    assert metric["SASRecV"] > 2 * by_chance
