@@ -12,13 +12,9 @@ from dataclasses import replace
 
 import httpx2
 import pytest
-import uvicorn
+from export.service.live import live_service
 
-from recbole_microlens.export.service.app import application
 from recbole_microlens.export.service.limits import Limits
-from recbole_microlens.export.service.server import _bound, _config
-from recbole_microlens.export.service.service import running
-from recbole_microlens.quick_start import load
 
 LIMITS = replace(
     Limits(),
@@ -34,18 +30,8 @@ LIMITS = replace(
 @pytest.fixture(scope="module")
 def live(run_folder, tmp_path_factory):
     """A service on a port of this machine, and the port."""
-    with ExitStack() as stack:
-        model, state = load(run_folder, device="cpu"), tmp_path_factory.mktemp("live") / "state"
-        service = stack.enter_context(running(model, state, "exact", LIMITS))
-        listener = stack.enter_context(_bound("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        server = uvicorn.Server(_config(application(service), LIMITS))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield service, port
-        server.should_exit = True
-        thread.join()
+    with live_service(run_folder, tmp_path_factory.mktemp("live") / "state", LIMITS) as found:
+        yield found
 
 
 @pytest.fixture
