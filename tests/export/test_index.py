@@ -84,9 +84,10 @@ def test_exact_is_topk_of_all_scores_with_ties_and_exclusions(block, added, monk
     scores = torch.from_numpy(queries @ vectors.T)
     for number, rows in enumerate(excluded):
         scores[number, rows] = -torch.inf
-    expected = scores.topk(20)
-    rows, found = index.search(queries, 20, excluded)
-    assert np.array_equal(rows, expected.indices) and np.array_equal(found, expected.values)
+    for k in (1, 2, 3, 20):
+        expected = scores.topk(k)
+        rows, found = index.search(queries, k, excluded)
+        assert np.array_equal(rows, expected.indices) and np.array_equal(found, expected.values)
 
 
 @settings(max_examples=60, deadline=None)
