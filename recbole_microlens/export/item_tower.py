@@ -27,7 +27,7 @@ _IDS_OF_ANY_TOKENIZER = 256
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """What one modality is given as.
 
     Attributes
@@ -97,13 +97,13 @@ class ItemTower(nn.Module):
     Parameters
     ----------
     network : ContentItemEmbedding
-    parts : list of _Part
+    parts : list of Part
         In the order of the inputs.
     kind : ScoreKind, optional
         Says what is multiplied with a query, where that is asked for.
     """
 
-    def __init__(self, network: ContentItemEmbedding, parts: list[_Part], kind: ScoreKind | None):
+    def __init__(self, network: ContentItemEmbedding, parts: list[Part], kind: ScoreKind | None):
         super().__init__()
         self.network: Any = network
         self.parts = parts
@@ -135,20 +135,20 @@ def preprocessing(model: Recommender) -> dict[str, dict[str, Any]]:
     return {name: _said_of(model, _part(model, name)) for name in model.encoder.modalities}
 
 
-def _part(model: Recommender, modality: str) -> _Part:
+def _part(model: Recommender, modality: str) -> Part:
     config = model.config
     size = config["frame_size"]
     if model.encoder.fields[modality] == "features":
         dim = model.catalogue.media[modality]["dim"]
-        return _Part(modality, "features", (f"{modality}_features",), (dim,))
+        return Part(modality, "features", (f"{modality}_features",), (dim,))
     if modality == "text":
-        return _Part(modality, "text", ("token_ids", "attention_mask"), (2, config["max_title_tokens"]))
+        return Part(modality, "text", ("token_ids", "attention_mask"), (2, config["max_title_tokens"]))
     if modality == "image":
-        return _Part(modality, "image", ("cover",), (size, size, 3))
-    return _Part(modality, "video", ("frames",), (config["num_frames"], size, size, 3))
+        return Part(modality, "image", ("cover",), (size, size, 3))
+    return Part(modality, "video", ("frames",), (config["num_frames"], size, size, 3))
 
 
-def _said_of(model: Recommender, part: _Part) -> dict[str, Any]:
+def _said_of(model: Recommender, part: Part) -> dict[str, Any]:
     config, stored = model.config, model.catalogue.media[part.modality]
     if part.kind == "features":
         return {
@@ -189,7 +189,8 @@ def _text_encoder(model: Recommender) -> Any:
 
 def _tokenizer(model: Recommender) -> str:
     """Where the tokenizer comes from; of a folder of this machine, its name alone."""
-    source = _text_encoder(model).spec.tokenizer
+    spec = _text_encoder(model).spec
+    source = getattr(spec, "tokenizer", spec.name)
     return Path(source).name if Path(source).is_dir() else source
 
 
@@ -200,7 +201,7 @@ def _network(model: Recommender) -> ContentItemEmbedding:
 
 
 def _case(
-    network: ContentItemEmbedding, module: ItemTower, parts: list[_Part], content: dict[str, Tensor]
+    network: ContentItemEmbedding, module: ItemTower, parts: list[Part], content: dict[str, Tensor]
 ) -> Case:
     n_items = len(next(iter(content.values())))
     media = ItemMedia(torch.zeros(n_items, dtype=torch.int64), dict(content))
@@ -245,13 +246,13 @@ def _batches(content: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         start += size
 
 
-def _random(model: Recommender, parts: list[_Part]) -> Iterator[dict[str, Tensor]]:
+def _random(model: Recommender, parts: list[Part]) -> Iterator[dict[str, Tensor]]:
     drawn = torch.Generator().manual_seed(0)
     for size in BATCHES:
         yield {part.modality: _random_content(model, part, size, drawn) for part in parts}
 
 
-def _random_content(model: Recommender, part: _Part, size: int, drawn: torch.Generator) -> Tensor:
+def _random_content(model: Recommender, part: Part, size: int, drawn: torch.Generator) -> Tensor:
     shape = (size, *part.shape)
     if part.kind == "features":
         return torch.randn(shape, generator=drawn)

@@ -71,7 +71,7 @@ def _with_output_bias(network: nn.Module, items: Tensor) -> Tensor:
 
 
 def _of_prediction(network: nn.Module, items: Tensor) -> Tensor:
-    return network.get_parameter("item_embedding_for_prediction.weight")
+    return network.get_parameter("item_embedding_for_prediction.weight").detach()
 
 
 INNER_PRODUCT = ScoreKind("inner_product", "u . i", _as_they_are)

@@ -29,7 +29,7 @@ def reason_against_user_tower(model: Recommender) -> str | None:
     """Why there is no user vector to compute from a history alone; ``None`` if there is."""
     name = model.config["model"]
     if model.kind.vectors is None:
-        return f"{name} scores by {model.kind.formula}: no vector of a user is multiplied with those of items"
+        return f"{name} scores by {model.kind.formula}, not by a product with a vector of the user"
     if not model.reads_history:
         return f"{name} looks up the vector of a user in a table, and computes none from a history"
     if model.knows_users:

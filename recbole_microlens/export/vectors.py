@@ -123,9 +123,7 @@ def write_export(
     """
     folder = Path(folder)
     _require_possible(model, folder, precision, towers, overwrite)
-    new = () if new_items is None else items_given(new_items, model.encoder.fields)
-    if new_items is not None:
-        model.add_items({item.item_id: item for item in new}, cold, progress)
+    new = () if new_items is None else _added(model, new_items, cold, progress)
     with (
         tqdm(total=1 + len(towers), desc="export", unit="part", disable=None if progress else True) as bar,
         written_folder(folder, files_of, overwrite) as partial,
@@ -186,6 +184,13 @@ def _require_possible(
         require_towers(towers)
         require_packages()
     model.item_vectors()
+
+
+def _added(model: Recommender, path: str | Path, cold: str | None, progress: bool) -> Sequence[NewItem]:
+    model.require_new_items(cold)
+    found = items_given(path, model.encoder.fields)
+    model.add_items({item.item_id: item for item in found}, cold, progress)
+    return found
 
 
 def _write_items(
@@ -254,15 +259,19 @@ def _in_precision(array: np.ndarray, precision: str) -> np.ndarray:
 
 def _require_lines(item_ids: Sequence[str]) -> None:
     for item in item_ids:
-        try:
-            is_line = bool(item) and len(item.encode().decode().splitlines()) == 1 and item[-1:] not in "\r\n"
-        except UnicodeError:
-            is_line = False
-        if not is_line:
+        if item.splitlines() != [item] or not _is_text(item):
             raise MicroLensError(
                 f"{printable(item)[:50]!r} cannot be a line of {IDS}: it is empty, has line ends, or is no "
                 "text. Give the item another id."
             )
+
+
+def _is_text(item: str) -> bool:
+    try:
+        item.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(lines: Sequence[str] | np.ndarray) -> str:
