@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,11 @@ class Wanted:
         The same by internal ids.
     is_known : Tensor [B], bool
         Whether the model can answer for them.
-    is_histories : bool
     """
 
     names: np.ndarray
     asked: Asked
     is_known: Tensor
-    is_histories: bool
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,7 +95,11 @@ class Wanted:
     def part(self, rows: slice) -> Wanted:
         """Some of them."""
         which = torch.arange(len(self.names))[rows]
-        return Wanted(self.names[rows], self.asked.rows(which), self.is_known[rows], self.is_histories)
+        return Wanted(self.names[rows], self.asked.rows(which), self.is_known[rows])
+
+    def parts(self, size: int) -> Iterator[Wanted]:
+        """All of them, at most ``size`` at a time."""
+        return (self.part(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 def wanted_users(
@@ -128,7 +130,7 @@ def wanted_users(
             f"{some(unknown)}: no such user in {folder}, or none with a history.{near} A run drops users "
             "with too few interactions. Set on_unknown to popular or skip, or give a history."
         )
-    return Wanted(names, asked, is_known, is_histories=False)
+    return Wanted(names, asked, is_known)
 
 
 def wanted_histories(histories: Sequence[Sequence], items: KnownItems, on_unknown: str) -> Wanted:
@@ -149,7 +151,7 @@ def wanted_histories(histories: Sequence[Sequence], items: KnownItems, on_unknow
             f"histories: number {first} (from 0 on) is empty, and the model ranks by what was seen. Set "
             "on_unknown to popular or skip, or leave it out."
         )
-    return Wanted(np.arange(len(asked)), asked, is_known, is_histories=True)
+    return Wanted(np.arange(len(asked)), asked, is_known)
 
 
 def whole_number(value: Any, name: str) -> int:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.answers import BestUsers, best_items, hide_seen
-from recbole_microlens.export.asked import TIMES, Asked, asked_by_users
+from recbole_microlens.export.asked import TIMES, Asked
 from recbole_microlens.export.catalogue import Catalogue, Users
 from recbole_microlens.export.known import (
     ON_UNKNOWN,
@@ -28,14 +28,13 @@ from recbole_microlens.export.known import (
     wanted_users,
     whole_number,
 )
+from recbole_microlens.export.lists import frame, popularity_order, ranked, searched
 from recbole_microlens.export.network import add_rows
 from recbole_microlens.export.new_items import ItemEncoder, NewItem, items_given, reason_against
 from recbole_microlens.export.scorer import Scorer
 
 if TYPE_CHECKING:
     from recbole_microlens.export.index import ItemIndex
-
-_INDEX_SAMPLE = 1000
 
 
 class Recommender(Scorer):
@@ -132,9 +131,8 @@ class Recommender(Scorer):
             Something asked for is not known, or this model cannot answer it.
         """
         given = (users, histories, k, filter_viewed, items_to_recommend, on_unknown, at)
-        chunks = list(self.recommend_in_chunks(*given))
-        if not chunks:
-            return _frame(np.array([], dtype=object if histories is None else np.int64), *[[]] * 3)
+        nobody = np.array([], dtype=object if histories is None else np.int64)
+        chunks = list(self.recommend_in_chunks(*given)) or [frame(nobody, [], [], [])]
         return pd.concat(chunks, ignore_index=True)
 
     def recommend_in_chunks(
@@ -152,11 +150,9 @@ class Recommender(Scorer):
         k, unknown = whole_number(k, "k"), one_of(on_unknown, ON_UNKNOWN, "on_unknown")
         wanted = self._wanted(users, histories, unknown, one_of(at, TIMES, "at"))
         allowed = None if items_to_recommend is None else self.items.rows(items_to_recommend, unknown)
-        size = self.users_at_once(len(self.items))
         off = None if progress else True
         with tqdm(total=len(wanted), desc="recommend", unit="user", disable=off) as bar:
-            for start in range(0, len(wanted), size):
-                chunk = wanted.part(slice(start, start + size))
+            for chunk in wanted.parts(self.users_at_once(len(self.items))):
                 found = self._answer(chunk, k, filter_viewed, allowed, unknown)
                 bar.update(len(chunk))
                 if len(found):
@@ -219,28 +215,23 @@ class Recommender(Scorer):
         MicroLensError
             An item is unknown, or the users of the run are.
         """
-        k = whole_number(k, "k")
         rows = torch.tensor(list(dict.fromkeys(self.items.rows(items))), dtype=torch.int64)
-        best, off = BestUsers(len(rows), k), None if progress else True
+        best, off = BestUsers(len(rows), whole_number(k, "k")), None if progress else True
         everyone = self._wanted("all", None, "skip", "now")
         with tqdm(total=len(everyone), desc="audience", unit="user", disable=off) as bar:
-            for shares, users in self.shares(everyone, rows, filter_viewed):
-                best.add(shares.T, users)
-                bar.update(len(users))
+            for chunk in everyone.parts(self.users_at_once(len(self.items))):
+                best.add(self.shares(chunk, rows, filter_viewed).T, chunk.asked.users)
+                bar.update(len(chunk))
         return best.frame(self.item_ids[rows.numpy()], self._require_users().user_ids)
 
-    def shares(self, wanted: Wanted, rows: Tensor, filter_viewed: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """The log shares [B, m] of items [m] in the scores of users, and these users [B], some at a time."""
-        size = self.users_at_once(len(self.items))
-        for start in range(0, len(wanted), size):
-            chunk = wanted.part(slice(start, start + size))
-            scores = self.scores(chunk.asked)[:, 1:]
-            shares = scores[:, rows.to(scores.device) - 1] - scores.logsumexp(dim=1, keepdim=True)
-            shares = shares.cpu()
-            if filter_viewed:
-                hide_seen(shares, chunk.asked, rows)
-            shares[~chunk.is_known] = -torch.inf
-            yield shares, chunk.asked.users
+    def shares(self, wanted: Wanted, rows: Tensor, filter_viewed: bool = True) -> Tensor:
+        """The logs [B, m] of the shares of items [m], by internal id, in a softmax over a user's scores."""
+        scores = self.scores(wanted.asked)[:, 1:]
+        shares = (scores[:, rows.to(scores.device) - 1] - scores.logsumexp(dim=1, keepdim=True)).cpu()
+        if filter_viewed:
+            hide_seen(shares, wanted.asked, rows)
+        shares[~wanted.is_known] = -torch.inf
+        return shares
 
     def add_items(
         self, items: Mapping[str, Any] | str | Path, cold: str | None = None, progress: bool = False
@@ -294,35 +285,11 @@ class Recommender(Scorer):
         return ItemEncoder(self.config, self.folder, self.catalogue)
 
     def use_index(self, kind: str = "exact", folder: Path | None = None, progress: bool = False) -> ItemIndex:
-        """Search with an index from now on; its recall is measured on users of the run.
+        """Search with an index from now on; see :func:`~recbole_microlens.export.indexing.index_of`."""
+        from recbole_microlens.export.indexing import index_of  # faiss is an extra
 
-        Parameters
-        ----------
-        kind : {'exact', 'hnsw', 'ivf'}
-        folder : Path, optional
-            Where an index of the same vectors is read from if it is there, and kept otherwise.
-
-        Raises
-        ------
-        MicroLensError
-            An inner product would rank this model's items wrongly; or there is no faiss.
-        """
-        from recbole_microlens.export.index import ItemIndex
-
-        vectors = self.index_vectors()[1:].cpu()
-        index = None
-        if folder is not None and folder.exists():
-            index = ItemIndex.load(folder)
-            if index.kind != kind or not index.holds(vectors):
-                raise MicroLensError(
-                    f"{folder} is an index of other items, or of another kind. Remove it to build it anew."
-                )
-        if index is None:
-            index = ItemIndex.build(vectors, kind, queries=self._some_queries(), progress=progress)
-            if folder is not None:
-                index.save(folder)
-        self.index = index
-        return index
+        self.index = index_of(self, kind, folder, progress)
+        return self.index
 
     def asked_by(self, users: Sequence | str, at: str = "now") -> Asked:
         """Users by original id, all known, as :meth:`scores` and :meth:`queries` take them."""
@@ -335,13 +302,6 @@ class Recommender(Scorer):
     def rows_of(self, items: Sequence) -> list[int]:
         """Internal ids of items, all known."""
         return self.items.rows(items)
-
-    def _some_queries(self) -> Tensor | None:
-        if self.users is None:
-            return None
-        has_history = (self.users.count > 0).nonzero()[:, 0]
-        step = max(len(has_history) // _INDEX_SAMPLE, 1)
-        return self.queries(asked_by_users(self.users, has_history[::step][:_INDEX_SAMPLE], "now")).cpu()
 
     def _wanted(
         self, users: Sequence | str | None, histories: Sequence[Sequence] | None, on_unknown: str, at: str
@@ -365,40 +325,21 @@ class Recommender(Scorer):
         if len(known):
             asked = wanted.asked.rows(known)
             if self.index is not None and allowed is None:
-                row, item, score, rank = self._searched(self.index, asked, k, filter_viewed)
+                found = searched(self.index, self.queries(asked), asked, k, filter_viewed)
             else:
-                row, item, score, rank = _ranked(self.scores(asked), asked, k, filter_viewed, allowed)
+                found = ranked(self.scores(asked), asked, k, filter_viewed, allowed)
+            row, item, score, rank = found
             parts.append((known.numpy()[row], item, score, rank))
         if len(unknown) and on_unknown == "popular":
             asked = wanted.asked.rows(unknown)
-            popular = self._by_popularity().repeat(len(unknown), 1)
-            row, item, score, rank = _ranked(popular, asked, k, filter_viewed, allowed)
+            popular = popularity_order(self.catalogue.train_count, len(self.items)).repeat(len(unknown), 1)
+            row, item, score, rank = ranked(popular, asked, k, filter_viewed, allowed)
             parts.append((unknown.numpy()[row], item, np.full_like(score, np.nan), rank))
         if not parts:
-            return _frame(wanted.names[:0], *[[]] * 3)
+            return frame(wanted.names[:0], *[[]] * 3)
         row, item, score, rank = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((rank, row))
-        return _frame(wanted.names[row[order]], self.item_ids[item[order]], score[order], rank[order])
-
-    def _searched(
-        self, index: ItemIndex, asked: Asked, k: int, filter_viewed: bool
-    ) -> tuple[np.ndarray, ...]:
-        """As :func:`_ranked`, found by an index."""
-        excluded = None
-        if filter_viewed:
-            bounds = asked.seen.start.tolist()
-            seen = asked.seen.items.numpy() - 1  # the index has no padding
-            excluded = [seen[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
-        found, scores = index.search(self.queries(asked).cpu(), k, excluded)
-        row, place = (np.asarray(found) >= 0).nonzero()
-        return row, np.asarray(found)[row, place] + 1, np.asarray(scores)[row, place], place + 1
-
-    def _by_popularity(self) -> Tensor:
-        """Numbers [1, n_items] that order items by training interactions, equal ones by their own number."""
-        counts = torch.zeros(len(self.items))
-        counts[: len(self.catalogue.train_count)] = self.catalogue.train_count.float()
-        order = counts.argsort(descending=True, stable=True)
-        return torch.empty_like(counts).index_put((order,), -torch.arange(len(order)).float()).unsqueeze(0)
+        at = np.lexsort((rank, row))
+        return frame(wanted.names[row[at]], self.item_ids[item[at]], score[at], rank[at])
 
     def _require_users(self) -> Users:
         if self.users is None:
@@ -407,28 +348,3 @@ class Recommender(Scorer):
                 "histories, or run the model again."
             )
         return self.users
-
-
-def _ranked(
-    scores: Tensor, asked: Asked, k: int, filter_viewed: bool, allowed: list[int] | None
-) -> tuple[np.ndarray, ...]:
-    """Row, item, score and rank of the k best items of each user, flat."""
-    scores[:, 0] = -torch.inf
-    if filter_viewed:
-        row, item = asked.pairs()
-        scores[row.to(scores.device), item.to(scores.device)] = -torch.inf
-    if allowed is not None:
-        barred = torch.ones(scores.size(1), dtype=torch.bool, device=scores.device)
-        barred[allowed] = False
-        scores[:, barred] = -torch.inf
-    return best_items(scores, k)
-
-
-def _frame(names: np.ndarray, items, scores, ranks) -> pd.DataFrame:
-    columns = {
-        "user_id": names,
-        "item_id": np.asarray(items, dtype=object),
-        "score": np.asarray(scores, dtype=np.float32),
-        "rank": np.asarray(ranks, dtype=np.int64),
-    }
-    return pd.DataFrame(columns)

@@ -23,6 +23,8 @@ class ItemTable(nn.Module):
         Rows that stand behind all items: BERT4Rec's mask token has the id ``n_items``.
     """
 
+    _rows: Tensor
+
     def __init__(self, embeddings: Tensor, extra: Tensor | None = None):
         super().__init__()
         self.n_items = len(embeddings)

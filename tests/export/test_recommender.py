@@ -290,3 +290,27 @@ def test_the_checkpoint_of_another_model_is_refused(small):
     (first / "model.pth").write_bytes(b"no archive")
     with pytest.raises(MicroLensError, match=r"model\.pth is damaged"):
         load(first)
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
+def test_an_index_gives_the_lists_of_the_exact_ranking(kind, small, features, moved, tmp_path):
+    model, _ = moved("SASRecV", small | {"features": features})
+    vector = np.load(features)[0] * 3
+    model.add_items({"before": vector})
+    model.use_index(kind, tmp_path / "index")
+    by_index = model.recommend("all", k=7)
+    model.add_items({"after": vector * 2})
+    grown = model.recommend("all", k=EVERY)
+    model.index = None
+    assert (grown["item_id"] == "after").sum() == 24
+    pd.testing.assert_frame_equal(grown, model.recommend("all", k=EVERY), rtol=1e-5, atol=1e-5)
+    kept = grown[grown["item_id"] != "after"]
+    assert by_index["item_id"].tolist() == kept.groupby("user_id", sort=False).head(7)["item_id"].tolist()
+    with pytest.raises(MicroLensError, match="is an index of other items"):
+        model.use_index(kind, tmp_path / "index")
+
+
+def test_an_index_is_refused_where_it_would_rank_wrongly(small, features, moved):
+    for name in ("TransRecV", "SASRecCPRV"):
+        with pytest.raises(MicroLensError, match="an inner product of two vectors ranks its items wrongly"):
+            moved(name, small | {"features": features, "topk": [5, 10]})[0].use_index()

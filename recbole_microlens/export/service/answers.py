@@ -193,8 +193,7 @@ class Audience:
         while start < len(everyone):
             began = time.perf_counter()
             part = everyone.part(slice(start, start + size))
-            for shares, found in self._model.shares(part, self._rows, filter_viewed=True):
-                self._best.add(shares.T, found)
+            self._best.add(self._model.shares(part, self._rows).T, part.asked.users)
             start += size
             seconds = time.perf_counter() - began
             size = min(most, max(1, int(size * min(2.0, _PART_SECONDS / max(seconds, 1e-6)))))
