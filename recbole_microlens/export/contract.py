@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,9 @@ from torch import Tensor
 from recbole_microlens.data.sequences import UserItems
 from recbole_microlens.export.asked import Asked, asked_by_histories, asked_by_users
 from recbole_microlens.export.network import ProductOfTables
-from recbole_microlens.export.recommender import Recommender
+
+if TYPE_CHECKING:
+    from recbole_microlens.export.recommender import Recommender
 
 TOLERANCE = 1e-4
 _USERS, _MADE_UP = 32, 12
