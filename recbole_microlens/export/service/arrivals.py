@@ -129,9 +129,11 @@ class Arrivals:
                 raise _taken(item.item_id)
             self._require_room()
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._writer, self._journal.append, item)
+            with self._metrics.stage("keep"):
+                await loop.run_in_executor(self._writer, self._journal.append, item)
             new, embedding = NewItem(item.item_id, title=item.title), torch.from_numpy(item.embedding)[None]
-            await self._thread.do(lambda: self._model.add_vectors([new], embedding))
+            with self._metrics.stage("rank"):
+                await self._thread.do(lambda: self._model.add_vectors([new], embedding))
             self.titles[item.item_id] = item.title
             self._metrics.item_added()
             return len(self._model.items) - 1

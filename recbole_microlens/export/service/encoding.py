@@ -15,6 +15,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.new_items import ItemEncoder, NewItem
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.decoders import Decoders
+from recbole_microlens.export.service.metrics import Metrics
 from recbole_microlens.media.store import StoreMeta, decode_value, encode_value
 from recbole_microlens.media.timeline import MediaError
 
@@ -29,11 +30,13 @@ class UploadEncoder(ItemEncoder):
     ----------
     model : Recommender
     decoders : Decoders
+    metrics : Metrics
+        Learn how long it takes.
     """
 
-    def __init__(self, model: Recommender, decoders: Decoders):
+    def __init__(self, model: Recommender, decoders: Decoders, metrics: Metrics):
         super().__init__(model.config, model.folder, model.catalogue)
-        self._decoders = decoders
+        self._decoders, self._metrics = decoders, metrics
         self._lock = threading.Lock()  # one network, and at hand the values of one item
         self._values: dict[str, bytes] = {}
 
@@ -55,8 +58,10 @@ class UploadEncoder(ItemEncoder):
             The item lacks what the model looks at, or a file cannot be decoded; with the reason.
         """
         self.require_content(item)
-        values = {name: self._decoded(name, item) for name in self._visual()}
-        return self._embedding(item, values), self._picture(values)
+        with self._metrics.stage("decode"):
+            values = {name: self._decoded(name, item) for name in self._visual()}
+        with self._metrics.stage("encode"):
+            return self._embedding(item, values), self._picture(values)
 
     def warm_up(self) -> None:
         """Load the encoders, and let the libraries choose their ways on a black picture."""

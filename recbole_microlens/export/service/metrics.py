@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -30,6 +31,9 @@ class Metrics:
         self._items = Gauge(f"{_PREFIX}items", "Items that are ranked", registry=own)
         self._added = Counter(f"{_PREFIX}items_added", "New items ranked since the start", registry=own)
         self._refused = Counter(f"{_PREFIX}uploads_refused", "By status", ["status"], registry=own)
+        self._stages = Histogram(
+            f"{_PREFIX}upload_seconds", "Of an upload's stages", ["stage"], buckets=_BUCKETS, registry=own
+        )
         self.decodes = Gauge(f"{_PREFIX}decodes_running", "Uploads that are being decoded", registry=own)
 
     def answered(self, path: str | None, status: int, seconds: float) -> None:
@@ -38,6 +42,10 @@ class Metrics:
         self._seconds.labels(path or _OTHER).observe(seconds)
         if path == "/items" and status >= 400:
             self._refused.labels(str(status)).inc()
+
+    def stage(self, name: str) -> AbstractContextManager:
+        """Measure a block as a stage of an upload: receive, decode, encode, keep or rank."""
+        return self._stages.labels(name).time()
 
     def item_added(self) -> None:
         """Count a new item."""

@@ -89,7 +89,8 @@ async def _added(service: Service, request: Request) -> dict[str, Any]:
     try:
         folder.mkdir()
         kind = request.headers.get("content-type")
-        upload = await received(request.stream(), kind, folder, service.disk)
+        with service.metrics.stage("receive"):
+            upload = await received(request.stream(), kind, folder, service.disk)
         return await service.arrivals.add(upload, began)
     except JournalError as error:
         raise Refused(503, str(error)) from error

@@ -97,7 +97,8 @@ def _parts(model: Recommender, state: Path, kind: str, limits: Limits) -> Iterat
     journal = Journal(state / JOURNAL, _fingerprint(model.folder), _dim(model))
     decoders = Decoders(_decoders_needed(model, limits), limits.decode, limits.decode_seconds)
     try:
-        encoder, metrics, thread = UploadEncoder(model, decoders), Metrics(), ModelThread()
+        metrics, thread = Metrics(), ModelThread()
+        encoder = UploadEncoder(model, decoders, metrics)
         arrivals = Arrivals(model, thread, encoder, journal, limits, metrics)
         _prepare(model, state, kind, encoder, arrivals)
         decoders.await_ready()
