@@ -98,6 +98,7 @@ def _run_table(arguments: argparse.Namespace) -> int:
     from recbole_microlens.comparison.grid import rows_of_grid, rows_of_models
     from recbole_microlens.comparison.paper import table_rows
     from recbole_microlens.comparison.table import baseline_row, make_table
+    from recbole_microlens.config.cold_settings import COLD
 
     if arguments.table is not None:
         rows, title = table_rows(arguments.table, arguments.dataset), f"Table {arguments.table} of the paper"
@@ -112,6 +113,8 @@ def _run_table(arguments: argparse.Namespace) -> int:
     if outcomes is None:
         return 0
     table = make_table(f"{title} on {arguments.dataset}", outcomes, arguments.metric, arguments.baseline)
+    if arguments.settings.get("protocol") == COLD:
+        name += f"-{COLD}"  # of the usual protocol there may be one
     return show(table, outcomes, arguments, name)
 
 
