@@ -53,11 +53,6 @@ class Question:
             yield Question(users, histories, *others)
 
 
-def is_quick(question: Question) -> bool:
-    """Whether it is answered at once, and not in parts."""
-    return len(question) == 1
-
-
 def recommended(model: Recommender, question: Question) -> Iterator[list[dict[str, Any]]]:
     """The lists of all users or histories, some at a time, in the order in which was asked."""
     first = 0
@@ -65,11 +60,12 @@ def recommended(model: Recommender, question: Question) -> Iterator[list[dict[st
     for part in question.parts(size):
         names = part.users if part.users is not None else range(first, first + len(part))
         first += len(part)
-        lists = _lists(model, part)
+        lists = lists_of(model, part)
         yield [{"user": user, "items": items} for user, items in zip(names, lists, strict=True)]
 
 
-def _lists(model: Recommender, question: Question) -> list[list[dict]]:
+def lists_of(model: Recommender, question: Question) -> list[list[dict[str, Any]]]:
+    """The list of each user or history, all computed together."""
     if question.items_to_recommend is None and question.on_unknown == "error":
         wanted = _wanted(model, question)
         return _described(model, len(wanted), _found(model, wanted.asked, question))

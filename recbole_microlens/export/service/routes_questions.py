@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from recbole_microlens.export.service import schemas
-from recbole_microlens.export.service.answers import Audience, Question, is_quick, recommended
+from recbole_microlens.export.service.answers import Audience, Question, recommended
 from recbole_microlens.export.service.problems import Refused
 from recbole_microlens.export.service.responses import OF_A_QUESTION, as_json, refusals
 from recbole_microlens.export.service.service import Service
@@ -21,8 +21,11 @@ def router_of(service: Service) -> APIRouter:
         """The k best items for each user or history."""
         _require_known(service, asked)
         question = Question(**{name: getattr(asked, name) for name in Question.__dataclass_fields__})
-        parts = recommended(service.model, question)
-        found = [await thread.do(lambda: next(parts))] if is_quick(question) else await thread.do_parts(parts)
+        if len(question) == 1:
+            (user,) = question.users or (0,)
+            found = [[{"user": user, "items": await service.gathering.ask(question)}]]
+        else:
+            found = await thread.do_parts(recommended(service.model, question))
         return as_json({"recommendations": [entry for part in found for entry in part]})
 
     @router.post("/similar", response_model=schemas.Similar, responses=documented)

@@ -21,6 +21,7 @@ from recbole_microlens.export.service.answers import Neighbours
 from recbole_microlens.export.service.arrivals import Arrivals
 from recbole_microlens.export.service.decoders import Decoders
 from recbole_microlens.export.service.encoding import UploadEncoder
+from recbole_microlens.export.service.gathering import Gathering
 from recbole_microlens.export.service.journal import Journal
 from recbole_microlens.export.service.limits import Limits
 from recbole_microlens.export.service.metrics import Metrics
@@ -49,6 +50,7 @@ class Service:
     thread: ModelThread
     arrivals: Arrivals
     about: About
+    gathering: Gathering
     neighbours: Neighbours
     metrics: Metrics
     limits: Limits
@@ -102,12 +104,23 @@ def _parts(model: Recommender, state: Path, kind: str, limits: Limits) -> Iterat
         arrivals = Arrivals(model, thread, encoder, journal, limits, metrics)
         _prepare(model, state, kind, encoder, arrivals)
         decoders.await_ready()
-        about, neighbours = About(model, arrivals), Neighbours(model)
+        about, gathering, neighbours = About(model, arrivals), Gathering(model, thread), Neighbours(model)
         about.warm_up()
         metrics.count_items(lambda: about.items)
         disk = ThreadPoolExecutor(2, "disk")
-        thumbnails = Thumbnails(model)
-        yield Service(model, thread, arrivals, about, neighbours, metrics, limits, uploads, disk, thumbnails)
+        yield Service(
+            model,
+            thread,
+            arrivals,
+            about,
+            gathering,
+            neighbours,
+            metrics,
+            limits,
+            uploads,
+            disk,
+            Thumbnails(model),
+        )
         disk.shutdown()
         arrivals.close()
         thread.stop()

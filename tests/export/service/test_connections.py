@@ -82,7 +82,9 @@ def test_a_client_that_says_nothing_or_not_all_is_sent_away(port):
 def test_a_client_that_begins_a_second_request_and_stops_is_sent_away(port):
     with connected(port) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b"200 OK" in connection.recv(65536)
+        first = b""
+        while not first.endswith(b"}}"):
+            first += connection.recv(65536)
         connection.sendall(b"GET /he")
         assert answer_of(connection)[0] == 408
 
@@ -192,10 +194,9 @@ def test_an_audience_does_not_keep_others_waiting(live, monkeypatch):
     parts = []
 
     def slow(*given, **more):
-        for found in shares(*given, **more):
-            time.sleep(0.1)
-            parts.append(1)
-            yield found
+        time.sleep(0.1)
+        parts.append(1)
+        return shares(*given, **more)
 
     monkeypatch.setattr(service.model, "shares", slow)
     url = f"http://127.0.0.1:{port}"
