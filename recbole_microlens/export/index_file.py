@@ -14,7 +14,7 @@ import numpy as np
 
 from recbole_microlens import __version__, files
 from recbole_microlens.errors import MicroLensError, explained
-from recbole_microlens.export import index_candidates
+from recbole_microlens.export import index_candidates, index_faiss
 from recbole_microlens.export.index_rows import VectorRows
 from recbole_microlens.export.index_search import Efforts
 
@@ -140,7 +140,7 @@ def _remove_unnamed(folder: Path) -> None:
 
 def _versions(kind: str) -> dict[str, str]:
     versions = {"recbole_microlens": __version__, "numpy": np.__version__}
-    return versions if kind == "exact" else versions | {"faiss": index_candidates.import_faiss().__version__}
+    return versions if kind == "exact" else versions | {"faiss": index_faiss.import_faiss().__version__}
 
 
 def _sealed(said: dict) -> str:

@@ -11,7 +11,7 @@ from recbole_microlens.export.index_rows import Excluded, VectorRows, exact_top
 from recbole_microlens.export.index_search import Efforts, one_pass
 
 RECALL_AT = 10
-_RANKS = (10, 30, 100, 300)  # down to which effort is measured
+_RANKS = (10, 20, 40, 80, 160, 320)  # down to which effort is measured
 _QUERIES = 256
 _NOISE = 1.0  # by the length of the vector
 _ROUNDING = 1e-5  # by the best score

@@ -259,6 +259,34 @@ def test_searches_while_items_are_added_are_of_one_moment(kind, small):
     assert not wrong and len(index) == 2_000
 
 
+def test_adding_waits_for_a_search_that_runs_and_later_searches_wait_for_it(small, monkeypatch):
+    index = ItemIndex.build(small[0])
+    started, go_on, events = threading.Event(), threading.Event(), []
+    best = index._best
+
+    def slow(*arguments):
+        started.set()
+        go_on.wait(30)
+        events.append(f"search of {len(index)}")
+        return best(*arguments)
+
+    monkeypatch.setattr(index, "_best", slow)
+    searching = threading.Thread(target=index.search, args=(small[1][:1], 1))
+    searching.start()
+    started.wait(30)
+    adding = threading.Thread(target=lambda: (index.add(small[1]), events.append("added")))
+    adding.start()
+    adding.join(0.2)
+    later = threading.Thread(target=index.search, args=(small[1][:1], 1))
+    later.start()
+    later.join(0.2)
+    assert adding.is_alive() and later.is_alive() and not events
+    go_on.set()
+    for thread in (searching, adding, later):
+        thread.join(30)
+    assert events[0] == "search of 2000" and sorted(events[1:]) == ["added", "search of 2200"]
+
+
 # files
 
 
