@@ -11,10 +11,8 @@ from typing import Any
 from recbole_microlens.compat import installed_version, requirements
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.catalogue import ITEMS
-from recbole_microlens.export.contract import TOLERANCE
-from recbole_microlens.export.onnx_export import BATCHES, PACKAGES, Exported, Tower
-from recbole_microlens.export.onnx_file import described
 from recbole_microlens.export.recommender import Recommender
+from recbole_microlens.export.towers.onnx_export import PACKAGES
 from recbole_microlens.training.resumable_trainer import BEST
 
 MANIFEST = "manifest.json"
@@ -90,27 +88,6 @@ def about_score(model: Recommender, reason_against: str | None, has_own_vectors:
             name: getattr(model.network, name) for name in _IN_QUERIES if name in model.kind.formula
         },
     }
-
-
-def tower_written(file: str, tower: Tower, exported: Exported) -> dict[str, Any]:
-    """What the manifest says of a tower."""
-    about: dict[str, Any] = {"file": file, **described(exported.content), "exporter": exported.exporter}
-    longest, lengths = tower.longest, []
-    if longest is not None:
-        about |= {"longest": longest, "takes_shorter": exported.takes_shorter}
-        lengths = [longest // 2, longest] if exported.takes_shorter else [longest]
-    about["equal_to_the_model"] = {
-        "on": list(tower.tried_on),
-        "batches": list(BATCHES),
-        "lengths": lengths,
-        "tolerance": f"{TOLERANCE:g} of the largest number of each vector",
-    }
-    return about
-
-
-def tower_refused(reason: str) -> dict[str, Any]:
-    """What the manifest says of a tower that there is none of."""
-    return {"file": None, "reason": reason}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

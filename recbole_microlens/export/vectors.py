@@ -26,9 +26,14 @@ from recbole_microlens.export.manifest import (
     read_manifest,
 )
 from recbole_microlens.export.new_items import NewItem, items_given
-from recbole_microlens.export.onnx_export import require_packages
-from recbole_microlens.export.onnx_towers import TOWERS, require_towers, write_item_tower, write_user_tower
 from recbole_microlens.export.recommender import Recommender
+from recbole_microlens.export.towers.onnx_export import require_packages
+from recbole_microlens.export.towers.onnx_towers import (
+    TOWERS,
+    require_towers,
+    write_item_tower,
+    write_user_tower,
+)
 from recbole_microlens.export.written_folder import require_place, written_folder
 from recbole_microlens.files import written_whole
 

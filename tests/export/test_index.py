@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export import index_candidates, index_file, index_rows
 from recbole_microlens.export.index import KINDS, ItemIndex
+from recbole_microlens.export.index import candidates as index_candidates
+from recbole_microlens.export.index import folder as index_file
+from recbole_microlens.export.index import rows as index_rows
 
 APPROXIMATE = ("hnsw", "ivf")
 LARGE = {"moderate": 0.5, "wide": 1.0}  # spread of the logarithm of the lengths

@@ -16,13 +16,13 @@ from recbole_microlens.cpu.few_frames import FewFramesConv3d
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export import onnx_export
 from recbole_microlens.export.contract import difference
-from recbole_microlens.export.item_tower import ItemTower, Part, item_tower
 from recbole_microlens.export.new_items import NewItem
-from recbole_microlens.export.onnx_export import BATCHES, Case, RefusedError, Tower, exported
-from recbole_microlens.export.onnx_file import plain
-from recbole_microlens.export.user_tower import UserTower, user_tower
+from recbole_microlens.export.towers import onnx_export
+from recbole_microlens.export.towers.item_tower import ItemTower, Part, item_tower
+from recbole_microlens.export.towers.onnx_export import BATCHES, Case, RefusedError, Tower, exported
+from recbole_microlens.export.towers.onnx_file import plain
+from recbole_microlens.export.towers.user_tower import UserTower, user_tower
 from recbole_microlens.export.vectors import read_export, write_export
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import FUSIONS

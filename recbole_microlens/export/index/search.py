@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recbole_microlens.export.index_candidates import Graph, Lists
-from recbole_microlens.export.index_rows import Excluded, VectorRows, exact_top
+from recbole_microlens.export.index.candidates import Graph, Lists
+from recbole_microlens.export.index.rows import Excluded, VectorRows, exact_top
 
 Efforts = list[tuple[int, int]]
 """Ranks, and the effort that finds enough of the items down to them; both ascending."""

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.export import index_candidates, index_file
-from recbole_microlens.export.index_candidates import Graph, Lists
-from recbole_microlens.export.index_checks import checked_build, checked_excluded, checked_k, checked_vectors
-from recbole_microlens.export.index_recall import RECALL_AT, drawn_queries, reach, some_of
-from recbole_microlens.export.index_rows import Excluded, VectorRows, exact_top
-from recbole_microlens.export.index_search import Efforts, approximate_top
+from recbole_microlens.export.index import candidates as index_candidates
+from recbole_microlens.export.index import folder as index_file
+from recbole_microlens.export.index.candidates import Graph, Lists
+from recbole_microlens.export.index.checks import checked_build, checked_excluded, checked_k, checked_vectors
+from recbole_microlens.export.index.recall import RECALL_AT, drawn_queries, reach, some_of
+from recbole_microlens.export.index.rows import Excluded, VectorRows, exact_top
+from recbole_microlens.export.index.search import Efforts, approximate_top
 
 KINDS = ("exact", "hnsw", "ivf")
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from recbole_microlens import __version__, files
 from recbole_microlens.errors import MicroLensError, explained
-from recbole_microlens.export import index_candidates, index_faiss
-from recbole_microlens.export.index_rows import VectorRows
-from recbole_microlens.export.index_search import Efforts
+from recbole_microlens.export.index import candidates as index_candidates
+from recbole_microlens.export.index import with_faiss as index_faiss
+from recbole_microlens.export.index.rows import VectorRows
+from recbole_microlens.export.index.search import Efforts
 
 FORMAT, VERSION = "recbole-microlens index", 1
 MANIFEST = "index.json"

@@ -6,9 +6,9 @@ from logging import getLogger
 
 import numpy as np
 
-from recbole_microlens.export.index_candidates import Graph, Lists
-from recbole_microlens.export.index_rows import Excluded, VectorRows, exact_top
-from recbole_microlens.export.index_search import Efforts, one_pass
+from recbole_microlens.export.index.candidates import Graph, Lists
+from recbole_microlens.export.index.rows import Excluded, VectorRows, exact_top
+from recbole_microlens.export.index.search import Efforts, one_pass
 
 RECALL_AT = 10
 _RANKS = (10, 20, 40, 80, 160, 320)  # down to which effort is measured

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recbole_microlens.export.index_faiss import import_faiss
-from recbole_microlens.export.index_faiss import threads as threads_of
-from recbole_microlens.export.index_graph import Graph
-from recbole_microlens.export.index_lists import Lists
-from recbole_microlens.export.index_rows import VectorRows
+from recbole_microlens.export.index.graph import Graph
+from recbole_microlens.export.index.lists import Lists
+from recbole_microlens.export.index.rows import VectorRows
+from recbole_microlens.export.index.with_faiss import import_faiss
+from recbole_microlens.export.index.with_faiss import threads as threads_of
 
 CANDIDATES: dict[str, type[Lists | Graph]] = {each.kind: each for each in (Lists, Graph)}
 

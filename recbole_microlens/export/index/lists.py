@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recbole_microlens.export.index_faiss import blocks, import_faiss, steps
-from recbole_microlens.export.index_rows import VectorRows
+from recbole_microlens.export.index.rows import VectorRows
+from recbole_microlens.export.index.with_faiss import blocks, import_faiss, steps
 
 _LEAST = 1e-15  # stands for the length of a list without items, whose direction is to be kept
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from recbole_microlens.export.asked import Asked
 from recbole_microlens.export.contract import some_asked
 from recbole_microlens.export.network import against_identity
-from recbole_microlens.export.onnx_export import BATCHES, Case, Tower
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.scoring import ScoreKind
+from recbole_microlens.export.towers.onnx_export import BATCHES, Case, Tower
 from recbole_microlens.items.table import ItemTable
 
 INPUTS, OUTPUTS = ("item_vectors", "lengths"), ("user_vector",)

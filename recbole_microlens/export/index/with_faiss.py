@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export.index_rows import VectorRows
+from recbole_microlens.export.index.rows import VectorRows
 
 _BLOCK = 1 << 15
 

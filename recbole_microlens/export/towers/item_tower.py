@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from recbole_microlens.data.media import create_reader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.new_items import NewItem, reason_against
-from recbole_microlens.export.onnx_export import BATCHES, Case, Tower
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.scoring import ScoreKind
+from recbole_microlens.export.towers.onnx_export import BATCHES, Case, Tower
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
 

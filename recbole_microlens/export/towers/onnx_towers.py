@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export.item_tower import item_tower, preprocessing, reason_against_item_tower
-from recbole_microlens.export.manifest import tower_refused, tower_written
 from recbole_microlens.export.new_items import NewItem
-from recbole_microlens.export.onnx_export import RefusedError, Tower, exported
 from recbole_microlens.export.recommender import Recommender
-from recbole_microlens.export.user_tower import reason_against_user_tower, user_tower
+from recbole_microlens.export.towers.about import tower_refused, tower_written
+from recbole_microlens.export.towers.item_tower import item_tower, preprocessing, reason_against_item_tower
+from recbole_microlens.export.towers.onnx_export import RefusedError, Tower, exported
+from recbole_microlens.export.towers.user_tower import reason_against_user_tower, user_tower
 from recbole_microlens.files import written_whole
 
 TOWERS = ("user", "item")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from recbole_microlens.errors import MicroLensError, first_line, is_out_of_memory
 from recbole_microlens.export.contract import TOLERANCE, difference
-from recbole_microlens.export.onnx_file import plain, session
-from recbole_microlens.export.quiet import quiet
-from recbole_microlens.export.torchscript_ops import more_operators
+from recbole_microlens.export.towers.onnx_file import plain, session
+from recbole_microlens.export.towers.quiet import quiet
+from recbole_microlens.export.towers.torchscript_ops import more_operators
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 OPSET = 18
