@@ -20,7 +20,7 @@ from time import perf_counter, process_time
 import numpy as np
 from shared.index_vectors import item_vectors, user_vectors
 
-SET = "clustered, lengths 0.5"
+SET = "clusters of 100, lengths 0.5"
 USERS, K = 200, 10
 EXCLUDED = 30  # the best of a user, all of them seen
 HNSW_ROWS = 100_000

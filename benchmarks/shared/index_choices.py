@@ -25,7 +25,7 @@ def compare_codes(n: int, d: int) -> dict:
     read: of the items that the copy was made for, and of a fifth as many that come later, three times as
     long."""
     faiss.omp_set_num_threads(1)
-    name = "clustered, lengths 1.0"
+    name = "clusters of 100, lengths 1.0"
     vectors, later = item_vectors(name, n, d), 3 * item_vectors(name, n // 5, d, seed=7)
     users, of_later = user_vectors(name, 200, n, d), user_vectors(name, 200, n // 5, d, seed=7)
     found = {}

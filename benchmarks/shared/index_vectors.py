@@ -3,15 +3,15 @@
 import numpy as np
 
 _BLOCK = 1 << 16
-IN_CLUSTER = 100  # items, on average
 _SPREAD = 0.7  # of an item about the centre of its cluster, by the spread of the centres
 
-# The spread of the logarithm of the lengths, and whether there are clusters.
-SETS = {
-    "clustered, lengths 0.5": (0.5, True),
-    "clustered, lengths 1.0": (1.0, True),
-    "clustered, one length": (0.0, True),
-    "Gaussian": (None, False),
+# The spread of the logarithm of the lengths, and how many items are in a cluster on average.
+SETS: dict[str, tuple[float, int | None]] = {
+    "clusters of 100, lengths 0.5": (0.5, 100),
+    "clusters of 100, lengths 1.0": (1.0, 100),
+    "clusters of 25, lengths 0.5": (0.5, 25),
+    "clusters of 100, one length": (0.0, 100),
+    "Gaussian": (0.0, None),
 }
 
 
@@ -35,8 +35,9 @@ def user_vectors(name: str, number: int, n: int, d: int, seed: int = 0) -> np.nd
 
 def _directions(name, number, n, generator, seed, d):
     drawn = generator.standard_normal((number, d), dtype=np.float32)
-    if not SETS[name][1]:
+    _, in_cluster = SETS[name]
+    if in_cluster is None:
         return drawn
-    centres = np.random.default_rng(seed).standard_normal((max(n // IN_CLUSTER, 1), d), dtype=np.float32)
+    centres = np.random.default_rng(seed).standard_normal((max(n // in_cluster, 1), d), dtype=np.float32)
     drawn = centres[generator.integers(len(centres), size=number)] + _SPREAD * drawn
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
