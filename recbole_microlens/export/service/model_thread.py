@@ -18,17 +18,33 @@ PATIENCE = 0.5
 """Seconds by which a part of a long answer lets others go before it: those who come later than that wait."""
 
 
+def _nothing() -> None: ...
+
+
+def _end() -> None:
+    """The last job of a thread."""
+
+
 class ModelThread:
     """Runs what is to be computed, the most urgent first.
 
     A long answer is computed in parts, each in its turn, so that short ones do not wait for all of it; by
     :data:`PATIENCE` neither do the parts wait for ever.
+
+    Parameters
+    ----------
+    prepare : Callable[[], None]
+        Called first in the thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: Callable[[], None] = _nothing) -> None:
         self._jobs: queue.PriorityQueue[tuple[float, int, Future, Callable[[], Any]]] = queue.PriorityQueue()
         self._number = itertools.count()
+        self._prepare = prepare
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+
+    def start(self) -> None:
+        """Begin; what was asked for before is done now."""
         self._thread.start()
 
     async def do(self, work: Callable[[], Result], patience: float = 0.0) -> Result:
@@ -46,13 +62,14 @@ class ModelThread:
 
     def stop(self) -> None:
         """End the thread after what is waiting."""
-        self._jobs.put((float("inf"), next(self._number), Future(), _nothing))
+        self._jobs.put((float("inf"), next(self._number), Future(), _end))
         self._thread.join(timeout=5.0)
 
     def _work(self) -> None:
+        self._prepare()
         while True:
             _, _, future, work = self._jobs.get()
-            if work is _nothing:
+            if work is _end:
                 return
             if future.set_running_or_notify_cancel():
                 try:
@@ -67,6 +84,3 @@ def _took(parts: Iterator[Result], found: list[Result]) -> bool:
         found.append(next(parts))
         return True
     return False
-
-
-def _nothing() -> None: ...

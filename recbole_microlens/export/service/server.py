@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -66,15 +65,11 @@ def serve(
         It cannot listen there, or :func:`~recbole_microlens.export.service.service.running` raises.
     """
     require_token_or_loopback(host, token)
-    with _bound(host, port) as listener:
-        torch.set_num_threads(threads)
-        with running(load(), state, kind, limits) as service:
-            address = _address(listener)
-            server = _Server(
-                _config(application(service, token, (host, *hosts)), limits), lambda: ready(address)
-            )
-            listener.listen(_BACKLOG)
-            server.run(sockets=[listener])
+    with _bound(host, port) as listener, running(load(), state, kind, limits, threads) as service:
+        address = _address(listener)
+        server = _Server(_config(application(service, token, (host, *hosts)), limits), lambda: ready(address))
+        listener.listen(_BACKLOG)
+        server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

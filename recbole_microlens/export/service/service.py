@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
+
+import torch
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.catalogue import ITEMS
@@ -64,7 +67,9 @@ class Service:
 
 
 @contextmanager
-def running(model: Recommender, state: Path, kind: str, limits: Limits) -> Iterator[Service]:
+def running(
+    model: Recommender, state: Path, kind: str, limits: Limits, threads: int = 1
+) -> Iterator[Service]:
     """A service of a model, with the new items of its journal; holds the folder while it runs.
 
     Parameters
@@ -76,6 +81,8 @@ def running(model: Recommender, state: Path, kind: str, limits: Limits) -> Itera
     kind : {'exact', 'hnsw', 'ivf'}
         How items are searched.
     limits : Limits
+    threads : int, default 1
+        Of one computation, once all is prepared.
 
     Raises
     ------
@@ -87,25 +94,27 @@ def running(model: Recommender, state: Path, kind: str, limits: Limits) -> Itera
             raise MicroLensError(
                 f"{state} is held by another service. End that one, or choose another --state."
             )
-        with _parts(model, state, kind, limits) as service:
+        with _parts(model, state, kind, limits, threads) as service:
             yield service
 
 
 @contextmanager
-def _parts(model: Recommender, state: Path, kind: str, limits: Limits) -> Iterator[Service]:
+def _parts(model: Recommender, state: Path, kind: str, limits: Limits, threads: int) -> Iterator[Service]:
     uploads = state / UPLOADS
     shutil.rmtree(uploads, ignore_errors=True)  # of a service that was killed
     uploads.mkdir()
     journal = Journal(state / JOURNAL, _fingerprint(model.folder), _dim(model))
     decoders = Decoders(_decoders_needed(model, limits), limits.decode, limits.decode_seconds)
     try:
-        metrics, thread = Metrics(), ModelThread()
+        metrics, thread = Metrics(), ModelThread(lambda: _compute_with(threads))
         encoder = UploadEncoder(model, decoders, metrics)
         arrivals = Arrivals(model, thread, encoder, journal, limits, metrics)
         _prepare(model, state, kind, encoder, arrivals)
         decoders.await_ready()
         about, gathering, neighbours = About(model, arrivals), Gathering(model, thread), Neighbours(model)
         about.warm_up()
+        _compute_with(threads)
+        thread.start()
         metrics.count_items(lambda: about.items)
         disk = ThreadPoolExecutor(2, "disk")
         yield Service(
@@ -141,6 +150,13 @@ def _prepare(model: Recommender, state: Path, kind: str, encoder: UploadEncoder,
         encoder.warm_up()
     _ask_once(model)
     getLogger(__name__).info(f"ready after {perf_counter() - began:.1f} s: {model!r}")
+
+
+def _compute_with(threads: int) -> None:
+    """In this thread, and torch in those to come: more would wait for each other where cores are busy."""
+    torch.set_num_threads(threads)
+    if "faiss" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(threads)
 
 
 def _ask_once(model: Recommender) -> None:

@@ -21,6 +21,7 @@ def model(run_folder):
 @pytest.fixture
 def thread():
     found = ModelThread()
+    found.start()
     yield found
     found.stop()
 

@@ -13,6 +13,7 @@ from recbole_microlens.export.service.model_thread import ModelThread
 @pytest.fixture
 def thread():
     found = ModelThread()
+    found.start()
     yield found
     found.stop()
 
