@@ -71,8 +71,12 @@ def words(text: str) -> list[str]:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise MicroLensError(f"{path} is not a text file of ids, one on each line.") from error
-        return [line.strip() for line in lines if line.strip()]
-    return [word.strip() for word in text.split(",") if word.strip()]
+        found = [line.strip() for line in lines if line.strip()]
+    else:
+        found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise MicroLensError(f"{text!r} names no id. Write a,b,c, or a file with an id on each line.")
+    return found
 
 
 def with_titles(model: LoadedRun, rows: pd.DataFrame, item: str = "item_id") -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 from recbole_microlens.cli.asking import (
@@ -79,9 +80,9 @@ def call(arguments: argparse.Namespace) -> int:
         for chunk in chunks:
             print_lines(lines_by(with_titles(model, chunk), "user_id", head, ["item_id", "title"]))
         return 0
-    rows = 0
+    rows, nothing = 0, model.recommend([] if arguments.users else None, [] if arguments.history else None)
     with written_lists(arguments.out) as append:
-        for chunk in chunks:
+        for chunk in chain([next(chunks, nothing)], chunks):  # a file without rows has its header
             append(with_titles(model, chunk) if arguments.titles else chunk)
             rows += len(chunk)
     print(f"{arguments.out}: {rows:,} rows")

@@ -74,6 +74,15 @@ def test_a_file_of_all_users(ask, folder, tmp_path, suffix):
     assert list(tmp_path.glob("*.partial")) == []
 
 
+def test_a_file_without_rows_has_its_header(ask, tmp_path):
+    for suffix in ("csv", "parquet"):
+        path = tmp_path / f"none.{suffix}"
+        code, out, _ = ask("--users", "nobody", "--on-unknown", "skip", "--out", path)
+        assert (code, out) == (0, f"{path}: 0 rows\n")
+        found = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+        assert found.columns.tolist() == ["user_id", "item_id", "score", "rank"]
+
+
 def test_new_videos_are_ranked_and_have_an_audience(ask, tiny_release, tmp_path):
     videos = tmp_path / "new"
     videos.mkdir()
@@ -100,6 +109,7 @@ def test_new_videos_are_ranked_and_have_an_audience(ask, tiny_release, tmp_path)
         ([], "either --users or --history"),
         (["--users", "1", "--history", "1"], "either --users or --history"),
         (["--users", "nobody"], "nobody: no such user"),
+        (["--users", ""], "'' names no id"),
         (["--history", "1,nothing"], "nothing: no such item"),
         (["--users", "1", "-k", "0"], "k: 0 is not a whole number"),
         (["--users", "1", "--out", "lists.txt"], "neither .csv nor .parquet"),

@@ -99,6 +99,23 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("{seeds}/run-id", "--ranks-only", "--out=report.html"),
         ("--metric", "--groups", "--out", "--videos", ""),
     ),
+    "recommend": (
+        ("{seeds}/run-id", "--users=all", "-k=2", "--device=cpu", "--out=lists.csv"),
+        ("--users", "--history", "-k", "--items", "--on-unknown", "--at", "--new-videos", "--cold", "--index")
+        + ("--out", "--device", "--precision", "--data-path", ""),
+    ),
+    "audience": (
+        ("{seeds}/run-id", "--items=1", "-k=2", "--device=cpu", "--out=users.csv"),
+        ("--items", "--video", "--cover", "--title", "--new-videos", "-k", "--out", "--device", ""),
+    ),
+    "export": (
+        ("{seeds}/run-id", "--no-onnx", "--out=vectors"),
+        ("--out", "--precision", "--towers", "--new-videos", "--cold", ""),
+    ),
+    "page": (
+        ("{seeds}/run-id", "--users=2", "-k=2", "--out=page.html"),
+        ("--users", "-k", "--new-videos", "--out", "--data-path", "--device", ""),
+    ),
     "models": ((), ("--markdown", "")),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
