@@ -218,7 +218,7 @@ class ItemEncoder:
         """
         for item in items:
             self.require_content(item)
-        content = {name: self._content(name, items, progress) for name in self.modalities}
+        content = {name: self.content(name, items, progress) for name in self.modalities}
         media = ItemMedia(torch.zeros(len(items), dtype=torch.int64), content)
         embeddings = [self._encode(part) for part in media.chunks(self.config["encode_batch_size"])]
         found = torch.cat(embeddings)
@@ -250,7 +250,14 @@ class ItemEncoder:
         is_middle_frame = modality == "image" and self.config["image_source"] == "video"
         return "video" if is_middle_frame else _FIELD_OF[modality]
 
-    def _content(self, modality: str, items: Sequence[NewItem], progress: bool) -> Tensor:
+    def content(self, modality: str, items: Sequence[NewItem], progress: bool = False) -> Tensor:
+        """What the tower of a modality is given of new items: a row for each, as the run's reader gives it.
+
+        Raises
+        ------
+        MicroLensError
+            A file cannot be decoded.
+        """
         if self.fields[modality] == "features":
             vectors = [np.asarray((item.features or {})[modality], dtype=np.float32) for item in items]
             return torch.from_numpy(np.stack(vectors))
@@ -287,10 +294,10 @@ class ItemEncoder:
 
     @torch.no_grad()
     def _encode(self, media: ItemMedia) -> Tensor:
-        return self._network.encode_without_id(media.to(self.config["device"])).float()
+        return self.network.encode_without_id(media.to(self.config["device"])).float()
 
     @functools.cached_property
-    def _network(self) -> nn.Module:
+    def network(self) -> nn.Module:
         """The towers and the fusion with their trained weights; what is by id is left out."""
         prefix, path = "item_embedding.", self._folder / BEST
         saved = checkpoint.weights(path)

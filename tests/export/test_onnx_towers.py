@@ -373,7 +373,7 @@ def test_what_has_no_item_tower_says_why(model, cold, said, made, features, tmp_
 def test_the_convolutions_of_training_are_not_in_the_way(made):
     """On a CPU a run trains with convolutions that leave out padding; its export has torch's own."""
     run = made("SASRecV", video_encoder="x3d_xs", encoder=None, encoder_weights="none", **CLIP)
-    kinds = {type(module) for module in run.encoder._network.modules()}
+    kinds = {type(module) for module in run.encoder.network.modules()}
     assert FewFramesConv3d not in kinds and nn.Conv3d in kinds
 
 

@@ -195,7 +195,7 @@ def _tokenizer(model: Recommender) -> str:
 
 
 def _network(model: Recommender) -> ContentItemEmbedding:
-    network = model.encoder._network
+    network = model.encoder.network
     assert isinstance(network, ContentItemEmbedding)
     return network
 
@@ -219,7 +219,7 @@ def _real(model: Recommender, new: Sequence[NewItem]) -> tuple[dict[str, Tensor]
     encoder = model.encoder
     if new:
         chosen = list(new)[:_REAL]
-        return {name: encoder._content(name, chosen, False) for name in encoder.modalities}, ("new items",)
+        return {name: encoder.content(name, chosen, False) for name in encoder.modalities}, ("new items",)
     rows = torch.linspace(1, len(model.catalogue.item_ids) - 1, _REAL).long().unique()
     try:
         return {name: _of_items(model, name, rows) for name in encoder.modalities}, ("items of the run",)
@@ -231,7 +231,7 @@ def _of_items(model: Recommender, modality: str, rows: Tensor) -> Tensor:
     """Content of items by internal id; titles are the run's own, all else the dataset's."""
     if model.encoder.fields[modality] == "title":
         titled = [NewItem(model.item_ids[row], title=model.titles[row]) for row in rows.tolist()]
-        return model.encoder._content(modality, titled, False)
+        return model.encoder.content(modality, titled, False)
     content = create_reader(model.config, modality, model.catalogue.item_ids).read(rows)
     assert isinstance(content, Tensor)
     return content
