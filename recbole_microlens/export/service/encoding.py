@@ -37,6 +37,7 @@ class UploadEncoder(ItemEncoder):
     def __init__(self, model: Recommender, decoders: Decoders, metrics: Metrics):
         super().__init__(model.config, model.folder, model.catalogue)
         self._decoders, self._metrics = decoders, metrics
+        self._stored = model.catalogue.media
         self._lock = threading.Lock()  # one network, and at hand the values of one item
         self._values: dict[str, bytes] = {}
 
@@ -76,7 +77,7 @@ class UploadEncoder(ItemEncoder):
         return [name for name, field in self.fields.items() if field in _KIND_OF]
 
     def _meta(self, modality: str) -> StoreMeta:
-        return StoreMeta(modality, source="", **self._media[modality])  # type: ignore[arg-type]
+        return StoreMeta(modality, source="", **self._stored[modality])  # type: ignore[arg-type]
 
     def _decoded(self, modality: str, item: NewItem) -> bytes:
         field = self.fields[modality]
@@ -90,17 +91,21 @@ class UploadEncoder(ItemEncoder):
             self._values = values
             return self.encode([item])[0].cpu().numpy()
 
-    def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
-        stored = self._media[modality]
-        first = (stored["num_frames"] - frames) // 2
+    def content(self, modality: str, items: Sequence[NewItem], progress: bool = False) -> Tensor:
+        """As the base class gives it, from the values that are at hand."""
+        if modality not in self._values:
+            return super().content(modality, items, progress)
+        frames = 1 if modality == "image" else self.config["num_frames"]
+        first = (self._stored[modality]["num_frames"] - frames) // 2
         size, middle = self.config["frame_size"], slice(first, first + frames)
-        return torch.from_numpy(decode_value(self._values[modality], size, middle)[np.newaxis])
+        pixels = torch.from_numpy(decode_value(self._values[modality], size, middle))  # [frames, S, S, 3]
+        return pixels if modality == "image" else pixels.unsqueeze(0)
 
     def _picture(self, values: dict[str, bytes]) -> bytes:
         for name in ("image", "video"):
             if name in values:
-                middle = self._media[name]["num_frames"] // 2
-                size = min(self._media[name]["size"], _PICTURE)
+                middle = self._stored[name]["num_frames"] // 2
+                size = min(self._stored[name]["size"], _PICTURE)
                 (frame,) = decode_value(values[name], size, slice(middle, middle + 1))
                 return simplejpeg.encode_jpeg(frame, _QUALITY, "RGB", colorsubsampling="420")
         return b""

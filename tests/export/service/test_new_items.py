@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from export.service.conftest import QUIET
 from starlette.testclient import TestClient
+from tiny import TINY_CONTENT
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.service.app import application
@@ -207,9 +209,6 @@ def test_a_model_that_knows_ids_alone_says_why_it_takes_nothing_new(served, id_r
 
 
 def test_a_model_that_also_has_ids_takes_new_items_with_cold(tiny_data, tmp_path, served, videos):
-    from export.service.conftest import QUIET
-    from tiny import TINY_CONTENT
-
     given = {"data_path": str(tiny_data), "checkpoint_dir": str(tmp_path)} | QUIET | TINY_CONTENT
     folder = run("SASRecIDV", "tiny", config_dict=given)["folder"]
     _, client = served(folder, tmp_path / "state")
@@ -217,6 +216,61 @@ def test_a_model_that_also_has_ids_takes_new_items_with_cold(tiny_data, tmp_path
     assert about["can_add_items"] is False and "--cold=content" in about["reason"]
     assert upload(client, "new", videos[0]).status_code == 409
     assert upload(client, "new", videos[0], cold="content").status_code == 201
+
+
+@pytest.mark.parametrize("image_source", ["cover", "video"])
+def test_a_model_of_several_takes_each_field(
+    image_source, tiny_data, tiny_encoders, tmp_path, served, videos, tiny_release
+):
+    more = {"item_modality": ["text", "image", "video"], "image_source": image_source}
+    given = {"data_path": str(tiny_data), "checkpoint_dir": str(tmp_path)} | QUIET | tiny_encoders | more
+    folder = run("SASRecM", "tiny", config_dict=given)["folder"]
+    _, client = served(folder, tmp_path / "state")
+    cover = sorted(tiny_release.glob("*_covers/*"))[5]
+    looks_at = ["title", "cover", "video"] if image_source == "cover" else ["title", "video"]
+    assert client.get("/model").json()["looks_at"] == looks_at
+    content = {"video": videos[2], "title": "A new one"}
+    files = {
+        "video": ("v.mp4", videos[2].read_bytes()),
+        "title": (None, "A new one"),
+        "item_id": (None, "new"),
+    }
+    if image_source == "cover":
+        content["cover"] = cover
+        assert "looks at the cover" in client.post("/items", files=files).json()["detail"]
+        files["cover"] = (cover.name, cover.read_bytes())
+    answer = client.post("/items", files=files)
+    assert answer.status_code == 201, answer.text
+    model = load(folder, device="cpu")
+    model.add_items({"new": content})
+    expected = model.recommend(users=["3"], k=100, filter_viewed=False)
+    assert [item["item_id"] for item in lists(client, "3")] == expected.item_id.tolist()
+    scores = [item["score"] for item in lists(client, "3")]
+    np.testing.assert_allclose(scores, expected.score, rtol=1e-4, atol=1e-6)
+    assert client.get("/items/new/thumbnail").content[:2] == b"\xff\xd8"
+
+
+def test_a_model_of_titles_needs_no_decoder(tiny_data, tiny_encoders, tmp_path, served):
+    given = {"data_path": str(tiny_data), "checkpoint_dir": str(tmp_path)} | QUIET | tiny_encoders
+    folder = run("SASRecT", "tiny", config_dict=given)["folder"]
+    _, client = served(folder, tmp_path / "state")
+    assert upload(client, "new").status_code == 422
+    assert upload(client, "new", title="A new one").status_code == 201
+    assert client.get("/items/new/thumbnail").status_code == 404
+
+
+def test_a_model_of_features_says_that_files_are_not_enough(tiny_data, tmp_path, served, videos):
+    ids = read_item_ids(tiny_data / "tiny", "tiny")
+    rows = np.random.default_rng(0).normal(size=(max(map(int, ids)), 6)).astype(np.float32)
+    np.save(tmp_path / "features.npy", rows)
+    more = {"features": str(tmp_path / "features.npy"), "hidden_size": 16, "inner_size": 16, "worker": 0}
+    given = {"data_path": str(tiny_data), "checkpoint_dir": str(tmp_path)} | QUIET | more
+    folder = run("SASRecV", "tiny", config_dict=given)["folder"]
+    _, client = served(folder, tmp_path / "state")
+    about = client.get("/model").json()
+    assert about["can_add_items"] is False and "reads features from a file" in about["reason"]
+    assert about["looks_at"] == ["video"]
+    assert upload(client, "new", videos[0]).status_code == 409
 
 
 def test_there_is_room_for_so_many(served, videos):
