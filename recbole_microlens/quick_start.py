@@ -15,7 +15,6 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_microlens import distributed
-from recbole_microlens.compat import requirements
 from recbole_microlens.config import Config, device_settings, say_whose_data, warn_without_gpu
 from recbole_microlens.cpu import process_memory
 from recbole_microlens.data.dataset import create_dataset
@@ -36,9 +35,9 @@ from recbole_microlens.export.network import needs_dataset, network_of_run
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.files import locked_folder
 from recbole_microlens.training import acceleration, interruption, memory_estimate, resuming, run_folder
-from recbole_microlens.training.cost import cost_of
 from recbole_microlens.training.preparation import prepare_data
 from recbole_microlens.training.prerequisites import require_all, require_dataset, require_enough_items
+from recbole_microlens.training.result import result_of
 from recbole_microlens.training.resumable_trainer import BEFORE, BEST, LAST
 from recbole_microlens.training.trainer import create_trainer
 from recbole_microlens.training.transfer import start_from
@@ -115,7 +114,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
         # RecBole gives none where the split leaves nothing to test on.
         test_result = trainer.evaluate(test_data, show_progress=config["show_progress"]) or {}
 
-    result = _result(config, trainer, best_valid_result, test_result)
+    result = result_of(config, trainer, best_valid_result, test_result)
     result["dataset_fingerprint"] = fingerprint
     ranks = trainer.eval_collector.ranks()
     if distributed.is_main_process():
@@ -340,27 +339,3 @@ def _training(config):
         "See RecBole's page on this model for the data and settings that it needs.",
         by="recbole",
     )
-
-
-def _result(config, trainer, best_valid_result: dict | None, test_result: dict) -> dict:
-    cost = cost_of(trainer)
-    return {
-        "model": config["model"],
-        "dataset": config["dataset"],
-        "test_result": dict(test_result),
-        "test_result_by_popularity": trainer.result_by_popularity,
-        "best_valid_result": dict(best_valid_result or {}),
-        "config": config.as_given,
-        "resumes": trainer.resumes,
-        "seed": config["seed"],
-        "processes": distributed.world_size(),
-        "versions": requirements.versions(),
-        "git_commit": run_folder.git_commit(),
-        "epoch_times_s": trainer.epoch_times,
-        "data_wait_shares": getattr(trainer, "data_wait_shares", []),
-        "train_losses": trainer.train_losses,
-        "valid_results": trainer.valid_results,
-        "peak_memory_bytes": cost["peak_memory_bytes"],
-        "cost": cost,
-        "folder": str(trainer.folder),
-    }
