@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,8 @@ def _described(model: Recommender, rows: int, found: tuple[np.ndarray, ...]) -> 
     lists: list[list[dict]] = [[] for _ in range(rows)]
     ids, titles = model.item_ids, model.titles
     for row, item, score, rank in zip(*(column.tolist() for column in found), strict=True):
-        lists[row].append({"item_id": ids[item], "title": titles[item], "score": score, "rank": rank})
+        known = score if isfinite(score) else None
+        lists[row].append({"item_id": ids[item], "title": titles[item], "score": known, "rank": rank})
     return lists
 
 
@@ -115,7 +117,7 @@ def _lists_of_frame(model: Recommender, question: Question) -> list[list[dict]]:
     titles = model.titles[model.items.rows(frame["item_id"].tolist())]
     lists: dict[Any, list[dict]] = {}
     for (user, item, score, rank), title in zip(frame.itertuples(index=False), titles, strict=True):
-        known = None if np.isnan(score) else float(score)
+        known = float(score) if isfinite(score) else None
         lists.setdefault(user, []).append({"item_id": item, "title": title, "score": known, "rank": rank})
     names = question.users if question.users is not None else range(len(question))
     return [lists.get(name, []) for name in names]

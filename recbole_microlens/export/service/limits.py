@@ -10,6 +10,9 @@ MAX_K = 1000
 MAX_ASKED = 100
 """Users, histories or items of one request."""
 
+MAX_ENTRIES = 10_000
+"""In all lists of one answer."""
+
 MAX_HISTORY = 1000
 """Items of one history."""
 

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from recbole_microlens.export.service.limits import MAX_ALLOWED, MAX_ASKED, MAX_HISTORY, MAX_ID, MAX_K
+from recbole_microlens.export.service.limits import (
+    MAX_ALLOWED,
+    MAX_ASKED,
+    MAX_ENTRIES,
+    MAX_HISTORY,
+    MAX_ID,
+    MAX_K,
+)
 
 
 def _whole(value: Any) -> Any:
@@ -37,6 +44,14 @@ History = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    k: Count = 10
+
+    def _require_short(self, lists: int) -> None:
+        if lists * self.k > MAX_ENTRIES:
+            raise ValueError(
+                f"{lists} lists of {self.k:,} are more than the {MAX_ENTRIES:,} entries of one answer"
+            )
+
 
 _EITHER: Any = {
     "oneOf": [
@@ -53,7 +68,6 @@ class RecommendRequest(_Asked):
 
     users: Annotated[list[Id], Field(min_length=1, max_length=MAX_ASKED)] | None = None
     histories: Annotated[list[History], Field(min_length=1, max_length=MAX_ASKED)] | None = None
-    k: Count = 10
     filter_viewed: Annotated[bool, Field(strict=True)] = True
     items_to_recommend: Annotated[list[Id], Field(max_length=MAX_ALLOWED)] | None = None
     on_unknown: Literal["error", "popular", "skip"] = "error"
@@ -63,6 +77,7 @@ class RecommendRequest(_Asked):
     def _either(self) -> RecommendRequest:
         if (self.users is None) == (self.histories is None):
             raise ValueError("give either users or histories")
+        self._require_short(len(self.users or self.histories or ()))
         return self
 
 
@@ -70,7 +85,11 @@ class ItemsRequest(_Asked):
     """Items, and how many of what is found for each."""
 
     items: Several
-    k: Count = 10
+
+    @model_validator(mode="after")
+    def _short(self) -> ItemsRequest:
+        self._require_short(len(self.items))
+        return self
 
 
 class RankedItem(BaseModel):

@@ -149,6 +149,7 @@ REFUSED = [
     ({"histories": [["1"] * 1001]}, 422, "histories.0: List should have at most 1000 items"),
     ({"users": ["1"], "at": "then"}, 422, "at: Input should be 'now' or 'test'."),
     ({"users": ["1"], "filter_viewed": "yes"}, 422, "filter_viewed: Input should be a valid boolean."),
+    ({"users": ["1"] * 11, "k": 1000}, 422, "The body: 11 lists of 1,000 are more than the 10,000 entries"),
     ({"users": ["1\x1b[31m"]}, 404, "There is no user 1\\x1b[31m."),
 ]
 
@@ -223,9 +224,19 @@ def test_items_are_asked_for_once_each(client):
         assert post(client, path, items=["1", "1"]).json() == {"detail": "items: an id is given twice."}
         assert post(client, path, items=["none"]).status_code == 404
         assert post(client, path, items=[]).status_code == 422
+        many = [str(number) for number in range(11)]
+        assert "entries of one answer" in post(client, path, items=many, k=1000).json()["detail"]
 
 
 def test_a_body_that_is_too_long_is_refused(client):
     body = json.dumps({"users": ["1"] * 300_000}).encode()
     answer = client.post("/recommend", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413 and "1,048,576 bytes" in answer.json()["detail"]
+
+
+def test_a_score_that_is_no_number_is_null(client, model, monkeypatch):
+    scores = model.scores
+    monkeypatch.setattr(model, "scores", lambda asked: scores(asked) * float("nan"))
+    answer = post(client, "/recommend", users=["1"], k=2)
+    assert answer.status_code == 200
+    assert {item["score"] for item in answer.json()["recommendations"][0]["items"]} <= {None}

@@ -37,6 +37,7 @@ def test_the_table_of_limits_holds(capsys):
     default = Limits()
     assert rows["`k`"] == f"{limits.MAX_K:,}"
     assert rows["users, histories or items of one question"] == str(limits.MAX_ASKED)
+    assert rows["entries of all lists of one answer"] == f"{limits.MAX_ENTRIES:,}"
     assert (
         rows["items of a history; `items_to_recommend`"] == f"{limits.MAX_HISTORY:,}; {limits.MAX_ALLOWED:,}"
     )
