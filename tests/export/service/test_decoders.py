@@ -64,6 +64,15 @@ def test_what_is_no_video_is_refused_with_the_reason(content, reason, decoders, 
         decoders.decode("videos", META, tmp_path / "video.mp4")
 
 
+def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(decoders, tmp_path):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "cover.png")
+    assert (tmp_path / "cover.png").stat().st_size < 100_000
+    pid = process_of(decoders).pid
+    with pytest.raises(MediaError, match="20,000 x 20,000 pixels|more than the 89,478,485 pixels"):
+        decoders.decode("covers", META, tmp_path / "cover.png")
+    assert process_of(decoders).pid == pid
+
+
 def test_a_process_that_dies_costs_one_upload(decoders, videos):
     """As one does whose decoder crashes."""
     process = process_of(decoders)
