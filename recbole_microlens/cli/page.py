@@ -50,7 +50,4 @@ def call(arguments: argparse.Namespace) -> int:
 def _users(given: str) -> int | list[str]:
     if given.strip().isdecimal() and len(given) <= _DIGITS:
         return int(given)
-    ids = words(given)
-    if not ids:
-        raise MicroLensError("--users: give a number, or ids with commas between them.")
-    return ids
+    return words(given)

@@ -116,6 +116,12 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("{seeds}/run-id", "--users=2", "-k=2", "--out=page.html"),
         ("--users", "-k", "--new-videos", "--out", "--data-path", "--device", ""),
     ),
+    # An address that is refused without a token: with a good one it would serve until it is told to end.
+    "serve": (
+        ("{seeds}/run-id", "--host=192.0.2.1", "--port=0", "--state=state"),
+        ("--index", "--host", "--port", "--known-as", "--state", "--device", "--data-path", "--threads")
+        + ("--max-requests", "--max-uploads", "--max-upload-mb", "--decodes", "--decode-seconds", ""),
+    ),
     "models": ((), ("--markdown", "")),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")

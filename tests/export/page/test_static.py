@@ -250,7 +250,7 @@ def test_a_folder_is_no_page(videos_run, tmp_path, capsys):
     ("words", "said"),
     [
         (["--users=nobody,"], "nobody: no such user"),
-        (["--users=,"], "--users: give a number, or ids"),
+        (["--users=,"], "names no id"),
         (["--users=0"], "0 do not fit on a page"),
         (["-k", "0"], "give 1 to 100"),
         (["--data-path=nowhere"], "there is no dataset nowhere"),

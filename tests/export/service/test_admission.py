@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from export.service.asgi import asked, echo, pieces, scope_of
+from export.service.asgi import asked, echo, in_own_loop, pieces, scope_of
 from starlette.requests import ClientDisconnect
 
 from recbole_microlens.export.service.admission import Admission, Body
@@ -25,7 +25,7 @@ LIMITS = replace(
 
 
 def through_body(method="POST", path="/recommend", headers=(), receive=None, app=echo):
-    return asyncio.run(asked(Body(app, LIMITS), scope_of(method, path, headers), receive))
+    return in_own_loop(asked(Body(app, LIMITS), scope_of(method, path, headers), receive))
 
 
 @pytest.mark.parametrize(("path", "most"), [("/recommend", 10), ("/items", 30)])
@@ -58,7 +58,7 @@ def test_a_length_that_is_too_long_or_none_is_refused_before_anything_is_read(le
         await body(scope, receive, send)
         return answer
 
-    assert asyncio.run(ask())[0]["status"] == 413
+    assert in_own_loop(ask())[0]["status"] == 413
 
 
 def test_a_client_that_stops_in_the_middle_is_given_up():
@@ -98,7 +98,7 @@ def test_a_client_that_does_not_read_its_answer_is_given_up():
         await Body(echo, LIMITS)(scope_of("GET", "/model"), pieces(b""), stuck)
 
     with pytest.raises(ClientDisconnect):
-        asyncio.run(ask())
+        in_own_loop(ask())
 
 
 def test_a_refusal_by_the_application_is_one_sentence_of_json():
@@ -128,7 +128,7 @@ def at_once(paths, method="POST"):
         again = await asked(body, scope_of(method, paths[0]))
         return first, again.status
 
-    return asyncio.run(run())
+    return in_own_loop(run())
 
 
 def test_a_flood_is_refused_at_once_and_the_service_is_free_afterwards():
@@ -160,6 +160,6 @@ def test_an_answer_that_takes_too_long_is_given_up_but_an_upload_is_not():
         body = Body(Admission(slow, LIMITS), LIMITS)
         return await asked(body, scope_of("POST", path))
 
-    answer = asyncio.run(ask("/recommend"))
+    answer = in_own_loop(ask("/recommend"))
     assert answer.status == 503 and "Ask for less" in answer.detail and ended == ["/recommend"]
-    assert asyncio.run(ask("/items")).status == 200
+    assert in_own_loop(ask("/items")).status == 200

@@ -72,8 +72,9 @@ def test_decoders_do_not_know_the_token_and_end_with_a_killed_service(copied, vi
     [
         (["nowhere"], "nowhere is not a run folder"),
         (["nowhere", "--host", "0.0.0.0"], f"no token is set. Set {TOKEN}"),
-        (["nowhere", "--port", "70000"], "--port 70000: choose one from 0 to 65535"),
-        (["nowhere", "--max-uploads", "0"], "--max-uploads 0: give a whole number from 1 on"),
+        (["nowhere", "--port", "70000"], "--port 70000: choose a whole number from 0 to 65,535"),
+        (["nowhere", "--max-uploads", "0"], "--max-uploads 0: choose a whole number from 1 to 1,000"),
+        (["nowhere", "--threads", "9" * 40], "--threads 999999999999999999999999999999: choose"),
         (["nowhere", "--host", "no such host"], "--host no such host"),
         (["nowhere", "--index", "tree"], "invalid choice: 'tree'"),
         (["nowhere", "--port", "x"], "invalid int value: 'x'"),

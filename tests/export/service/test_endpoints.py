@@ -234,6 +234,13 @@ def test_a_body_that_is_too_long_is_refused(client):
     assert answer.status_code == 413 and "1,048,576 bytes" in answer.json()["detail"]
 
 
+def test_where_the_run_lies_is_not_said(client, model):
+    for body in ({"users": ["1"], "histories": None}, {"histories": [["1"]], "at": "test"}):
+        assert str(model.folder) not in client.post("/recommend", json=body).text
+    answer = client.post("/recommend", json={"histories": [["none"]], "on_unknown": "skip"})
+    assert answer.status_code == 200
+
+
 def test_a_score_that_is_no_number_is_null(client, model, monkeypatch):
     scores = model.scores
     monkeypatch.setattr(model, "scores", lambda asked: scores(asked) * float("nan"))

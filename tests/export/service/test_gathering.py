@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from export.service.asgi import in_own_loop
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.service import gathering
@@ -45,7 +46,7 @@ def together(model, thread, questions, monkeypatch):
         await first
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    return asyncio.run(run()), calls
+    return in_own_loop(run()), calls
 
 
 def test_each_has_its_own_answer_and_the_model_is_asked_once_for_all_alike(model, thread, monkeypatch):
@@ -97,5 +98,5 @@ def test_a_request_that_was_given_up_is_not_computed(model, thread, monkeypatch)
         await first
         return await asyncio.gather(*asked[1:])
 
-    assert [len(answer) for answer in asyncio.run(run())] == [5, 5]
+    assert [len(answer) for answer in in_own_loop(run())] == [5, 5]
     assert calls == [1, 1]

@@ -1,10 +1,9 @@
 """Who may ask: whoever has the token; without one this machine, and no page of another site."""
 
-import asyncio
 import logging
 
 import pytest
-from export.service.asgi import asked, echo, scope_of
+from export.service.asgi import asked, echo, in_own_loop, scope_of
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.service import guard
@@ -16,7 +15,7 @@ JSON = ("Content-Type", "application/json")
 
 def status_of(app, method="GET", path="/model", headers=()):
     try:
-        return asyncio.run(asked(app, scope_of(method, path, headers))).status
+        return in_own_loop(asked(app, scope_of(method, path, headers))).status
     except Refused as refused:
         return refused.status_code
 

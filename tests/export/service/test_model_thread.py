@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from export.service.asgi import in_own_loop
 
 from recbole_microlens.export.service import model_thread
 from recbole_microlens.export.service.model_thread import ModelThread
@@ -25,7 +26,7 @@ def test_all_work_is_done_in_one_thread_and_its_errors_come_back(thread):
             await thread.do(lambda: 1 / 0)
         return set(names)
 
-    assert asyncio.run(run()) == {"model"}
+    assert in_own_loop(run()) == {"model"}
 
 
 def test_a_short_question_goes_before_the_next_part_of_a_long_one(thread):
@@ -42,7 +43,7 @@ def test_a_short_question_goes_before_the_next_part_of_a_long_one(thread):
         await thread.do(lambda: order.append("short"))
         return await long
 
-    assert asyncio.run(run()) == list(range(6))
+    assert in_own_loop(run()) == list(range(6))
     assert 1 <= order.index("short") <= 3
 
 
@@ -61,7 +62,7 @@ def test_short_questions_do_not_keep_a_long_one_waiting_for_ever(thread, monkeyp
         done.set()
         await busy
 
-    asyncio.run(run())
+    in_own_loop(run())
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed(thread):
@@ -76,7 +77,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(thread):
         await blocking
         await thread.do(lambda: None)
 
-    asyncio.run(run())
+    in_own_loop(run())
     assert not computed
 
 
@@ -88,4 +89,4 @@ def test_the_event_loop_is_free_while_the_model_computes(thread):
         assert time.monotonic() - start < 0.15
         await work
 
-    asyncio.run(run())
+    in_own_loop(run())

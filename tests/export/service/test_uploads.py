@@ -1,9 +1,9 @@
 """A form is written to the disk as it comes, and nothing of it is believed."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from export.service.asgi import in_own_loop
 
 from recbole_microlens.export.service.problems import Refused
 from recbole_microlens.export.service.uploads import received
@@ -32,7 +32,7 @@ def take(chunks, folder, kind=TYPE, watch=None):
         with ThreadPoolExecutor(1) as executor:
             return await received(body(), kind, folder, executor)
 
-    return asyncio.run(run())
+    return in_own_loop(run())
 
 
 def in_pieces(content, size):
