@@ -12,6 +12,20 @@ from recbole_microlens.errors import MicroLensError
 HELP = "serve a run over HTTP: recommendations, a page to ask on, and new videos that are ranked at once"
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _MIB = 1 << 20
+# Option, default, most, and what it says.
+_LIMITS = (
+    ("--max-requests", 64, 10_000, "requests at a time, besides uploads and audiences; others get 429"),
+    ("--max-uploads", 8, 1000, "uploads at a time, those that wait to be decoded too; others get 429"),
+    ("--max-audiences", 2, 1000, "audiences at a time; others get 429"),
+    ("--max-connections", 256, 100_000, "open connections"),
+    ("--max-upload-mb", 200, 1_000_000, "MiB of an upload"),
+    ("--max-new-items", 100_000, 100_000_000, "new items that the journal holds"),
+    ("--decodes", 1, 256, "uploads decoded at a time, each in a process of its own"),
+    ("--decode-seconds", 20, 86_400, "seconds of processor time to decode one file"),
+    ("--decode-mb", 1024, 1_000_000, "MiB of memory to decode one file"),
+    ("--upload-seconds", 300, 86_400, "seconds for an upload to arrive"),
+    ("--answer-seconds", 60, 86_400, "seconds for any other answer"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,26 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
-    for option, default, text in (
-        ("--max-requests", 64, "requests at a time, besides uploads and audiences; others get 429"),
-        ("--max-uploads", 8, "uploads at a time, those that wait to be decoded too; others get 429"),
-        ("--max-audiences", 2, "audiences at a time; others get 429"),
-        ("--max-connections", 256, "open connections"),
-        ("--max-upload-mb", 200, "MiB of an upload"),
-        ("--max-new-items", 100_000, "new items that the journal holds"),
-        ("--decodes", 1, "uploads decoded at a time, each in a process of its own"),
-        ("--decode-seconds", 20, "seconds of processor time to decode one file"),
-        ("--decode-mb", 1024, "MiB of memory to decode one file"),
-        ("--upload-seconds", 300, "seconds for an upload to arrive"),
-        ("--answer-seconds", 60, "seconds for any other answer"),
-    ):
+    for option, default, _, text in _LIMITS:
         group.add_argument(option, type=int, default=default, help=f"{text} (default {default})")
 
 
 def call(arguments: argparse.Namespace) -> int:
     """Serve, and print the address."""
     _require_packages()
-    _require_positive(arguments)
+    _require_in_range(arguments)
     from recbole_microlens.export.service.guard import require_token_or_loopback, token_of_environment
     from recbole_microlens.export.service.json_log import log_as_json
     from recbole_microlens.export.service.server import serve
@@ -118,9 +120,14 @@ def _require_packages() -> None:
         )
 
 
-def _require_positive(arguments: argparse.Namespace) -> None:
-    if not 0 <= arguments.port <= 65535:
-        raise MicroLensError(f"--port {arguments.port}: choose one from 0 to 65535.")
-    for name, value in vars(arguments).items():
-        if isinstance(value, int) and not isinstance(value, bool) and name != "port" and value < 1:
-            raise MicroLensError(f"--{name.replace('_', '-')} {value}: give a whole number from 1 on.")
+def _require_in_range(arguments: argparse.Namespace) -> None:
+    _require("--port", arguments, 0, 65_535)
+    _require("--threads", arguments, 1, 1024)
+    for option, _, most, _ in _LIMITS:
+        _require(option, arguments, 1, most)
+
+
+def _require(option: str, arguments: argparse.Namespace, low: int, high: int) -> None:
+    value = getattr(arguments, option.removeprefix("--").replace("-", "_"))
+    if not low <= value <= high:
+        raise MicroLensError(f"{option} {str(value)[:30]}: choose a whole number from {low} to {high:,}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -63,7 +63,7 @@ def endpoints(service: Service, needs_token: bool) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(MicroLensError, _impossible)
+    app.add_exception_handler(MicroLensError, _impossible(str(service.model.folder)))
     app.add_exception_handler(Exception, _fault)
     return app
 
@@ -82,8 +82,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return _problem(*in_words(error.errors(), _FIELDS))
 
 
-async def _impossible(request: Request, error: Exception) -> Response:
-    return _problem(422, str(error))
+def _impossible(folder: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        return _problem(422, str(error).replace(folder, "this run"))  # where it lies is nobody's business
+
+    return handle
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -89,30 +89,34 @@ class Decoders:
     def _one(self) -> Iterator[_Decoder]:
         decoder = self._free.get()
         try:
+            decoder.start()
             yield decoder
+            with suppress(OSError):  # at once, if one has ended; or when the next upload comes
+                decoder.start()
         finally:
-            if not decoder.is_alive():
-                decoder.stop()
-                decoder = _Decoder(self._limits)
             self._free.put(decoder)
 
 
 class _Decoder:
     def __init__(self, limits: TaskLimits):
         self._limits = limits
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, or another one where it has ended."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", _MODULE, str(theirs.fileno())]
-            command += [str(limits.cpu_seconds), str(limits.memory_bytes)]
-            self._process = subprocess.Popen(
-                command,
-                env=os.environ | {"PYTHONPATH": _search_path()},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the service, which ends its decoders itself
-            )
+            command += [str(self._limits.cpu_seconds), str(self._limits.memory_bytes)]
+            try:
+                self._process = _started(command, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
         self._connection = Connection(ours.detach())
         self._is_ready = False
 
@@ -133,13 +137,13 @@ class _Decoder:
             self._await(_START_SECONDS)
             self._is_ready = True
 
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
     def stop(self) -> None:
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def _await(self, seconds: float) -> bytes:
         if not self._connection.poll(seconds):
@@ -147,20 +151,29 @@ class _Decoder:
         return self._connection.recv_bytes(_MOST_BYTES)
 
     def _reason_of_end(self) -> str:
-        self._end()
-        code = self._process.returncode
+        """Why it closed its end of the connection; it is ending, or will not be heard of again."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         if -code == signal.SIGXCPU:
             return f"takes more than {self._limits.cpu_seconds} s of processor time"
         ended_by = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"ends the process that decodes it ({ended_by})"
 
-    def _end(self) -> None:
-        """Its end of the connection is closed: it is ending, or will not be heard of again."""
-        try:
-            self._process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+
+def _started(command: list[str], descriptor: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": _search_path()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+        start_new_session=True,  # Ctrl-C is for the service, which ends its decoders itself
+    )
 
 
 def _search_path() -> str:

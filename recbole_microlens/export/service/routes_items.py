@@ -85,6 +85,9 @@ def router_of(service: Service) -> APIRouter:
 
 async def _added(service: Service, request: Request) -> dict[str, Any]:
     began = time.perf_counter()
+    reason = service.arrivals.reason_against("content")
+    if reason:  # before anything is read
+        raise Refused(409, reason)
     folder = service.uploads / secrets.token_hex(8)
     try:
         folder.mkdir()
