@@ -24,7 +24,7 @@ SET = "clusters of 100, lengths 0.5"
 USERS, K = 200, 10
 EXCLUDED = 30  # the best of a user, all of them seen
 HNSW_ROWS = 100_000
-"""A graph of more is not built: of 10^6 rows one takes more than half an hour on two cores."""
+"""A graph of more is not built: from the time for these, 10^6 rows take a quarter of an hour or more."""
 
 
 def measure(kind: str, path: str, d: int) -> dict:
