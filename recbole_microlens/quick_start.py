@@ -83,7 +83,7 @@ def run(
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
     if resume is None and config["init_from"] is not None:
-        run_folder.settings_of(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
+        _require_start(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
     _main_process_first(lambda: require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -93,6 +93,13 @@ def run(
         run_folder.write_config(folder, config.as_given)
     with _held(folder), interruption.of(folder), run_folder.logged(folder, config["state"]):
         return _experiment(config, folder, resume is not None)
+
+
+def _require_start(folder: Path) -> None:
+    try:
+        run_folder.settings_of(folder)
+    except MicroLensError as error:
+        raise MicroLensError(f"init_from: {error}") from error
 
 
 def _experiment(config, folder: Path, is_resumed: bool) -> dict:
