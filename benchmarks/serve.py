@@ -72,13 +72,11 @@ def load_of(address: str, seconds: float, rate: float) -> dict:
     return json.loads(done.stdout) | {"machine_load": round(os.getloadavg()[0], 1)}
 
 
-def lists(base: Path, n: int, kind: str, seconds: float) -> dict:
+def lists(run: Path, n: int, kind: str, seconds: float) -> dict:
     """Lists from one service."""
-    state = base.parent / f"state-{kind}-{n}"
-    with served(base, "--index", kind, "--state", str(state), "--data-path", str(base.parent)) as (
-        address,
-        start,
-    ):
+    state = run.parent / f"state-{kind}-{n}"
+    options = ("--index", kind, "--state", str(state), "--data-path", str(run.parent))
+    with served(run, *options) as (address, start):
         index = get(f"{address}/health")["index"]
         load_of(address, 3, 20)
         found = {
@@ -87,7 +85,6 @@ def lists(base: Path, n: int, kind: str, seconds: float) -> dict:
             "start_s": start,
             "recall": index["recall"],
         }
-    shutil.rmtree(state)
     print(f"{n} {kind}: {json.dumps(found)}", flush=True)
     return found
 
@@ -192,9 +189,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", help="numbers of items (default 10^4, 10^5, 10^6)")
     parser.add_argument("--kinds", nargs="*", default=KINDS, help="indexes (default exact, ivf, hnsw)")
     parser.add_argument("--seconds", type=float, default=60, help="of load for each figure (default 60)")
+    parser.add_argument("--folder", type=Path, help="keep runs and indexes there, and take those that are")
     parser.add_argument("--no-uploads", action="store_true", help="measure lists alone")
     arguments = parser.parse_args()
-    from shared.wide_run import trained, widen
+    from shared.wide_run import trained, widened
 
     from recbole_microlens.sample.release import write_release
 
@@ -202,13 +200,14 @@ def main() -> None:
     seconds = 5 if arguments.short else arguments.seconds
     result: dict = {"cores": os.cpu_count(), "torch": version("torch"), "lists": {}, "uploads": {}}
     with TemporaryDirectory(prefix="serve-") as name:
-        folder = Path(name)
-        if sizes:
-            run = trained(folder / "wide", D)
+        folder, kept = Path(name), arguments.folder or Path(name) / "kept"
+        run = trained(folder / "wide", D) if sizes else None
         for n in sizes:
-            widen(run, n, D)
+            wide = widened(run, kept / str(n), n, D)
             kinds = [kind for kind in arguments.kinds if kind != "hnsw" or n <= HNSW_ITEMS]
-            result["lists"][n] = {kind: lists(run, n, kind, seconds) for kind in kinds}
+            result["lists"][n] = {kind: lists(wide, n, kind, seconds) for kind in kinds}
+            if arguments.folder is None:
+                shutil.rmtree(kept)
         if not arguments.no_uploads:
             write_release(folder / "release", users=24, items=20, progress=False)
             videos = {"sample": min((folder / "release").glob("*_videos/*.mp4"))}

@@ -1,5 +1,6 @@
 """A run of SASRecID, trained for a moment, whose items and users are then replaced by many synthetic ones."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from recbole_microlens.data.sequences import UserItems
 from recbole_microlens.export.catalogue import (
     TEST,
     TRAIN,
+    USERS,
     VALID,
     Catalogue,
     Users,
@@ -49,8 +51,13 @@ def trained(folder: Path, d: int) -> Path:
     return Path(run("SASRecID", "wide", config_dict=settings)["folder"])
 
 
-def widen(folder: Path, n: int, d: int, users: int = 5000) -> None:
-    """Replace the items of a run by n in clusters, and its users by some who each like one cluster."""
+def widened(run: Path, folder: Path, n: int, d: int, users: int = 5000) -> Path:
+    """A copy of a run with n items in clusters instead of its own, and users who each like one cluster; one
+    that is in the folder already is taken.
+    """
+    if (folder / USERS).exists():  # the last that is written
+        return folder
+    shutil.copytree(run, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(USERS))
     vectors, cluster = clustered(n, d)
     generator = np.random.default_rng(1)
     table = torch.zeros(n + 1, d)
@@ -84,6 +91,7 @@ def widen(folder: Path, n: int, d: int, users: int = 5000) -> None:
             part=torch.from_numpy(parts.ravel()),
         ),
     )
+    return folder
 
 
 def clustered(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
