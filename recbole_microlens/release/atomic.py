@@ -153,7 +153,7 @@ def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> 
     mentioned = set().union(*(table.values for table in tables))
     return Counts(
         duplicates=interactions.duplicates,
-        bad_rows=len(bad.rows),
+        bad_rows=len(bad),
         repeated_item_rows=sum(table.repeated for table in tables),
         items_without_title=sum(not title.strip() for _, title, *_ in rows),
         items_without_tag=sum(not tag.strip() for _, _, tag, *_ in rows),

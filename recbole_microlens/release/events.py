@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.release.columns import PairsColumns
@@ -50,17 +49,22 @@ class EventFilter:
         seen[kind] += 1
         return not self.wanted or kind in self.wanted
 
-    def of_chunk(self, chunk: pd.DataFrame, seen: Counter[str]) -> pd.DataFrame:
-        """The rows of a chunk that are taken; the kinds of all its rows are counted in ``seen``."""
-        if self.place is None:
-            return chunk
-        code, found = pd.factorize(chunk[self.place])
-        kinds = [kind.strip().strip('"').strip() for kind in found]
-        for kind, count in zip(kinds, np.bincount(code, minlength=len(kinds)).tolist(), strict=True):
+    def mask(self, codes: np.ndarray, kinds: list[str], seen: Counter[str]) -> np.ndarray | None:
+        """Which rows are taken, bool [rows]; None for all. The kinds of all rows are counted in ``seen``.
+
+        Parameters
+        ----------
+        codes : np.ndarray [rows], int
+            Places in ``kinds``.
+        kinds : list[str]
+            The distinct cells of the column.
+        """
+        kinds = [kind.strip() for kind in kinds]
+        for kind, count in zip(kinds, np.bincount(codes, minlength=len(kinds)).tolist(), strict=True):
             seen[kind] += count
         if not self.wanted:
-            return chunk
-        return chunk[np.array([kind in self.wanted for kind in kinds], dtype=bool)[code]]
+            return None
+        return np.array([kind in self.wanted for kind in kinds], dtype=bool)[codes]
 
     def require_found(self, seen: Mapping[str, int]) -> None:
         """Raise a :class:`MicroLensError` if no row is of a wanted kind."""

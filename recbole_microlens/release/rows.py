@@ -2,17 +2,15 @@
 
 import codecs
 import csv
-import gzip
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
+from recbole_microlens.release.packed import open_bytes, unpacking
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_LINE = 1 << 28
@@ -55,6 +53,14 @@ class BadRows:
             )
         self.rows.append(BadRow(file, line, reason, text))
 
+    def add_all(self, file: Path, rows: Iterable[tuple[int, str, str]]) -> None:
+        """Add rows as (line, reason, text)."""
+        for line, reason, text in rows:
+            self.add(file, line, reason, text)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def write(self, path: Path) -> None:
         """Write the rows as a tab-separated table with the header ``file line reason text``."""
         with writing(path) as stream:
@@ -90,38 +96,35 @@ def first_line(path: Path) -> str:
     return next((text for text in texts if text.strip()), "")
 
 
-def open_bytes(path: Path) -> BufferedIOBase:
-    """Open a file for reading, unpacked where its name ends in ``.gz``."""
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 def quoted(text: str, most: int = _SHOWN) -> str:
     """``text`` in quotes for a message, at most ``most`` characters of it."""
     return repr(text if len(text) <= most else text[:most] + "...")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with open_bytes(path) as stream:
-            first = _require_length(path, stream.readline(LONGEST_LINE))
-            if first.startswith(_UTF16_BOMS):
-                raise MicroLensError(f"{path} is UTF-16. Save it as UTF-8.")
-            first = first.removeprefix(codecs.BOM_UTF8)
-            # Without a line feed in the whole file, carriage returns alone may end its lines.
-            yield from first.split(b"\r") if not first.endswith(b"\n") else [_without_end(first)]
-            for line in iter(partial(stream.readline, LONGEST_LINE), b""):
-                yield _without_end(_require_length(path, line))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise MicroLensError(f"{path}: cannot be unpacked ({error}). Copy the file again.") from error
+    with unpacking(path), open_bytes(path) as stream:
+        first = _require_length(path, stream.readline(LONGEST_LINE))
+        if first.startswith(_UTF16_BOMS):
+            raise MicroLensError(f"{path} is UTF-16. Save it as UTF-8.")
+        first = first.removeprefix(codecs.BOM_UTF8)
+        # Without a line feed in the whole file, carriage returns alone may end its lines.
+        yield from first.split(b"\r") if not first.endswith(b"\n") else [_without_end(first)]
+        for line in iter(partial(stream.readline, LONGEST_LINE), b""):
+            yield _without_end(_require_length(path, line))
 
 
 def _require_length(path: Path, line: bytes) -> bytes:
     if len(line) == LONGEST_LINE:
-        raise MicroLensError(
-            f"{path} has a line of more than {LONGEST_LINE:,} bytes, which begins with "
-            f"{quoted(line[:100].decode(errors='replace'))}. Give a table of text, a line for each row."
-        )
+        raise too_long_line(path, line)
     return line
+
+
+def too_long_line(path: Path, line: bytes) -> MicroLensError:
+    """The error of a line that is longer than :data:`LONGEST_LINE`."""
+    return MicroLensError(
+        f"{path} has a line of more than {LONGEST_LINE:,} bytes, which begins with "
+        f"{quoted(line[:100].decode(errors='replace'))}. Give a table of text, a line for each row."
+    )
 
 
 def _without_end(line: bytes) -> bytes:

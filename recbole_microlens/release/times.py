@@ -89,6 +89,23 @@ def in_microseconds(numbers: np.ndarray, unit: TimeUnit) -> np.ndarray:
     return numbers * multiply // divide
 
 
+def numbers_in_microseconds(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers from 0 to 10^18, int64 [n], as microseconds, and the place of each one's unit in
+    :data:`UNITS`, uint8 [n].
+    """
+    least = np.array([unit.least for unit in NUMBERS])
+    ends = np.searchsorted(least, [numbers.min(initial=0), numbers.max(initial=0)], side="right") - 1
+    if len(numbers) and ends[0] != ends[1]:
+        units = (np.searchsorted(least, numbers, side="right") - 1).astype(np.uint8)
+    else:
+        units = np.full(len(numbers), ends[1], dtype=np.uint8)
+    times = np.empty(len(numbers), dtype=np.int64)
+    for place in range(ends[0], ends[1] + 1):
+        of_unit = units == place if ends[0] != ends[1] else slice(None)
+        times[of_unit] = in_microseconds(numbers[of_unit], NUMBERS[place])
+    return times, units
+
+
 def as_date(time_us: int) -> str:
     """A time as ``2024-05-31 18:00 UTC``."""
     return (_EPOCH + time_us * _MICROSECOND).strftime("%Y-%m-%d %H:%M UTC")
