@@ -1,7 +1,5 @@
 """Work-arounds: what they mend, and that they leave alone what is whole."""
 
-import io
-import random
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -13,7 +11,6 @@ from recbole.utils import FeatureType
 from scipy import sparse
 
 from recbole_microlens.compat import doctor, requirements
-from recbole_microlens.compat.exact_floats import exact_floats
 from recbole_microlens.compat.recbole import PandasThree
 
 
@@ -72,13 +69,6 @@ def test_missing_values_are_filled_under_copy_on_write():
     assert dataset.item_feat["tag"].tolist() == [2, 0, 1]
     assert dataset.item_feat["likes"].tolist() == [1, 3, 2]
     assert [list(title) for title in dataset.item_feat["title"]] == [[1, 2], [], []]
-
-
-def test_numbers_of_a_csv_file_are_the_nearest_to_their_digits():
-    draw = random.Random(0)
-    numbers = [draw.uniform(0, 10.0 ** draw.randint(-9, 13)) for _ in range(2000)]
-    file = io.StringIO("number\n" + "\n".join(map(repr, numbers)))
-    assert pd.read_csv(file, **exact_floats())["number"].tolist() == numbers
 
 
 def test_doctor_lists_versions_and_finds_nothing_missing():
