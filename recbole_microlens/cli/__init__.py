@@ -15,6 +15,7 @@ from recbole_microlens.cli import (
     convert,
     covers,
     doctor,
+    download,
     encoders,
     export,
     extract,
@@ -41,6 +42,7 @@ _EPILOG = (
 )
 _COMMANDS = {
     "run": run,
+    "download": download,
     "convert": convert,
     "frames": frames,
     "covers": covers,
