@@ -34,6 +34,7 @@ from recbole_microlens.config.together import check_together
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import as_list
 from recbole_microlens.release.names import check_dataset_name
+from recbole_microlens.release.sequence_store import has_store
 
 _EXAMPLES = {"model": "SASRecV", "dataset": "microlens-sample"}
 
@@ -187,7 +188,7 @@ class Config(RecBoleConfig):
         own = Path(self.final_config_dict["data_path"]) / self.dataset
         super()._set_default_parameters()
         self.bundled_for = None
-        if (own / f"{self.dataset}.inter").is_file():
+        if (own / f"{self.dataset}.inter").is_file() or has_store(own, self.dataset):
             self.final_config_dict["data_path"] = str(own)
         elif Path(self.final_config_dict["data_path"]) != own:
             self.bundled_for = own

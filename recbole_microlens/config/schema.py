@@ -18,6 +18,7 @@ from recbole_microlens.config import (
     schema_of_backbones,
     schema_of_recbole,
     side_settings,
+    store_settings,
 )
 from recbole_microlens.config.forms import (
     activation_cache,
@@ -93,10 +94,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
             "max_user_interactions": (or_null(whole(3)), "each user keeps their latest ones; null keeps all"),
             "mask_history": (flag(), "full ranking leaves out what the user has seen"),
-            "eval_users": (
-                or_null(whole(1)),
-                "validation ranks this many users, drawn by the seed; null: all of them",
-            ),
+            **store_settings.KEYS,
             **cold_settings.KEYS,
         },
     },

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_microlens.data.cold_cut import ColdCut, cold_cut
-from recbole_microlens.data.real_times import in_words, real_times
+from recbole_microlens.data.real_times import in_words
 from recbole_microlens.data.sequences import leave_one_out, take
 from recbole_microlens.errors import MicroLensError
 
@@ -36,11 +34,8 @@ class ColdItems:
 
     def _load_inter_feat(self, token, dataset_path):
         super()._load_inter_feat(token, dataset_path)
-        fields = (self.uid_field, self.iid_field, self.time_field)
-        users, items, timestamps = (self.inter_feat[field].to_numpy() for field in fields)
-        inter = Path(dataset_path) / f"{token}.inter"
         # Before any row is dropped: an item that anybody has seen before the cut is not cold.
-        self.inter_feat[_TIME] = real_times(inter, users, items, timestamps)
+        self.inter_feat[_TIME] = self.real_times()
         self.inter_feat[_FIRST_TIME] = self.inter_feat.groupby(self.iid_field)[_TIME].transform("min")
 
     def _keep_latest(self, order):

@@ -16,8 +16,11 @@ from torch import Tensor
 from recbole_microlens.compat.float32_time import exact_times
 from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.cold_items import ColdItems
+from recbole_microlens.data.interactions_source import STORE, source_of
 from recbole_microlens.data.kept import latest_of_users, of_items_with
+from recbole_microlens.data.real_times import real_times
 from recbole_microlens.data.sequences import (
+    HISTORY_LENGTH,
     UserItems,
     leave_one_out,
     position_in_group,
@@ -25,10 +28,10 @@ from recbole_microlens.data.sequences import (
     take,
     windows,
 )
+from recbole_microlens.data.stored_dataset import StoredDataset, StoredTable, is_lazy
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
 
-HISTORY_LENGTH = "history_length"
 _SAMPLES_AT_ONCE = 1 << 18
 _INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _HELD_OUT = {"valid_and_test": ("valid", "test"), "valid_only": ("valid",), "test_only": ("test",)}
@@ -55,6 +58,12 @@ class ProtocolDataset(PandasThree):
                 encoding=self.config["encoding"] or "utf-8",
             )
         return super()._load_feat(filepath, source)
+
+    def real_times(self) -> np.ndarray:
+        """When each interaction really took place, [interactions] float64; before any row is dropped."""
+        fields = (self.uid_field, self.iid_field, self.time_field)
+        inter = Path(self.dataset_path) / f"{self.dataset_name}.inter"
+        return real_times(inter, *(self.inter_feat[field].to_numpy() for field in fields))
 
     @property
     def _key_of(self) -> dict:
@@ -244,12 +253,11 @@ class SequentialProtocolDataset(ProtocolDataset):
 
     def samples_with_item(self) -> Tensor:
         """Samples that contain each item, in their input or as their target, [n_items] int64."""
-        inputs = self.inter_feat[getattr(self, f"{self.iid_field}_list_field")]  # [N, L]
-        targets = self.inter_feat[self.iid_field].unsqueeze(1)  # [N, 1]
-        counts = torch.zeros(self.item_num, dtype=torch.int64)
-        for start in range(0, len(targets), _SAMPLES_AT_ONCE):
-            block = slice(start, start + _SAMPLES_AT_ONCE)
-            items = torch.cat([inputs[block], targets[block]], dim=1).sort(dim=1).values
+        counts, samples = torch.zeros(self.item_num, dtype=torch.int64), len(self.inter_feat)
+        for start in range(0, samples, _SAMPLES_AT_ONCE):
+            block = take(self.inter_feat, torch.arange(start, min(start + _SAMPLES_AT_ONCE, samples)))
+            inputs = block[getattr(self, f"{self.iid_field}_list_field")]  # [n, L]
+            items = torch.cat([inputs, block[self.iid_field].unsqueeze(1)], dim=1).sort(dim=1).values
             is_repeat = torch.zeros_like(items, dtype=torch.bool)
             is_repeat[:, 1:] = items[:, 1:] == items[:, :-1]
             counts += torch.bincount(items[~is_repeat], minlength=self.item_num)
@@ -301,7 +309,16 @@ def create_dataset(config):
     own = getattr(recbole_datasets, config["model"] + "Dataset", None)
     base = own or getattr(recbole_datasets, _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset"))
     of_protocol = (ColdItems,) if config["protocol"] == "cold" else ()
-    return _under_protocol(*of_protocol, _mixin_of(config.model_class, base), base)(config)
+    return _under_protocol(*of_protocol, *_of_store(config, base), _mixin_of(config.model_class, base), base)(
+        config
+    )
+
+
+def _of_store(config, base: type) -> tuple[type, ...]:
+    """The mixin that reads a sequence store, if the interactions are read from one."""
+    if source_of(config) != STORE:
+        return ()
+    return (StoredDataset if is_lazy(config, base) else StoredTable,)
 
 
 def _mixin_of(model_class: type, base: type) -> type:

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from recbole_microlens.data.interactions_source import STORE, source_of, store_of
 from recbole_microlens.files import written_whole
 from recbole_microlens.items.modality import features_path, modalities
 from recbole_microlens.media.store import MediaStore
+from recbole_microlens.release.sequence_store import Manifest
 
 FINGERPRINT = "fingerprint.json"
 _READ_AT_ONCE = 1 << 22
 INTERACTIONS = "inter"
+STORED = "sequences"
 _ATOMIC = (INTERACTIONS, "item", "user", "kg", "link", "net")
 _TIME = "time"  # protocol cold alone reads when interactions took place
 
@@ -30,14 +33,21 @@ def dataset_fingerprint(config) -> dict[str, str]:
     Returns
     -------
     dict[str, str]
-        ``inter``, ``item`` and so on, the bytes of the dataset's files; for each modality that the model
+        ``inter``, ``item`` and so on, the bytes of the dataset's files; ``sequences``, the identity of the
+        sequence store, where the interactions are read from it instead; for each modality that the model
         looks at, ``video`` or ``image``, the identity of the media store, or the bytes of its features.
         Titles are part of ``item``.
     """
     folder = Path(config["data_path"])
     # As given: features that a run makes for itself follow from what they are made of.
     given = {"item_modality": None, "features": None, **config.as_given}
-    parts = {name: _digest(path) for name, path in _atomic_files(folder, config)}
+    is_stored = source_of(config) == STORE
+    parts = {STORED: Manifest.read(store_of(config)).identity} if is_stored else {}
+    parts |= {
+        name: _digest(path)
+        for name, path in _atomic_files(folder, config)
+        if not (is_stored and name in (INTERACTIONS, _TIME))
+    }
     for name in modalities(given):
         features = features_path(given, name)
         if features is not None:

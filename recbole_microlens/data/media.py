@@ -103,8 +103,9 @@ def item_reader(config, dataset) -> ItemReader:
     """
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field])
     readers = {name: create_reader(config, name, tokens) for name in modalities(config) if name != "id"}
+    counts = dataset.user_items.count_items(dataset.item_num).numpy()
     for reader in readers.values():
-        report_missing(reader, dataset.user_items.items.numpy())
+        report_missing(reader, counts)
     return ItemReader(dataset.item_num, readers)
 
 

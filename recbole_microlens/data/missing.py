@@ -49,7 +49,7 @@ class MissingContent:
         )
 
 
-def report_missing(reader, interactions: np.ndarray | None = None) -> None:
+def report_missing(reader, counts: np.ndarray | None = None) -> None:
     """Log once how many items have no content, and how many interactions that concerns.
 
     Parameters
@@ -57,8 +57,8 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
     reader : Reader
         Has ``tokens``, ``missing``, ``missing_content`` and ``absent()``; see
         :class:`recbole_microlens.data.media.Reader`.
-    interactions : np.ndarray [n], int64, optional
-        The internal item id of each interaction, where there are any.
+    counts : np.ndarray [n_items], int64, optional
+        The interactions of each item, where there are any.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def report_missing(reader, interactions: np.ndarray | None = None) -> None:
     if reader.missing == "error":
         raise content.error([str(token) for token in reader.tokens[absent]])
     concerned = ""
-    if interactions is not None:
-        concerned = f" ({np.isin(interactions, absent).sum()} of {len(interactions)} interactions)"
+    if counts is not None:
+        concerned = f" ({counts[absent].sum()} of {counts.sum()} interactions)"
     reasons = f"; the reasons are in {content.report}" if content.report and content.report.is_file() else ""
     getLogger().warning(
         f"missing_media: {len(absent)} of {n_items} items{concerned} have {content.nothing} in "

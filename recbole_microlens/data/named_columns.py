@@ -8,8 +8,10 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from recbole_microlens.data.interactions_source import STORE, source_of
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
+_OF_STORE = {"USER_ID_FIELD": "token", "ITEM_ID_FIELD": "token", "TIME_FIELD": "float"}
 _NUMBERS, _WORDS = ("float", "float_seq"), ("token", "token_seq")
 # Settings that name columns, and the types of columns that they are for.
 _TYPES = {
@@ -40,6 +42,8 @@ def require_named_columns(config) -> None:
         _require_file("additional_feat_suffix", folder / f"{name}.{suffix}")
     suffixes = {path.name.removeprefix(f"{name}.") for path in folder.glob(f"{glob.escape(name)}.*")}
     files = {suffix: _header(folder / f"{name}.{suffix}", config) for suffix in _read(config) & suffixes}
+    if source_of(config) == STORE:
+        files["inter"] = {config[key]: kind for key, kind in _OF_STORE.items()}
     for key in ("load_col", "unload_col", "unused_col"):
         for suffix, columns in (config[key] or {}).items():
             if suffix in files and columns != "*":

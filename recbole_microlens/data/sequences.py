@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_microlens.cpu.radix_sort import stable_argsort
 
+HISTORY_LENGTH = "history_length"  # the column of how many interactions a user has before the target
 _BLOCK = 1 << 14  # windows made at once, so that their row numbers stay in the processor's cache
 
 
@@ -50,6 +51,14 @@ class UserItems:
     def all_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All items of user ``users[b]`` as (row b, item) pairs, flat."""
         return self.before(users, self.start[users + 1] - self.start[users])
+
+    def count_items(self, n_items: int) -> Tensor:
+        """Interactions of each item, [n_items] int64."""
+        return torch.bincount(self.items, minlength=n_items)
+
+    def in_memory(self) -> UserItems:
+        """The same, as plain tensors."""
+        return self
 
 
 def windows(
@@ -138,6 +147,8 @@ def stable_order(keys: list[np.ndarray]) -> np.ndarray:
 
 def take(interaction: Interaction, rows: Tensor) -> Interaction:
     """The given rows, copied; RecBole's own indexing by a tensor goes through a Python list."""
+    if hasattr(interaction, "made"):  # samples that are made when they are asked for
+        return interaction.made(rows)
     columns = interaction.interaction.items()
     return Interaction(
         {field: torch.from_numpy(_take(values.numpy(), rows.numpy())) for field, values in columns}

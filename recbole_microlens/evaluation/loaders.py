@@ -12,8 +12,7 @@ from recbole.utils import ModelType
 from torch import Tensor
 
 from recbole_microlens import distributed
-from recbole_microlens.data.dataset import HISTORY_LENGTH
-from recbole_microlens.data.sequences import UserItems, take
+from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems, take
 from recbole_microlens.errors import MicroLensError
 
 # Most bytes of scores in a batch. On a CPU more is slower: large blocks of memory are paged in each time.
@@ -48,11 +47,11 @@ class RankingDataLoader(FullSortEvalDataLoader):
                 "fewer processes."
             )
         # RecBole makes its list of samples after this.
-        self._mine = distributed.my_share(torch.arange(self.sample_size))
+        self._mine = distributed.my_share(range(self.sample_size))
         self.sample_size = self.users_to_rank = len(self._mine)
 
     def collate_fn(self, index):
-        rows = self._mine[index]
+        rows = torch.tensor([self._mine[place] for place in index], dtype=torch.int64)
         interaction = self._dataset.join(take(self._dataset.inter_feat, rows))
         interaction = self.transform(self._dataset, interaction)
         return interaction, None, torch.arange(len(rows)), interaction[self.iid_field]

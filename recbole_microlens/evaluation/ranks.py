@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import distributed, files
-from recbole_microlens.data.dataset import HISTORY_LENGTH
+from recbole_microlens.data.sequences import HISTORY_LENGTH
 from recbole_microlens.errors import MicroLensError
 
 RANKS = "ranks.npz"
@@ -204,5 +204,6 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         raise ValueError("its lists are not in order")
 
 
-def _text(tokens: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    return np.array([str(token) for token in np.asarray(tokens)[numbers]])
+def _text(tokens, numbers: np.ndarray) -> np.ndarray:
+    known = np.asarray(tokens) if isinstance(tokens, list | tuple) else tokens
+    return np.array([str(token) for token in known[numbers]])

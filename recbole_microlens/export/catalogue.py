@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.dataset import HISTORY_LENGTH
 from recbole_microlens.data.readers.titles import read_titles
-from recbole_microlens.data.sequences import UserItems, stable_order
+from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems, stable_order
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.groups import training_counts
 from recbole_microlens.items.feature_file import open_features
@@ -30,6 +29,7 @@ from recbole_microlens.training import checkpoint
 
 ITEMS, USERS = "items.pth", "users.pth"
 FORMAT = 1
+MOST_USERS = 4_000_000
 TRAIN, VALID, TEST = range(3)
 _SEPARATOR = "\n"  # no id and no title of an atomic file holds one
 _FIELDS_OF_STORE = ("num_frames", "size", "interval", "quality")
@@ -132,12 +132,21 @@ def catalogue_of(config, model: torch.nn.Module, parts: list) -> Catalogue:
     )
 
 
-def users_of(parts: list) -> Users:
-    """The users of a run, from its datasets of training, validation and test."""
+def users_of(parts: list) -> Users | None:
+    """The users of a run, from its datasets of training, validation and test; ``None`` for more than
+    :data:`MOST_USERS`, whose ids and items would take more memory and disk than training does.
+    """
     train = parts[0]
+    if train.user_num > MOST_USERS:
+        getLogger().warning(
+            f"{USERS} is not written: {train.user_num - 1:,} users are more than {MOST_USERS:,}. The model "
+            "recommends for histories, not for users by id."
+        )
+        return None
     user_ids = _text(train.field2id_token[train.uid_field])
     if hasattr(train, "user_items"):
-        return Users(user_ids, train.user_items, _parts_of_targets(train, parts))
+        seen = train.user_items.in_memory()
+        return Users(user_ids, seen, _parts_of_targets(seen, parts))
     return _users_of_rows(user_ids, parts)
 
 
@@ -156,8 +165,10 @@ def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     checkpoint.save(state, folder / ITEMS)
 
 
-def write_users(folder: Path, users: Users) -> None:
-    """Write ``users.pth`` into a run's folder, whole or not at all."""
+def write_users(folder: Path, users: Users | None) -> None:
+    """Write ``users.pth`` into a run's folder, whole or not at all; nothing where there are ``None``."""
+    if users is None:
+        return
     state = {
         "kind": USERS,
         "format": FORMAT,
@@ -263,13 +274,13 @@ def _titles(config, item_ids: np.ndarray) -> np.ndarray:
     return np.array([" ".join(titles.get(item, "").split()) for item in item_ids.tolist()], dtype=object)
 
 
-def _parts_of_targets(train, parts: list) -> Tensor:
+def _parts_of_targets(seen: UserItems, parts: list) -> Tensor:
     """Where the targets of validation and test stand among the users' items; all others train."""
-    part = torch.full((len(train.user_items.items),), TRAIN, dtype=torch.uint8)
+    part = torch.full((len(seen.items),), TRAIN, dtype=torch.uint8)
     for number, dataset in ((VALID, parts[1]), (TEST, parts[2])):
         targets = dataset.inter_feat
         if len(targets):
-            part[train.user_items.start[targets[dataset.uid_field]] + targets[HISTORY_LENGTH]] = number
+            part[seen.start[targets[dataset.uid_field]] + targets[HISTORY_LENGTH]] = number
     return part
 
 

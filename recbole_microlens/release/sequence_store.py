@@ -5,6 +5,7 @@
 - ``offsets.npy`` int64 [users + 1]: the items of user u are ``items[offsets[u]:offsets[u + 1]]``;
 - ``items.npy`` int32 [interactions]: the line in ``item_ids.txt`` of each, from 0 on;
 - ``times.npy`` int64 [interactions]: epoch milliseconds, where the release has times;
+- ``earlier.npy`` int32 [users]: how many earlier interactions of each user were left out, where any were;
 - ``item_ids.txt`` and ``user_ids.txt``: an id a line, in UTF-8;
 - ``user_ids.npy`` int64 [users + 1]: where each line of ``user_ids.txt`` begins;
 - ``manifest.json``: sizes and checksums, written last. A folder without it is no store.
@@ -32,8 +33,8 @@ from recbole_microlens.errors import MicroLensError, printable
 FORMAT, VERSION = "recbole-microlens sequences", 1
 SUFFIX = ".sequences"
 MANIFEST = "manifest.json"
-OFFSETS, ITEMS, TIMES, USER_LINES = "offsets.npy", "items.npy", "times.npy", "user_ids.npy"
-ITEM_IDS, USER_IDS = "item_ids.txt", "user_ids.txt"
+OFFSETS, ITEMS, TIMES, EARLIER = "offsets.npy", "items.npy", "times.npy", "earlier.npy"
+ITEM_IDS, USER_IDS, USER_LINES = "item_ids.txt", "user_ids.txt", "user_ids.npy"
 HEADER_BYTES = 128  # of a .npy file of one dimension
 _AGAIN = "Convert the release again."
 _READ_AT_ONCE = 1 << 22
@@ -57,7 +58,8 @@ class Manifest:
     Attributes
     ----------
     users, items, interactions : int
-    has_times : bool
+    has_times, has_earlier : bool
+        Which of the files that may be left out are there.
     latest : int or None
         How many interactions of each user were kept at most when the store was written; ``None``: all.
     files : dict[str, dict[str, int]]
@@ -72,6 +74,7 @@ class Manifest:
     items: int
     interactions: int
     has_times: bool
+    has_earlier: bool
     latest: int | None
     files: dict[str, dict[str, int]]
     source: str = ""
@@ -121,10 +124,10 @@ def _is_sound(content: dict[str, Any]) -> bool:
     files, latest = content.get("files"), content.get("latest", 0)
     return (
         all(type(number) is int and number > 0 for number in numbers)
-        and type(content.get("has_times")) is bool
+        and all(type(content.get(key)) is bool for key in ("has_times", "has_earlier"))
         and (latest is None or type(latest) is int and latest > 0)
         and isinstance(files, dict)
-        and _names(content["has_times"]) == files.keys()
+        and _names(content["has_times"], content["has_earlier"]) == files.keys()
         and all(
             isinstance(of_file, dict) and all(type(of_file.get(key)) is int for key in ("bytes", "crc32"))
             for of_file in files.values()
@@ -132,8 +135,9 @@ def _is_sound(content: dict[str, Any]) -> bool:
     )
 
 
-def _names(has_times: bool) -> set[str]:
-    return {OFFSETS, ITEMS, USER_LINES, ITEM_IDS, USER_IDS} | ({TIMES} if has_times else set())
+def _names(has_times: bool, has_earlier: bool) -> set[str]:
+    names = {OFFSETS, ITEMS, USER_LINES, ITEM_IDS, USER_IDS}
+    return names | ({TIMES} if has_times else set()) | ({EARLIER} if has_earlier else set())
 
 
 class SequenceStore:
@@ -147,6 +151,8 @@ class SequenceStore:
     items : np.ndarray [interactions], int32
     times : np.ndarray [interactions], int64, or None
         Epoch milliseconds.
+    earlier : np.ndarray [users], int32, or None
+        How many interactions of each user were left out, all before those that are there.
     """
 
     def __init__(self, folder: Path, manifest: Manifest):
@@ -155,6 +161,7 @@ class SequenceStore:
         self.offsets = self._array(OFFSETS, np.int64, users + 1)
         self.items = self._array(ITEMS, np.int32, interactions)
         self.times = self._array(TIMES, np.int64, interactions) if manifest.has_times else None
+        self.earlier = self._array(EARLIER, np.int32, users) if manifest.has_earlier else None
         self._lines = self._array(USER_LINES, np.int64, users + 1)
         if self.offsets[0] != 0 or self.offsets[-1] != interactions:
             raise MicroLensError(f"{folder / OFFSETS} does not fit {interactions:,} interactions. {_AGAIN}")
@@ -189,7 +196,7 @@ class SequenceStore:
     def __len__(self) -> int:
         return self.manifest.users
 
-    def _array(self, name: str, dtype: type, length: int) -> np.ndarray:
+    def _array(self, name: str, dtype: type, length: int) -> np.memmap:
         path = self.folder / name
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -201,6 +208,12 @@ class SequenceStore:
                 f"{_AGAIN}"
             )
         return found
+
+    def read_items(self, start: int, stop: int) -> np.ndarray:
+        """``items[start:stop]``, copied: a pass over a memory map would count as memory of the process."""
+        with (self.folder / ITEMS).open("rb") as file:
+            file.seek(self.items.offset + start * self.items.itemsize)
+            return np.fromfile(file, dtype=self.items.dtype, count=stop - start)
 
     @cached_property
     def item_ids(self) -> list[str]:

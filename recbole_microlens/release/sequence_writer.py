@@ -15,6 +15,7 @@ import numpy as np
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import naming, written_whole
 from recbole_microlens.release.sequence_store import (
+    EARLIER,
     HEADER_BYTES,
     ITEM_IDS,
     ITEMS,
@@ -57,6 +58,7 @@ class SequenceStoreWriter:
         self.folder = Path(folder)
         self.users = self.interactions = 0
         self._has_times: bool | None = None
+        self._has_earlier: bool | None = None
         self._largest_item = -1
         self._text_bytes = 0
         self._files: dict[str, _File] = {}
@@ -80,6 +82,7 @@ class SequenceStoreWriter:
         items: Sequence[int] | np.ndarray,
         times: np.ndarray | None,
         user_ids: Sequence[str] | np.ndarray,
+        earlier: Sequence[int] | np.ndarray | None = None,
     ) -> None:
         """Add users with their interactions.
 
@@ -93,16 +96,19 @@ class SequenceStoreWriter:
             Epoch milliseconds of each; for all pieces or for none.
         user_ids : [u] of str, or of int64
             The original ids; numbers are written as such.
+        earlier : [u] int, optional
+            How many earlier interactions of each user are left out; for all pieces or for none.
 
         Raises
         ------
         ValueError
             The lengths of the arrays do not fit each other, an item code is negative or 2^31 or more, an id
-            holds a line end, or times are given for some pieces only.
+            holds a line end, or times or ``earlier`` are given for some pieces only.
         """
         counts = np.asarray(lengths, dtype=np.int64)
         codes = np.asarray(items)
         self._require_fitting(counts, codes, times, len(user_ids))
+        self._require_earlier(earlier, len(counts))
         text = ("\n".join(map(str, _plain(user_ids))) + "\n").encode() if len(user_ids) else b""
         ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
         if len(ends) != len(user_ids):
@@ -111,6 +117,8 @@ class SequenceStoreWriter:
         self._files[ITEMS].write(codes.astype(np.int32, copy=False))
         if times is not None:
             self._file(TIMES, np.int64).write(np.asarray(times, dtype=np.int64))
+        if earlier is not None:
+            self._file(EARLIER, np.int32).write(np.asarray(earlier, dtype=np.int32))
         self._files[USER_LINES].write(self._text_bytes + ends)
         self._files[USER_IDS].write(text)
         self._text_bytes += len(text)
@@ -155,6 +163,7 @@ class SequenceStoreWriter:
             items=n_items,
             interactions=self.interactions,
             has_times=bool(self._has_times),
+            has_earlier=bool(self._has_earlier),
             latest=latest,
             files=files,
             source=source,
@@ -179,6 +188,13 @@ class SequenceStoreWriter:
         if self._has_times not in (None, times is not None):
             raise ValueError("times are given for some interactions only")
         self._has_times = times is not None
+
+    def _require_earlier(self, earlier, users: int) -> None:
+        if self._has_earlier not in (None, earlier is not None) or users != len(
+            earlier if earlier is not None else range(users)
+        ):
+            raise ValueError("`earlier` is given for some users only")
+        self._has_earlier = earlier is not None
 
     def _write_item_ids(self, ids) -> int:
         out, written = self._file(ITEM_IDS, None), 0

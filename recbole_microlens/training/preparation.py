@@ -10,6 +10,7 @@ from recbole.data.utils import get_dataloader
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType
 
+from recbole_microlens.compat.sample_numbers import numbers_as_ranges, shuffle_without_a_list
 from recbole_microlens.data.dataloader import ContentTrainDataLoader
 from recbole_microlens.data.media import item_reader
 from recbole_microlens.data.sampling import PHASES, create_samplers
@@ -20,6 +21,8 @@ from recbole_microlens.evaluation.loaders import (
     RankingDataLoader,
     UserRankingDataLoader,
 )
+
+_USERS_OF = {"valid": "eval_users", "test": "test_users"}
 
 
 def prepare_data(config, dataset, datasets: list | None = None):
@@ -36,8 +39,9 @@ def prepare_data(config, dataset, datasets: list | None = None):
     """
     datasets = datasets or dataset.build()
     samplers = create_samplers(config, dataset, datasets)
-    train = _train_loader(config, dataset, datasets[0], samplers[0])
-    valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
+    with numbers_as_ranges():
+        train = shuffle_without_a_list(_train_loader(config, dataset, datasets[0], samplers[0]))
+        valid, test = (_eval_loader(config, phase, datasets, samplers) for phase in PHASES[1:])
     getLogger().info(
         f"{len(train._dataset)} training samples in batches of {config['train_batch_size']}; "
         f"{len(valid._dataset)} validation and {len(test._dataset)} test targets"
@@ -76,9 +80,7 @@ def _train_loader(config, dataset, train, sampler):
 def _eval_loader(config, phase: str, datasets: list, samplers):
     loader_class = get_dataloader(config, phase)
     number = PHASES.index(phase)
-    ranked = datasets[number]
-    if phase == "valid":
-        ranked = _some_users(ranked, config["eval_users"], config["seed"])
+    ranked = _some_users(datasets[number], config[_USERS_OF[phase]], config["seed"])
     if loader_class is not FullSortEvalDataLoader:
         return loader_class(config, ranked, samplers[number], shuffle=False)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recbole_microlens.data.interactions_source import STORE, source_of
 from recbole_microlens.data.item_columns import read_tags
 from recbole_microlens.data.named_columns import require_named_columns
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
+from recbole_microlens.release.sequence_store import has_store
 from recbole_microlens.sample.dataset import SAMPLE, make_sample
 
 
@@ -43,16 +45,19 @@ def require_weights(config) -> None:
 def require_dataset(config) -> None:
     """Make the sample dataset if it is missing; for any other, say with which commands to make it."""
     folder, name = Path(config["data_path"]), config["dataset"]
-    if name == SAMPLE and not (folder / f"{name}.inter").is_file():
+    is_there = (folder / f"{name}.inter").is_file() or has_store(folder, name)
+    if name == SAMPLE and not is_there:
         make_sample(folder.parent, progress=config["show_progress"])
-    if not (folder / f"{name}.inter").is_file():
+    is_stored = source_of(config) == STORE
+    if not is_stored and not (folder / f"{name}.inter").is_file():
         raise MicroLensError(
             f"Dataset {name} is not in {folder}. Make it from a release folder:\n"
             f"  recbole-microlens convert RELEASE_FOLDER --dataset {name} --data-path {folder.parent}\n"
             f"  recbole-microlens frames RELEASE_FOLDER --dataset {name} --data-path {folder.parent}\n"
             f"or set `data_path` to the folder that holds {name}/{name}.inter."
         )
-    _require_columns(folder / f"{name}.inter", config)
+    if not is_stored:
+        _require_columns(folder / f"{name}.inter", config)
     require_named_columns(config)
     if config.is_content_model and "tag" in (config["side_features"] or ()):
         read_tags(folder / f"{name}.item", config["field_separator"], config["ITEM_ID_FIELD"])

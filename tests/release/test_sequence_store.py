@@ -19,8 +19,8 @@ def folder(tmp_path):
     """A store of four users in two pieces; the third has no interaction."""
     folder = store_folder(tmp_path, "d")
     with SequenceStoreWriter(folder) as writer:
-        writer.append([2, 3], [0, 1, 1, 2, 0], np.array([5, 6, 1, 2, 3]), ["u1", "u 2"])
-        writer.append([0, 1], np.array([3], dtype=np.int32), np.array([2**40]), np.array([7, 77]))
+        writer.append([2, 3], [0, 1, 1, 2, 0], np.array([5, 6, 1, 2, 3]), ["u1", "u 2"], [0, 4])
+        writer.append([0, 1], np.array([3], dtype=np.int32), np.array([2**40]), np.array([7, 77]), [0, 0])
         writer.finish(iter(ITEM_IDS), latest=13, source="pairs.csv", options={"repeats": "first"})
     return folder
 
@@ -32,6 +32,7 @@ def test_what_is_written_is_read_back(folder, tmp_path):
     assert store.offsets.tolist() == [0, 2, 5, 5, 6]
     assert store.items.tolist() == [0, 1, 1, 2, 0, 3] and store.items.dtype == np.int32
     assert store.times.tolist() == [5, 6, 1, 2, 3, 2**40]
+    assert store.earlier.tolist() == [0, 4, 0, 0]
     assert store.item_ids == ITEM_IDS
     assert store.user_ids([3, 0, 1, 2]) == ["77", "u1", "u 2", "7"]
     assert (store.manifest.latest, store.manifest.source) == (13, "pairs.csv")
@@ -62,15 +63,18 @@ def test_a_store_without_times(tmp_path):
     with SequenceStoreWriter(tmp_path) as writer:
         writer.append([1], [0], None, ["a"])
         writer.finish(["x"])
-    assert SequenceStore.open(tmp_path).times is None
+    assert SequenceStore.open(tmp_path).times is None and SequenceStore.open(tmp_path).earlier is None
     assert not (tmp_path / "times.npy").exists()
 
 
 def test_equal_content_has_equal_identity(folder, tmp_path):
-    pieces = [([2], [0, 1], [5, 6], ["u1"]), ([3, 0, 1], [1, 2, 0, 3], [1, 2, 3, 2**40], ["u 2", "7", "77"])]
+    pieces = [
+        ([2], [0, 1], [5, 6], ["u1"], [0]),
+        ([3, 0, 1], [1, 2, 0, 3], [1, 2, 3, 2**40], ["u 2", "7", "77"], [4, 0, 0]),
+    ]
     with SequenceStoreWriter(tmp_path / "again") as writer:
-        for lengths, items, times, users in pieces:
-            writer.append(lengths, items, np.array(times), users)
+        for lengths, items, times, users, earlier in pieces:
+            writer.append(lengths, items, np.array(times), users, earlier)
         again = writer.finish(ITEM_IDS)
     assert again.identity == SequenceStore.open(folder).manifest.identity
 
@@ -139,11 +143,21 @@ def test_verify_looks_at_the_codes_of_items(folder):
         (([1], [-1], None, ["a"]), "negative"),
         (([1], [2**31], None, ["a"]), "2\\^31"),
         (([1], [0], None, ["a\nb"]), "line end"),
+        (([1], [0], None, ["a"], []), "earlier"),
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path, piece, said):
     with SequenceStoreWriter(tmp_path) as writer, pytest.raises(ValueError, match=said):
         writer.append(*piece)
+
+
+def test_times_are_there_for_all_interactions_or_for_none(tmp_path):
+    with SequenceStoreWriter(tmp_path) as writer:
+        writer.append([1], [0], None, ["a"])
+        with pytest.raises(ValueError, match="times are given for some interactions only"):
+            writer.append([1], [0], np.array([1]), ["b"])
+        with pytest.raises(ValueError, match="earlier"):
+            writer.append([1], [0], None, ["b"], [1])
 
 
 def test_a_code_without_an_id_and_no_interaction_are_refused(tmp_path):

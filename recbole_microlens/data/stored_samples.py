@@ -1,0 +1,213 @@
+"""Samples of a sequence store, made when a batch asks for them: a sample is a number until then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems
+from recbole_microlens.data.stored_sequences import StoredSequences
+
+_SAMPLES_AT_ONCE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Names:
+    """The columns of a sample.
+
+    Attributes
+    ----------
+    user, item, time : str
+    items, times : str
+        Of the sequences.
+    length : str
+        Of the items in the sequence.
+    """
+
+    user: str
+    item: str
+    time: str
+    items: str
+    times: str
+    length: str
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Which of a user's interactions are targets: each ``stride``-th, counted from the last one that may be.
+
+    Attributes
+    ----------
+    skipped : Callable
+        ``skipped(counts)``: how many at a user's end are none, [u], by how many interactions the user has.
+    stride : int, default 1
+    most : int, optional
+        How many targets a user has at most.
+    least : int, default 2
+        Users with fewer interactions have none; a first interaction is none, as it has no history.
+    """
+
+    skipped: Callable[[np.ndarray], np.ndarray]
+    stride: int = 1
+    most: int | None = None
+    least: int = 2
+
+    def number(self, counts: np.ndarray) -> np.ndarray:
+        """How many targets users have, [u], by how many interactions they have."""
+        number = -((1 + self.skipped(counts) - counts) // self.stride)
+        return np.where(counts < self.least, 0, np.clip(number, 0, self.most))
+
+
+class StoredSamples:
+    """Stands where RecBole has an ``Interaction`` of all samples.
+
+    Asked for a column by name it makes that of all samples, and keeps it; asked for rows it makes these.
+
+    Parameters
+    ----------
+    sequences : StoredSequences
+    names : Names
+    width : int
+        Items of a sequence at most.
+    targets : Targets
+    order : np.ndarray [users], int32
+        The users in the order of their samples.
+    """
+
+    def __init__(
+        self, sequences: StoredSequences, names: Names, width: int, targets: Targets, order: np.ndarray
+    ):
+        self.sequences, self.names, self.width, self.targets = sequences, names, width, targets
+        number = targets.number(sequences.count[order])
+        self._users = order if number.all() else order[number > 0]
+        number = number[number > 0]
+        # Of each of the users, where their samples end; samples and users are one where all have one.
+        self._ends = None if len(number) == number.sum() else number.cumsum()
+        self._length = int(number.sum())
+        self._columns: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.columns
+
+    def __getitem__(self, index):
+        if isinstance(index, str):
+            return self._column(index)
+        if isinstance(index, slice):
+            return self.made(torch.arange(len(self))[index])
+        index = torch.as_tensor(index)
+        if index.dtype == torch.bool:
+            index = index.nonzero()[:, 0]
+        if index.ndim == 0:  # RecBole's Interaction gives one sample without its first dimension.
+            one = self.made(index.unsqueeze(0))
+            return Interaction({name: values[0] for name, values in one.interaction.items()})
+        return self.made(index)
+
+    @property
+    def columns(self) -> list[str]:
+        names = self.names
+        return [names.user, names.item, names.time, names.length, names.items, names.times, HISTORY_LENGTH]
+
+    @property
+    def interaction(self) -> dict[str, Tensor]:
+        """All samples, by column."""
+        return {name: self._column(name) for name in self.columns}
+
+    def made(self, samples: Tensor) -> Interaction:
+        """The samples with these numbers, [B] int64: each column as RecBole's sequential datasets have it."""
+        names = self.names
+        users, history = self._located(samples.numpy())
+        place = self.sequences.first[users] + history
+        length = np.minimum(history, self.width)
+        places = place[:, None] - length[:, None] + np.arange(self.width)  # [B, L]
+        is_item = np.arange(self.width) < length[:, None]
+        places = np.where(is_item, places, place[:, None])
+        made = {
+            names.user: users,
+            names.item: self.sequences.items_at(place),
+            names.time: self.sequences.positions_at(place, users),
+            names.length: length,
+            names.items: np.where(is_item, self.sequences.items_at(places), 0),
+            names.times: self._times(places, is_item, users),
+            HISTORY_LENGTH: history,
+        }
+        return Interaction({name: torch.from_numpy(made[name]) for name in self.columns})
+
+    def count_targets(self) -> np.ndarray:
+        """How often each item is a target, [n_items] int64, where a user has one target at most."""
+        return self.sequences.count_at(self._last_place, self._users)
+
+    def slots(self) -> int:
+        """Items in the inputs and targets of all samples, with their repeats."""
+        total = len(self)
+        for start in range(0, len(self), _SAMPLES_AT_ONCE):
+            _, history = self._located(np.arange(start, min(start + _SAMPLES_AT_ONCE, len(self))))
+            total += int(np.minimum(history, self.width).sum())
+        return total
+
+    def _last_place(self, users: np.ndarray) -> np.ndarray:
+        counts = self.sequences.count[users].astype(np.int64)
+        return self.sequences.first[users] + counts - 1 - self.targets.skipped(counts)
+
+    def _located(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The user of each sample, and how many interactions that user has before the target, int64."""
+        behind: np.ndarray | int = 0  # targets of the user after this one
+        if self._ends is None:
+            at = samples
+        else:
+            at = np.searchsorted(self._ends, samples, side="right")
+            behind = self._ends[at] - 1 - samples
+        users = self._users[at].astype(np.int64)
+        counts = self.sequences.count[users].astype(np.int64)
+        return users, counts - 1 - self.targets.skipped(counts) - behind * self.targets.stride
+
+    def _times(self, places: np.ndarray, is_item: np.ndarray, users: np.ndarray) -> np.ndarray:
+        return np.where(is_item, self.sequences.positions_at(places, users[:, None]), np.float32(0))
+
+    def _column(self, name: str) -> Tensor:
+        if name not in self._columns:
+            starts = range(0, max(len(self), 1), _SAMPLES_AT_ONCE)
+            blocks = (
+                self.made(torch.arange(start, min(start + _SAMPLES_AT_ONCE, len(self)))) for start in starts
+            )
+            self._columns[name] = torch.cat([block[name] for block in blocks])
+        return self._columns[name]
+
+
+class StoredUserItems:
+    """Every user's items in order, read from the store; see :class:`~.sequences.UserItems`."""
+
+    def __init__(self, sequences: StoredSequences):
+        self._sequences = sequences
+
+    def before(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The first ``lengths[b]`` items of user ``users[b]`` as (row b, item) pairs, flat."""
+        rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
+        first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+        within = torch.arange(len(rows)) - first
+        places = self._sequences.first[users.numpy()][rows.numpy()] + within.numpy()
+        return rows, torch.from_numpy(self._sequences.items_at(places))
+
+    def all_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """All items of user ``users[b]`` as (row b, item) pairs, flat."""
+        return self.before(users, torch.from_numpy(self._sequences.count[users.numpy()].astype(np.int64)))
+
+    def count_items(self, n_items: int) -> Tensor:
+        """Interactions of each item, [n_items] int64."""
+        return torch.from_numpy(self._sequences.item_count.copy())
+
+    def in_memory(self) -> UserItems:
+        """The same, as plain tensors."""
+        _, items = self.all_of(torch.arange(self._sequences.n_users))
+        counts = torch.from_numpy(self._sequences.count.astype(np.int64))
+        return UserItems(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
