@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
+from recbole_microlens.activation_cache.row_format import RowFormat
 from recbole_microlens.activation_cache.store import META, CacheMeta, rows_path
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.files import locked_folder
 
-_DONE = "done.txt"
+DONE = "done.txt"
 # Ranges are looked at for so long, or until so much of the work is done, before anything is said.
 _SECONDS, _SHARE = 20, 0.1
 
@@ -55,7 +56,7 @@ class PartialCache:
 
     def remaining(self) -> list[range]:
         """The ranges that are not on the disk yet."""
-        done = _recorded(self.folder / _DONE)
+        done = recorded(self.folder / DONE)
         return [items for items in self._ranges if (items.start, items.stop) not in done]
 
     def write(self, items: range, rows: TrunkOutput) -> None:
@@ -66,14 +67,8 @@ class PartialCache:
         Overflow
             A finite value became infinite in the type of the rows.
         """
-        for file, form, part in zip(self._files, self.meta.formats, rows.tensors, strict=True):
-            stored = form.to_stored(part)
-            if not _same_where_finite(part, stored):
-                raise Overflow(form.dtype)
-            file.seek(items.start * form.row_bytes)
-            _write_all(file, memoryview(stored.view(-1).view(torch.uint8).numpy()))
-            os.fsync(file.fileno())
-        with (self.folder / _DONE).open("a", encoding="ascii") as record:
+        write_rows(self._files, self.meta.formats, items.start, rows)
+        with (self.folder / DONE).open("a", encoding="ascii") as record:
             record.write(f"{items.start} {items.stop}\n")
 
     def finish(self) -> None:
@@ -82,7 +77,7 @@ class PartialCache:
         if self.final.exists():  # damaged, or it would have been opened
             shutil.rmtree(self.final)
         self.folder.rename(self.final)
-        (self.final / _DONE).unlink()
+        (self.final / DONE).unlink()
 
     def discard(self) -> None:
         self.close()
@@ -97,28 +92,32 @@ class PartialCache:
         (self.folder / META).unlink(missing_ok=True)  # first: without it nothing of the rest counts
         for path in self.folder.iterdir():
             path.unlink()
-        (self.folder / _DONE).touch()
+        (self.folder / DONE).touch()
         for number, form in enumerate(self.meta.formats):
             with rows_path(self.folder, number).open("wb") as file:
                 file.truncate(self.meta.n_items * form.row_bytes)
         self.meta.write(self.folder)
 
 
+def sole_builder(final: Path) -> AbstractContextManager[bool]:
+    """As :func:`sole` of the partial of a cache."""
+    return sole(partial_path(final))
+
+
 @contextmanager
-def sole_builder(final: Path) -> Iterator[bool]:
-    """Hold the partial of a cache for this process; wait while another one does.
+def sole(folder: Path) -> Iterator[bool]:
+    """Hold a folder that is built in for this process; wait while another one does.
 
     Yields
     ------
     bool
-        False where the other one has renamed what it built: look again.
+        False where the other one has renamed what it built, or removed it: look again.
     """
-    partial = partial_path(final)
 
     def wait() -> None:
-        getLogger().info(f"activation cache: another process is building {partial}; waiting for it")
+        getLogger().info(f"activation cache: another process is building {folder}; waiting for it")
 
-    with locked_folder(partial, wait) as is_ours:
+    with locked_folder(folder, wait) as is_ours:
         yield is_ours
 
 
@@ -126,25 +125,36 @@ def partial_path(final: Path) -> Path:
     return final.with_name(final.name + ".partial")
 
 
-def _recorded(path: Path) -> set[tuple[int, int]]:
+def recorded(path: Path) -> set[tuple[int, int]]:
     """The ranges of a record. A kill may have cut its last line: that line is dropped."""
     text = path.read_text(encoding="ascii") if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="ascii")
     pairs = (line.split() for line in whole.splitlines())
-    return {(int(start), int(stop)) for start, stop in pairs}
+    return {(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2}
+
+
+def write_rows(files: list, formats: tuple[RowFormat, ...], first: int, rows: TrunkOutput) -> None:
+    """Write rows from number ``first`` on, one file for each tensor, and wait until they are on the disk.
+
+    Raises
+    ------
+    Overflow
+        A finite value became infinite in the type of the rows.
+    """
+    for file, form, part in zip(files, formats, rows.tensors, strict=True):
+        stored = form.to_stored(part)
+        if not form.can_hold(part, stored):
+            raise Overflow(form.dtype)
+        file.seek(first * form.row_bytes)
+        _write_all(file, memoryview(stored.view(-1).view(torch.uint8).numpy()))
+        os.fsync(file.fileno())
 
 
 def _write_all(file, content: memoryview) -> None:
     while content:
         content = content[file.write(content) :]
-
-
-def _same_where_finite(rows: torch.Tensor, stored: torch.Tensor) -> bool:
-    if not rows.is_floating_point() or stored.dtype == rows.dtype:
-        return True
-    return bool(torch.isfinite(stored).all()) or not bool(torch.isfinite(rows).all())
 
 
 class Pace:

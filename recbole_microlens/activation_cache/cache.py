@@ -7,26 +7,35 @@ it depends on, and read from there, or from the device's memory, in place of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from recbole_microlens import distributed
-from recbole_microlens.activation_cache.build import Overflow, Pace, PartialCache, sole_builder
+from recbole_microlens.activation_cache import used
+from recbole_microlens.activation_cache.build import Overflow
+from recbole_microlens.activation_cache.builder import CacheBuilder
 from recbole_microlens.activation_cache.fingerprint import cache_parts, differences, digest
+from recbole_microlens.activation_cache.growing import open_growing
 from recbole_microlens.activation_cache.memory import in_words
-from recbole_microlens.activation_cache.plan import Work, fits, lacking_space, probe, reason_against
+from recbole_microlens.activation_cache.partial_reader import PartlyCachedReader
+from recbole_microlens.activation_cache.plan import (
+    Work,
+    fits,
+    memory_limit,
+    probe,
+    reason_against,
+    share_served,
+)
+from recbole_microlens.activation_cache.row_format import DTYPES
 from recbole_microlens.activation_cache.settings import CacheSettings
-from recbole_microlens.activation_cache.store import DTYPES, CachedRows, CacheMeta, open_cache
-from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
+from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, open_cache
 from recbole_microlens.encoders.encoder import Encoder
-from recbole_microlens.items.constant_part import constant_part, has_constant_part
+from recbole_microlens.items.constant_part import has_constant_part
 from recbole_microlens.items.content import ContentItemEmbedding
 
 
@@ -110,7 +119,10 @@ class ActivationCaches:
             try:
                 if distributed.broadcast_object(open_cache(folder, parts) is not None):
                     return open_cache(folder, parts)
-                return self._build(modality, encoder, parts, folder) if may_build else None
+                if may_build:
+                    return self._build(modality, encoder, parts, folder)
+                found = distributed.broadcast_object(open_growing(folder, parts) is not None)
+                return open_growing(folder, parts) if found else None
             except Overflow as overflow:
                 overflowed.touch()
                 getLogger().warning(
@@ -130,15 +142,16 @@ class ActivationCaches:
                 )
                 return None
             meta = CacheMeta(parts, len(self.tokens), probed.formats)
-            seconds = distributed.broadcast_object(probed.seconds)
-            against = None if self.settings.always else reason_against(meta, seconds, self.work, device)
-            against = distributed.broadcast_object(against)
-            if against:
+            against = None if self.settings.always else reason_against(meta, self.work)
+            if distributed.broadcast_object(against):
                 getLogger().info(f"activation cache: none for {modality}, {encoder.spec.name}: {against}.")
                 return None
             _log_why(folder, parts)
+            in_memory = None if self.settings.always else memory_limit(meta, probed.seconds, device)
             try:
-                return self._build_rows(modality, encoder, meta, folder)
+                return CacheBuilder(self.settings, modality, encoder, reader, self.work, device).build(
+                    folder, meta, in_memory
+                )
             except OSError as error:
                 getLogger().warning(
                     f"activation cache: {folder} cannot be written ({error}); continuing without it. What "
@@ -146,91 +159,6 @@ class ActivationCaches:
                     "another folder, or off."
                 )
                 return None
-
-    def _build_rows(
-        self, modality: str, encoder: Encoder, meta: CacheMeta, folder: Path
-    ) -> CachedRows | None:
-        """Build the rows, each process of this run its share; wait while another run builds them."""
-        while not distributed.broadcast_object(open_cache(folder, meta.parts) is not None):
-            with ExitStack() as held:
-                is_mine = distributed.main_process_does(
-                    lambda: (
-                        held.enter_context(sole_builder(folder)) and open_cache(folder, meta.parts) is None
-                    )
-                )
-                if not is_mine:
-                    continue
-                remaining = distributed.main_process_does(lambda: self._plan(folder, meta))
-                if remaining is None:
-                    return None
-                self._fill(folder, meta, distributed.my_share(remaining), modality, encoder)
-        return open_cache(folder, meta.parts)
-
-    def _plan(self, folder: Path, meta: CacheMeta) -> list[range] | None:
-        """The ranges of items that are still to build, or ``None`` where the disk has no space for them."""
-        partial = PartialCache(folder, meta, self.settings.range_items)
-        remaining = partial.remaining()
-        items = sum(map(len, remaining))
-        lacking = lacking_space(folder, items * meta.row_bytes)
-        if lacking:
-            partial.close() if items < meta.n_items - 1 else partial.discard()
-            getLogger().warning(
-                f"activation cache: {lacking}; continuing without it, so every step passes its items "
-                "through the trunk. Free disk space, set `activation_cache` to a folder on another disk, or "
-                "use `activation_cache_dtype: fp16`."
-            )
-            return None
-        partial.close()
-        getLogger().info(
-            f"activation cache: building {in_words(meta.size)} in {folder}: {items} of {meta.n_items - 1} "
-            "items to go"
-        )
-        return remaining
-
-    def _fill(
-        self, folder: Path, meta: CacheMeta, mine: list[range], modality: str, encoder: Encoder
-    ) -> None:
-        """Write this process's ranges; when all have theirs, give the cache its name.
-
-        Raises
-        ------
-        Overflow, OSError
-            Raised in all processes if it occurs in one of them.
-        """
-        error: Overflow | OSError | None = None
-        partial: Any = None
-        try:
-            partial = PartialCache(folder, meta, self.settings.range_items)
-            self._write(partial, mine, modality, encoder)
-        except (Overflow, OSError) as found:
-            error = found
-        finally:
-            if partial is not None:
-                partial.close()
-        errors = [found for found in distributed.all_gather_object(error) if found is not None]
-        if any(isinstance(found, Overflow) for found in errors):
-            distributed.main_process_does(partial.discard)
-        elif not errors:
-            distributed.main_process_does(partial.finish)
-        if errors:
-            raise errors[0]
-
-    @torch.inference_mode()
-    def _write(self, partial: PartialCache, ranges: list[range], modality: str, encoder: Encoder) -> None:
-        device = next(self.layer.parameters()).device
-        loader: DataLoader = DataLoader(
-            _Ranges(self.media_readers[modality], ranges),
-            batch_size=None,
-            num_workers=min(self.settings.workers, len(ranges)),
-            worker_init_fn=EndWithParent(),
-            pin_memory=device.type == "cuda",
-        )
-        label = f"Activation cache of {modality}"
-        contents = tqdm(loader, ncols=100, desc=label, disable=not self.settings.progress)
-        pace = Pace(len(ranges))
-        for items, content in zip(ranges, contents, strict=True):
-            partial.write(items, constant_part(encoder, content.to(device, non_blocking=True)))
-            pace.one_more_range()
 
     def _use(self, modality: str, rows: CachedRows | None) -> None:
         """Let the layer or the loaders read from the cache, or from the media if there is none."""
@@ -244,12 +172,27 @@ class ActivationCaches:
             return
         self._in_use[modality] = rows
         device = next(self.layer.parameters()).device
-        in_memory = fits(rows.meta.size, device, self.settings.device_fraction)
+        in_memory = fits(rows.size, device, self.settings.device_fraction)
         self.layer.read_trunk_output(modality, rows.load(device) if in_memory else None)
-        self.reader.read_with(modality, None if in_memory else rows)
+        if rows.is_whole:
+            self.reader.read_with(modality, None if in_memory else rows)
+        else:
+            self.reader.read_with(modality, PartlyCachedReader(rows, self.media_readers[modality], in_memory))
         where = f"in the memory of {device}" if in_memory else "read from the disk by the loader"
+        getLogger().info(f"activation cache: {modality} from {rows.folder}, {in_words(rows.size)}, {where}")
+        if distributed.is_main_process():
+            used.remember(rows.folder, self.settings.used_by.get(modality, {}))
+            self._say_what_is_served(rows)
+
+    def _say_what_is_served(self, rows: CachedRows) -> None:
+        if rows.is_whole or rows.slots is None:
+            return
+        held = (rows.slots >= 0).numpy()
+        share = share_served(self.work.draws_of(len(held)), held)
         getLogger().info(
-            f"activation cache: {modality} from {rows.folder}, {in_words(rows.meta.size)}, {where}"
+            f"activation cache: {rows.n_held} of {len(held) - 1} items, which serve {share:.1%} of the draws "
+            f"in training and {rows.n_held / (len(held) - 1):.1%} of those in a ranking; the rest goes "
+            f"through the trunk in each step. All items would take {in_words(rows.meta.size)}"
         )
 
 
@@ -262,24 +205,6 @@ def _in_eval_mode(encoder: Encoder) -> Iterator[None]:
         yield
     finally:
         encoder.train(training)
-
-
-class _Ranges:
-    """The content of ranges of items, for a loader without automatic batches."""
-
-    def __init__(self, reader, ranges: list[range]):
-        self.reader = reader
-        self.ranges = ranges
-
-    def __len__(self) -> int:
-        return len(self.ranges)
-
-    def __getitem__(self, number: int):
-        if number >= len(self.ranges):
-            raise IndexError(number)
-        content = self.reader.read(torch.arange(self.ranges[number].start, self.ranges[number].stop))
-        hand_over([content])
-        return content
 
 
 def _log_why(folder: Path, parts: dict) -> None:

@@ -19,6 +19,7 @@ NOT_OF_THE_RESULT = frozenset(
     (
         "activation_cache",
         "activation_cache_device_fraction",
+        "activation_cache_max_gb",
         "checkpoint_dir",
         "compile",
         "data_path",

@@ -142,20 +142,6 @@ def stages() -> Kind:
     )
 
 
-def activation_cache() -> Kind:
-    """``auto``, ``off`` (which YAML reads as false) or a folder."""
-    folder = path("a folder")
-
-    def fault(value):
-        if isinstance(value, bool):
-            return None
-        if not isinstance(value, str) or not value:
-            return f"{shown(value)} is neither auto, off nor a folder. Set one of these."
-        return folder.fault(value)
-
-    return Kind("auto, off, or a folder", fault)
-
-
 def clip_grad_norm() -> Kind:
     """The arguments of torch's ``clip_grad_norm_``."""
     fields = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from recbole_microlens import compat
-from recbole_microlens.activation_cache.store import DTYPES
 from recbole_microlens.config import (
+    cache_settings,
     cold_settings,
     odmt_settings,
     schema_of_backbones,
@@ -21,7 +21,6 @@ from recbole_microlens.config import (
     store_settings,
 )
 from recbole_microlens.config.forms import (
-    activation_cache,
     by_modality,
     dataset_name,
     features,
@@ -212,17 +211,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "with several processes: candidates of its own batch, or of all",
             ),
         },
-        "Activation cache": {
-            "activation_cache": (
-                activation_cache(),
-                "where the frozen part's output of each item is kept; auto: where it pays",
-            ),
-            "activation_cache_dtype": (word(*DTYPES), "fp32 is exact, and takes twice the disk"),
-            "activation_cache_device_fraction": (
-                number(0, 1),
-                "a cache that fits into this part of the device's free memory is kept there",
-            ),
-        },
+        "Activation cache": cache_settings.KEYS,
     },
     PAPER: {
         "Baselines of the paper": {

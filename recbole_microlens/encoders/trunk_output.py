@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,4 +58,4 @@ class TrunkOutput:
         return self._each(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> TrunkOutput:
-        return TrunkOutput(tuple(map(change, self.tensors)))
+        return replace(self, tensors=tuple(map(change, self.tensors)))

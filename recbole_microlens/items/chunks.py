@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from logging import getLogger
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from recbole_microlens.encoders.batchnorm import counted_before, takes_statistics
 from recbole_microlens.items.constant_part import constant_part, has_constant_part
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.partly_cached import PartlyCached
 
 
 def encode_in_chunks(
@@ -58,8 +59,11 @@ def _through_frozen_parts(towers: nn.ModuleDict, media: ItemMedia) -> ItemMedia:
     content = dict(media.content)
     for name, tower in towers.items():
         encoder = getattr(tower, "encoder", None)
-        if isinstance(content.get(name), Tensor) and encoder is not None and has_constant_part(encoder):
-            content[name] = constant_part(encoder, content[name])
+        part = content.get(name)
+        if isinstance(part, PartlyCached):
+            content[name] = part.through(partial(constant_part, encoder))
+        elif isinstance(part, Tensor) and encoder is not None and has_constant_part(encoder):
+            content[name] = constant_part(encoder, part)
     return ItemMedia(media.item_ids, content)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.media_batch import Content
+from recbole_microlens.items.partly_cached import PartlyCached
 
 
 def has_constant_part(encoder: Encoder) -> bool:
@@ -40,17 +43,18 @@ def features_of(encoder: Encoder, content: Content) -> Tensor:
     Parameters
     ----------
     encoder : Encoder
-    content : Tensor [U, ...] or TrunkOutput
-        The items' content, or what :func:`constant_part` gave for it. That may have been stored in half
-        precision: it is computed on in float32, or as autocast likes.
+    content : Tensor [U, ...], TrunkOutput or PartlyCached
+        The items' content, or what :func:`constant_part` gave for it, or for some of them. That may have been
+        stored in fewer bits: it is computed on in float32, or as autocast likes.
 
     Returns
     -------
     Tensor [U, feature_dim]
     """
-    if not isinstance(content, TrunkOutput):
+    if isinstance(content, Tensor):
         return encoder(content)
-    output = content.float()
+    is_partly = isinstance(content, PartlyCached)
+    output = content.completed(partial(constant_part, encoder)) if is_partly else content.float()
     if not encoder.trainable_stages and encoder.draws:
         return encoder.through_head(output.features)
     return encoder.forward_top(output, encoder.trainable_stages)

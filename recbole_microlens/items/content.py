@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from recbole_microlens import distributed
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.items.chunks import encode_in_chunks
-from recbole_microlens.items.media_batch import Content, ItemMedia
+from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.items.partly_cached import PartlyCached
 
 
 class TrunkRows(Protocol):
@@ -74,7 +75,8 @@ class ContentItemEmbedding(nn.Module):
 
     def read_trunk_output(self, modality: str, rows: TrunkRows | None) -> None:
         """Read the trunk's output of a modality from an activation cache on this layer's device, in place of
-        the content that a batch brings; ``None``: from the batch again.
+        the content that a batch brings; ``None``: from the batch again. Where the batch brings a
+        ``PartlyCached``, the rows of the items that are cached.
         """
         self.cached.pop(modality, None)
         if rows is not None:
@@ -87,8 +89,14 @@ class ContentItemEmbedding(nn.Module):
         return encode_in_chunks(self._encode, self.towers, media, self.encode_chunk)
 
     def _encode(self, media: ItemMedia) -> Tensor:
-        cached: dict[str, Content] = {name: rows.read(media.item_ids) for name, rows in self.cached.items()}
-        media = ItemMedia(media.item_ids, {**media.content, **cached})
+        content = dict(media.content)
+        for name, rows in self.cached.items():
+            part = content.get(name)
+            is_partly = isinstance(part, PartlyCached)
+            content[name] = (
+                part.with_rows(rows.read, media.item_ids) if is_partly else rows.read(media.item_ids)
+            )
+        media = ItemMedia(media.item_ids, content)
         embeddings = [tower(media) for tower in self.towers.values()]
         return embeddings[0] if self.fusion is None else self.fusion(embeddings)
 

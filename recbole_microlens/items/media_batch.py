@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from recbole_microlens.encoders.trunk_output import TrunkOutput
+from recbole_microlens.items.partly_cached import PartlyCached
 
-Content = Tensor | TrunkOutput
+Content = Tensor | TrunkOutput | PartlyCached
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class ItemMedia:
     content : dict[str, Content]
         By modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
         [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask. A ``TrunkOutput`` of U
-        items stands for them where it comes from a cache. A modality that its tower looks up by id is left
-        out.
+        items stands for them where it comes from a cache, a ``PartlyCached`` where that holds some of them. A
+        modality that its tower looks up by id is left out.
     """
 
     item_ids: Tensor
@@ -34,7 +35,7 @@ class ItemMedia:
 
     def tensors(self) -> list[Tensor]:
         """The ids and all tensors of the content."""
-        parts = (part.tensors if isinstance(part, TrunkOutput) else (part,) for part in self.content.values())
+        parts = ((part,) if isinstance(part, Tensor) else part.tensors for part in self.content.values())
         return [self.item_ids, *(tensor for part in parts for tensor in part)]
 
     def to(self, device: torch.device | str) -> ItemMedia:

@@ -24,6 +24,7 @@ _RUNNING = (
     "activation_cache",
     "activation_cache_device_fraction",
     "activation_cache_dtype",
+    "activation_cache_max_gb",
     "checkpoint_dir",
     "compile",
     "data_path",

@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from recbole_microlens import distributed
 from recbole_microlens.activation_cache.cache import ActivationCaches
-from recbole_microlens.activation_cache.plan import Work
+from recbole_microlens.activation_cache.plan import Work, expected_draws
 from recbole_microlens.activation_cache.settings import CacheSettings
+from recbole_microlens.data.draws import sample_shares
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.encoders.batchnorm import takes_statistics
 from recbole_microlens.items.media_batch import ItemMedia
@@ -234,7 +235,12 @@ def _work(config, train) -> Work:
     """What a training run at its longest passes through the trunk; the test ranks once more."""
     epochs, step = config["epochs"], config["eval_step"]
     rankings = 1 + (epochs // step if step > 0 else 0)
-    return Work(epochs, rankings, train.item_slots())
+    batch_size = max(config["train_batch_size"] // distributed.world_size(), 1)
+
+    def draws() -> torch.Tensor:
+        return expected_draws(sample_shares(config, train), len(train), batch_size)
+
+    return Work(epochs, rankings, train.item_slots(), draws)
 
 
 @cache

@@ -4,60 +4,20 @@ import logging
 import shutil
 from collections import namedtuple
 
-import numpy as np
 import pytest
 import torch
-from miniature import N_ITEMS, Pixels, tiny_encoder
+from cached_layer import IDS, OFTEN, TOKENS, Setting
+from miniature import N_ITEMS, Pixels
 from torch import nn
 
 from recbole_microlens.activation_cache import build, cache, plan
 from recbole_microlens.activation_cache.build import PartialCache
-from recbole_microlens.activation_cache.cache import ActivationCaches
 from recbole_microlens.activation_cache.plan import Work
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.data.media import ItemReader
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.towers import EncoderTower
-
-IDS = torch.tensor([7, 2, 11])
-TOKENS = np.array(["[PAD]", *(f"v{item}" for item in range(1, N_ITEMS))])
-OFTEN = Work(epochs=10, rankings=11, items_an_epoch=30)
-
-
-class MeanFusion(nn.Module):
-    def forward(self, embeddings):
-        return torch.stack(embeddings).mean(0)
-
-
-class Setting:
-    """A layer with a tower for each modality, its reader and its caches."""
-
-    def __init__(self, folder, modalities=("video",), stages=1, work=OFTEN, reader=None, **changed):
-        self.encoders = {
-            name: tiny_encoder(name, stages, **changed.pop("encoder", {})) for name in modalities
-        }
-        torch.manual_seed(1)
-        towers = nn.ModuleDict({n: EncoderTower(n, e, embedding_dim=5) for n, e in self.encoders.items()})
-        fusion = MeanFusion() if len(modalities) > 1 else None
-        self.layer = ContentItemEmbedding(towers, N_ITEMS, 5, fusion)
-        frames = {"video": 2, "image": 0}
-        self.sources = {name: reader or Pixels(frames[name]) for name in modalities}
-        self.reader = ItemReader(N_ITEMS, dict(self.sources))
-        settings = {"dtype": "fp32", "device_fraction": 0.5, "always": False} | changed
-        self.settings = CacheSettings(folder, range_items=4, workers=0, progress=False, **settings)
-        self.caches = ActivationCaches(self.settings, self.layer, self.reader, TOKENS, work)
-
-    def gradients(self):
-        """Embeddings of IDS and all gradients, BatchNorm statistics frozen."""
-        self.layer.train()
-        for module in self.layer.modules():
-            if isinstance(module, nn.BatchNorm3d | nn.BatchNorm2d):
-                module.eval()
-        self.layer.zero_grad()
-        embeddings = self.layer.encode(self.reader.read(IDS))
-        embeddings.square().sum().backward()
-        return embeddings.detach(), {n: p.grad for n, p in self.layer.named_parameters() if p.requires_grad}
 
 
 @pytest.fixture
@@ -224,7 +184,7 @@ def test_too_little_disk_is_said_before_any_work_and_the_run_goes_on(folder, cap
     setting.caches.ensure(may_build=True)
     assert "are needed" in caplog.text and "continuing without it" in caplog.text
     assert sum(map(len, setting.sources["video"].reads)) <= 2
-    assert setting.layer.cached == {} and list(folder.iterdir()) == []
+    assert setting.layer.cached == {} and not folder.exists()
     torch.testing.assert_close(setting.gradients()[0], Setting(None).gradients()[0], atol=0, rtol=0)
 
 
