@@ -32,8 +32,10 @@ def _as_it_is(values) -> range | list:
 def shuffle_without_a_list(loader: LoaderT) -> LoaderT:
     """Let a loader that shuffles give the same samples in the same order, of which it makes no list."""
     batches = loader.batch_sampler
-    if type(getattr(batches, "sampler", None)) is RandomSampler:
-        batches.sampler = Permutation(range(len(loader.dataset)), generator=loader.generator)  # type: ignore
+    drawn = getattr(batches, "sampler", None)
+    if type(drawn) is RandomSampler:
+        # Not of `loader.dataset`, which is RecBole's.
+        batches.sampler = Permutation(drawn.data_source, generator=drawn.generator)  # type: ignore
     return loader
 
 
