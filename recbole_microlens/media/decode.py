@@ -7,12 +7,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
 from recbole_microlens.compat.pyav import ACCURATE_BICUBIC
-from recbole_microlens.media.containers import open_video, video_stream
+from recbole_microlens.media.containers import is_iso_media, open_video, video_stream
 from recbole_microlens.media.limits import MAX_PIXELS, require_size
-from recbole_microlens.media.timeline import MediaError, WantedFrames, locate_frames
+from recbole_microlens.media.timeline import MediaError, WantedFrames, has_index, locate_frames
 
 __all__ = ["MediaError", "read_frame_files", "read_image", "read_video_frames", "select_indices"]
 
@@ -21,6 +22,10 @@ ALPHA_BACKGROUND = "white"
 
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow knows forty more, some of which start another program (PostScript: Ghostscript)."""
+
+_WITHOUT_PROBING = {"h264": "NONREF", "hevc": "DEFAULT"}
+"""Codecs whose headers say in which order frames come out, and what is decoded of the frames that are not
+wanted. In H.264 a frame that says it is no reference is none; in HEVC it may be one in a higher layer."""
 
 _SEEK_EARLIER_SECONDS = (0, 10)
 """Some containers (MPEG-TS) seek to a byte, not to a key frame: a miss is tried again this much earlier."""
@@ -44,12 +49,14 @@ def select_indices(total_frames: int, num_frames: int, interval: int) -> list[in
 
 
 def read_video_frames(
-    path: str | Path, num_frames: int = 5, interval: int = 1, size: int = 224
+    path: str | Path, num_frames: int = 5, interval: int = 1, size: int = 224, approximate: bool = False
 ) -> np.ndarray:
     """Decode frames around the middle of a video, resized to a square (the aspect ratio is not kept).
 
-    Only the group of pictures around the wanted frames is decoded. Rotation metadata is applied; a cover
-    image embedded in the file is not taken for the video.
+    Only the group of pictures around the wanted frames is decoded, and of an H.264 mp4 only what these depend
+    on. Rotation metadata is applied; a cover image embedded in the file is not taken for the video. With
+    ``approximate`` the frames begin at the key frame nearest to the first of them: see
+    ``timeline.locate_frames``.
 
     Returns uint8 [num_frames, size, size, 3], RGB, in display order. Raises ``MediaError`` with the reason
     where the file is missing, empty, not a video, larger than ``limits`` allows, or truncated before the
@@ -62,13 +69,9 @@ def read_video_frames(
         return select_indices(total_frames, num_frames, interval)
 
     try:
-        with open_video(path) as container:
-            stream = video_stream(container)
-            wanted = locate_frames(container, stream, select)
-            frames = _decode_by_seeking(container, stream, wanted, size)
+        frames = _decode_without_probing(path, select, size, approximate)
         if frames is None:
-            with open_video(path) as container:
-                frames = _decode_from_the_start(container, video_stream(container), wanted, size)
+            frames = _decode_any(path, select, size, approximate)
     except MemoryError:  # PyAV's is an FFmpegError too
         raise
     except av.error.ArgumentError as error:  # what a decoder says to a frame that is too large, too
@@ -136,6 +139,57 @@ def _open_image(path: Path) -> Image.Image:
         return Image.open(path, formats=_IMAGE_FORMATS)
 
 
+def _decode_without_probing(path: Path, select, size: int, approximate: bool) -> list[np.ndarray] | None:
+    """Decode what most videos are, an mp4 of a common codec, with the least work; None where that fails.
+
+    What is wrong with a file, and whether there is another way to its frames, ``_decode_any`` finds out.
+    """
+    if not is_iso_media(path):
+        return None
+    try:
+        with open_video(path, probe=False) as container:
+            stream = video_stream(container)
+            unwanted = _WITHOUT_PROBING.get(stream.codec_context.name)
+            if unwanted is None or not has_index(stream):
+                return None
+            wanted = locate_frames(container, stream, select, approximate)
+            return _decode_packets(stream, wanted, size, unwanted)
+    except MemoryError:
+        raise
+    except (MediaError, av.FFmpegError, OSError):
+        return None
+
+
+def _decode_packets(stream, wanted: WantedFrames, size: int, unwanted: str) -> list[np.ndarray] | None:
+    """Decode packets that are in memory, of the frames that are not wanted those that FFmpeg's ``unwanted``
+    leaves (``NONREF``: those that others refer to); None where a wanted frame does not come out.
+    """
+    if wanted.pts is None or wanted.packets is None:
+        return None
+    codec, needed, reformatter = stream.codec_context, set(wanted.pts), VideoReformatter()
+    pixels: dict[int, np.ndarray] = {}
+    mode = None
+    for packet in (*wanted.packets, None):  # None: what is left in the decoder
+        now = unwanted if packet is not None and packet.pts not in needed else "DEFAULT"
+        if now != mode:
+            codec.skip_frame = mode = now
+        for frame in codec.decode(packet):
+            if frame.pts in needed and not frame.is_corrupt:
+                pixels[frame.pts] = _to_square(frame, size, reformatter)
+    return [pixels[pts] for pts in wanted.pts] if len(pixels) == len(needed) else None
+
+
+def _decode_any(path: Path, select, size: int, approximate: bool) -> list[np.ndarray]:
+    with open_video(path) as container:
+        stream = video_stream(container)
+        wanted = locate_frames(container, stream, select, approximate)
+        frames = _decode_by_seeking(container, stream, wanted, size)
+    if frames is None:
+        with open_video(path) as container:
+            frames = _decode_from_the_start(container, video_stream(container), wanted, size)
+    return frames
+
+
 def _decode_by_seeking(container, stream, wanted: WantedFrames, size: int) -> list[np.ndarray] | None:
     """Decode from a key frame before the first wanted frame; None where a wanted frame did not come out."""
     if wanted.pts is None:
@@ -174,9 +228,14 @@ def _decode_from_the_start(container, stream, wanted: WantedFrames, size: int) -
     raise MediaError("truncated: decoding ends before the wanted frames")
 
 
-def _to_square(frame: av.VideoFrame, size: int) -> np.ndarray:
-    """Resize straight from the decoder's YUV, then rotate: on a square target the order does not matter."""
-    small = frame.reformat(width=size, height=size, format="rgb24", interpolation=ACCURATE_BICUBIC, threads=1)
+def _to_square(frame: av.VideoFrame, size: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
+    """Resize straight from the decoder's YUV, then rotate: on a square target the order does not matter.
+
+    A ``reformatter`` keeps its filters for frames of one size.
+    """
+    small = (reformatter or VideoReformatter()).reformat(
+        frame, width=size, height=size, format="rgb24", interpolation=ACCURATE_BICUBIC, threads=1
+    )
     quarter_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(small.to_ndarray(), quarter_turns))
 

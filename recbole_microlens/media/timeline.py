@@ -4,7 +4,7 @@ A frame is meant by its ordinal in display order, never by ``time * fps``: in a 
 the two differ. Packets come in decoding order, so pts are sorted before they are counted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import av
@@ -14,6 +14,12 @@ from recbole_microlens.errors import MicroLensError
 MAX_REORDERED_FRAMES = 16
 """The furthest a codec may move a frame between decoding and display order (H.264 and HEVC: 16 pictures)."""
 
+MAX_KEPT_BYTES = 1 << 26
+"""Packets that were read to locate the frames are kept to be decoded, unless they are larger together."""
+
+FURTHEST_KEY_FRAME = 250
+"""How many frames away a key frame may lie to stand for a wanted frame; x264's distance of key frames."""
+
 
 class MediaError(MicroLensError):
     """A video or image that cannot be read; the message is the reason alone, callers add the file."""
@@ -21,31 +27,46 @@ class MediaError(MicroLensError):
 
 @dataclass(frozen=True)
 class WantedFrames:
-    """The frames to decode: ordinals in display order, and pts (None where the container has none)."""
+    """The frames to decode: ordinals in display order, and pts (None where the container has none).
+
+    ``packets`` are those of the stream from a key frame before them on, in decoding order, as far as the
+    frames need them; None where they were not kept.
+    """
 
     ordinals: list[int]
     pts: list[int] | None
+    packets: list[av.Packet] | None = None
+
+
+def has_index(stream: av.VideoStream) -> bool:
+    """Whether the container lists every frame of the stream, as an mp4 does that is not in fragments."""
+    return stream.frames > 0 and stream.frames == len(stream.index_entries)
 
 
 def locate_frames(
-    container: av.container.InputContainer, stream: av.VideoStream, select: Callable[[int], list[int]]
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    select: Callable[[int], list[int]],
+    from_key_frame: bool = False,
 ) -> WantedFrames:
     """Find the frames that ``select(total_frames)`` names, by their ordinals in display order.
 
     An mp4 carries an index of all its samples, so only the packets around the wanted frames are read. Any
     other container (and an mp4 in fragments) is read through once; the packets are not decoded.
 
+    With ``from_key_frame`` all wanted frames are moved by the same number, so that the first is the key frame
+    nearest to it, unless that is more than :data:`FURTHEST_KEY_FRAME` frames away.
+
     Raises ``MediaError`` where the stream has no frames or ends before the wanted ones.
     """
-    entries = list(stream.index_entries)
-    if stream.frames and stream.frames == len(entries):
-        shown = [entry for entry in entries if not entry.is_discard]
+    if has_index(stream):
+        shown = [entry for entry in stream.index_entries if not entry.is_discard]
         ordinals = _ordinals(select, len(shown))
-        pts = _pts_near(container, stream, shown, ordinals)
-        if pts is not None:
-            return WantedFrames(ordinals, pts)
+        found = _located_near(container, stream, shown, ordinals, from_key_frame)
+        if found is not None:
+            return found
         container.seek(shown[0].timestamp, stream=stream)
-    return _locate_by_reading_all(container, stream, select)
+    return _locate_by_reading_all(container, stream, select, from_key_frame)
 
 
 def _ordinals(select: Callable[[int], list[int]], total: int) -> list[int]:
@@ -54,22 +75,65 @@ def _ordinals(select: Callable[[int], list[int]], total: int) -> list[int]:
     return select(total)
 
 
-def _pts_near(container, stream, entries, ordinals: list[int]) -> list[int] | None:
-    """Pts of the wanted frames from the packets around them; None if that key frame is not a starting point.
+def _nearest_key(keys: Iterable[int], ordinals: list[int], total: int) -> int | None:
+    """Of the places of key frames the one to start from in the place of the first wanted frame, if any."""
+    first, span = min(ordinals), max(ordinals) - min(ordinals)
+    fitting = [key for key in keys if key + span < total]
+    best = min(fitting, key=lambda key: abs(key - first), default=None)
+    return best if best is not None and abs(best - first) <= FURTHEST_KEY_FRAME else None
+
+
+def _moved(ordinals: list[int], to: int, total: int) -> list[int]:
+    distance = to - min(ordinals)
+    return [min(ordinal + distance, total - 1) for ordinal in ordinals]
+
+
+def _located_near(
+    container, stream, entries, ordinals: list[int], from_key_frame: bool
+) -> WantedFrames | None:
+    """The wanted frames by the packets around them; None if they cannot be told from these.
 
     Everything that is decoded before a key frame is also shown before it, so the key frame at position p of
     the index has ordinal p, plus the number of leading frames (open GOP) that follow it in the file and are
-    shown before it.
+    shown before it. If the first wanted frame is one of these, it belongs to the key frame before.
     """
-    first, last = min(ordinals), max(ordinals)
-    key = max((i for i in range(first + 1) if entries[i].is_keyframe), default=0)
-    container.seek(entries[key].timestamp, stream=stream)
-    end = min(last + 1 + MAX_REORDERED_FRAMES, len(entries))
-    position = {entry.timestamp: i for i, entry in enumerate(entries)}
-    start, pts = None, []
+    keys = [place for place, entry in enumerate(entries) if entry.is_keyframe]
+    nearest = _nearest_key(keys, ordinals, len(entries)) if from_key_frame else None
+    if nearest is not None:
+        ordinals = _moved(ordinals, nearest, len(entries))
+    before = [number for number, place in enumerate(keys) if place <= min(ordinals)]
+    for number in before[:-3:-1]:
+        # A key frame has its ordinal, and those after it theirs, once its leading frames are counted.
+        ahead = MAX_REORDERED_FRAMES * (1 if nearest is None else 2)
+        end = min(max(ordinals) + 1 + ahead, len(entries))
+        found = _packets_from(container, stream, entries, keys[number : number + 2], end)
+        if found is None:
+            return None
+        ordinal_of_key, packets, shown = found
+        if nearest is not None and keys[number] == nearest:
+            ordinals = _moved(ordinals, ordinal_of_key, len(entries))
+        if ordinal_of_key <= min(ordinals):
+            pts = [shown[ordinal - ordinal_of_key] for ordinal in ordinals]
+            return WantedFrames(ordinals, pts, _needed_packets(packets, pts))
+    return None
+
+
+def _packets_from(
+    container, stream, entries, keys: list[int], end: int
+) -> tuple[int, list[av.Packet], list[int]] | None:
+    """What lies from the first of two neighbouring key frames, or one before it, to the place ``end``.
+
+    The ordinal of the first frame, the packets, and the pts of the frames in the order of display.
+    None where the packets are not those of the index.
+    """
+    position = {entry.timestamp: place for place, entry in enumerate(entries[: end + 1])}
+    _seek(container, stream, entries, keys)
+    start, packets = None, []
+    pts: list[int] = []
     for packet in container.demux(stream):
         if packet.dts is None or packet.pts is None:
             break
+        packets.append(packet)
         if packet.is_discard:
             continue
         if start is None:
@@ -82,14 +146,37 @@ def _pts_near(container, stream, entries, ordinals: list[int]) -> list[int] | No
     if start is None or start + len(pts) < end:
         raise MediaError("truncated: the file ends before the wanted frames")
     shown = sorted(time for time in pts if time >= pts[0])
-    ordinal_of_key = start + len(pts) - len(shown)
-    if ordinal_of_key > first:
-        return None
-    return [shown[ordinal - ordinal_of_key] for ordinal in ordinals]
+    return start + len(pts) - len(shown), packets, shown
 
 
-def _locate_by_reading_all(container, stream, select: Callable[[int], list[int]]) -> WantedFrames:
-    pts, seconds = [], 0.0
+def _seek(container, stream, entries, keys: list[int]) -> None:
+    """Go to the first of two key frames of the index, whose times are those of decoding, where FFmpeg is told
+    times of display.
+    """
+    delay = max(0, (stream.start_time or 0) - entries[0].timestamp)
+    target = entries[keys[0]].timestamp + delay
+    if len(keys) > 1:
+        target = min(target, entries[keys[1]].timestamp - 1)
+    container.seek(target, stream=stream)
+
+
+def _needed_packets(packets: list[av.Packet], pts: list[int]) -> list[av.Packet] | None:
+    """The packets from the last key frame before the wanted frames to the last that holds one of them; None
+    where they are too large to be kept.
+    """
+    wanted, first = set(pts), min(pts)
+    last = max(place for place, packet in enumerate(packets) if packet.pts in wanted)
+    keys = (
+        place for place, packet in enumerate(packets) if packet.is_keyframe and (packet.pts or 0) <= first
+    )
+    needed = packets[max(keys, default=0) : last + 1]
+    return needed if sum(packet.size for packet in needed) <= MAX_KEPT_BYTES else None
+
+
+def _locate_by_reading_all(
+    container, stream, select: Callable[[int], list[int]], from_key_frame: bool
+) -> WantedFrames:
+    pts, keys, seconds = [], set(), 0.0
     for packet in container.demux():
         if packet.dts is None and packet.pts is None and not packet.size:
             continue
@@ -98,11 +185,17 @@ def _locate_by_reading_all(container, stream, select: Callable[[int], list[int]]
             seconds = max(seconds, float((time + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index == stream.index and not packet.is_discard:
             pts.append(packet.pts)
+            if packet.is_keyframe:
+                keys.add(packet.pts)
     _check_duration(container, seconds)
     ordinals = _ordinals(select, len(pts))
     if None in pts:
         return WantedFrames(ordinals, None)
     pts.sort()
+    places = (place for place, time in enumerate(pts) if time in keys)
+    start_from = _nearest_key(places, ordinals, len(pts)) if from_key_frame else None
+    if start_from is not None:
+        ordinals = _moved(ordinals, start_from, len(pts))
     return WantedFrames(ordinals, [pts[ordinal] for ordinal in ordinals])
 
 

@@ -106,9 +106,10 @@ def test_only_the_packets_around_the_wanted_frames_of_an_mp4_are_decoded(tmp_pat
                 decoded.append(frame.pts)
                 yield frame
 
+    monkeypatch.setattr(decode, "_decode_without_probing", lambda *arguments: None)
     monkeypatch.setattr(decode, "_decode_pts", lambda container, *rest: original(Counted(container), *rest))
     read_video_frames(path, size=64)
-    assert len(decoded) <= 12 + 5
+    assert 5 <= len(decoded) <= 12 + 5
 
 
 def test_frames_keep_their_colours(tmp_path):
