@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_microlens.cli.options import add_data_path, add_dataset
+from recbole_microlens.cli.options import add_data_path, add_dataset, parse_size
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
 HELP = "convert a release folder, or a log, to RecBole atomic files"
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "release",
         type=Path,
-        help="folder of a MicroLens release, or a log file of any name (.csv, .tsv, .gz)",
+        help="folder of a MicroLens release, or a log file of any name (.csv, .tsv, .parquet, .gz, .zst)",
     )
     add_dataset(parser)
     add_data_path(parser)
@@ -32,6 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("first", "last", "keep"),
         default="first",
         help="which of several rows of one user and item are kept (default: first, the earliest)",
+    )
+    parser.add_argument(
+        "--latest", type=int, metavar="N", help="keep each user's latest N interactions (default: all)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=parse_size,
+        default=parse_size("2GB"),
+        metavar="SIZE",
+        help="memory to use at most, e.g. 8GB (default 2GB); a larger table is sorted by way of files",
+    )
+    parser.add_argument(
+        "--atomic",
+        action=argparse.BooleanOptionalAction,
+        help="write RecBole's atomic files (default: up to 20 million interactions)",
+    )
+    parser.add_argument(
+        "--store",
+        action=argparse.BooleanOptionalAction,
+        help="write a sequence store, which runs read in little memory (default: where there are no atomic "
+        "files)",
     )
     parser.add_argument(
         "--skip-bad-rows", action="store_true", help="leave out and list rows that cannot be read"
@@ -50,6 +71,10 @@ def call(arguments: argparse.Namespace) -> int:
         parse_columns(arguments.columns or ""),
         tuple(kind.strip() for kind in (arguments.events or "").split(",") if kind.strip()),
         arguments.repeats,
+        arguments.latest,
+        arguments.memory,
+        arguments.atomic,
+        arguments.store,
     )
     print(done.report())
     return 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
 
 DATA_PATH = Path("dataset_atomic")
+
+
+_SIZE = re.compile(r"(\d+\.?\d*) ?(?:([kKMGT])(i)?)?B?")
 
 
 def add_dataset(parser: argparse.ArgumentParser, *, was_positional: bool = False) -> None:
@@ -46,3 +50,18 @@ def add_data_path(parser: argparse.ArgumentParser, *, was_out: bool = True) -> N
         parser.add_argument(
             "--out", dest="data_path", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
+
+
+def parse_size(text: str) -> int:
+    """``2GB``, ``512MiB`` or a number of bytes, as bytes.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is something else.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 2GB, 512MiB, or a number of bytes")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index((unit or " ").upper()))

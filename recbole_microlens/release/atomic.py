@@ -1,19 +1,25 @@
 """Converts a release folder into RecBole atomic files."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
-from recbole_microlens.release.conversion import Conversion, Counts, Reading
-from recbole_microlens.release.interactions import REPEATS, Interactions, arrange
-from recbole_microlens.release.item_files import ItemTable, read_likes_and_views, read_texts
+from recbole_microlens.release.columns import PairsColumns
+from recbole_microlens.release.conversion import Conversion, Counts, Reading, Times
+from recbole_microlens.release.interactions import Interactions, arrange
+from recbole_microlens.release.item_files import ItemFiles
 from recbole_microlens.release.layout import Release, find_release
 from recbole_microlens.release.names import check_dataset_name
-from recbole_microlens.release.pairs import Pairs, read_pairs
+from recbole_microlens.release.outputs import INTER, write_outputs
+from recbole_microlens.release.pairs import Pairs, collect
 from recbole_microlens.release.rows import BadRows
+from recbole_microlens.release.sequence_store import SUFFIX
+from recbole_microlens.release.sorting import REPEATS
+from recbole_microlens.release.spill.plan import LEAST_MEMORY, rows_in_memory
+from recbole_microlens.release.spill.spilled import Spilled, spill, spill_folder
 from recbole_microlens.release.statistics import (
     FEWEST_INTERACTIONS,
     ShortUsers,
@@ -23,27 +29,55 @@ from recbole_microlens.release.statistics import (
     published_sizes,
     short_users,
 )
-from recbole_microlens.release.times import as_date
+from recbole_microlens.release.table import open_table
+from recbole_microlens.release.times import UNITS
 from recbole_microlens.release.writer import (
     loses_character,
     publish,
     require_folder,
     staging_folder,
-    write_interactions,
     write_items,
 )
 
+ATOMIC_UP_TO = 20_000_000
+"""Interactions up to which atomic files are written unless something else is asked for."""
+
+MEMORY = 2_000_000_000
+_DISK_BYTES = 90  # a row, of all outputs
+
 
 @dataclass(frozen=True)
-class _ItemFiles:
-    titles: ItemTable
-    tags: ItemTable
-    likes_and_views: ItemTable
+class _Asked:
+    """What is to be converted, how, and to where."""
 
-    def rows(self, items: list[str]) -> Iterator[tuple[str, str, str, float | None, float | None]]:
-        for item in items:
-            likes, views = self.likes_and_views.values.get(item, (None, None))
-            yield item, self.titles.values.get(item, ""), self.tags.values.get(item, ""), likes, views
+    out: Path
+    dataset: str
+    release: Release
+    events: tuple[str, ...]
+    repeats: str
+    latest: int | None
+    skip_bad_rows: bool
+    atomic: bool | None
+    store: bool | None
+
+    @property
+    def identity(self) -> dict:
+        """What must not differ where a killed conversion is continued."""
+        assert self.release.pairs is not None
+        status = self.release.pairs.stat()
+        return {
+            "pairs": [str(self.release.pairs.resolve()), status.st_size, status.st_mtime_ns],
+            "events": list(self.events),
+            "repeats": self.repeats,
+            "latest": self.latest,
+            "skip_bad_rows": self.skip_bad_rows,
+        }
+
+    def outputs(self, interactions: int) -> tuple[bool, bool]:
+        """Whether atomic files, and whether a sequence store are written."""
+        atomic = interactions <= ATOMIC_UP_TO and not self.store if self.atomic is None else self.atomic
+        store = not atomic if self.store is None else self.store
+        return atomic, store
 
 
 def convert(
@@ -54,6 +88,10 @@ def convert(
     columns: Mapping[str, str] | None = None,
     events: tuple[str, ...] = (),
     repeats: str = "first",
+    latest: int | None = None,
+    memory: int = MEMORY,
+    atomic: bool | None = None,
+    store: bool | None = None,
 ) -> Conversion:
     """Write ``<out>/<dataset>/<dataset>.inter`` and its companions from a MicroLens release, or an app's log.
 
@@ -67,7 +105,7 @@ def convert(
     interaction. ``.statistics.json`` holds the statistics, ``.bad_rows.tsv`` the rows that were skipped.
 
     The files are written aside and moved into place when complete, ``.inter`` last: a dataset with an
-    ``.inter`` is whole. Other files of the folder, such as media stores, are left alone.
+    ``.inter``, or a store, is whole. Other files of the folder, such as media stores, are left alone.
 
     Parameters
     ----------
@@ -87,6 +125,15 @@ def convert(
         The kinds of events to take; all by default.
     repeats : str, default 'first'
         ``first``, ``last`` or ``keep``.
+    latest : int, optional
+        How many of each user's interactions are kept; by default all.
+    memory : int, default MEMORY
+        Bytes that may be used, about. A table that does not fit is sorted by way of files, which takes disk
+        beside ``out``; what is written is the same.
+    atomic, store : bool, optional
+        Whether to write ``.inter`` and ``.time``, and whether to write ``.sequences``
+        (:mod:`~recbole_microlens.release.sequence_store`). By default atomic files up to
+        :data:`ATOMIC_UP_TO` interactions, a store above.
 
     Raises
     ------
@@ -94,60 +141,74 @@ def convert(
         The name is not usable, the folder holds no release, a column is not there, or a row cannot be read.
     """
     check_dataset_name(dataset)
-    _check_repeats(repeats)
+    _check_options(repeats, latest, memory, atomic, store)
     require_folder(Path(out) / dataset)
     release = find_release(release_folder, dataset)
-    bad = BadRows(skip=skip_bad_rows)
     assert release.pairs is not None  # find_release has refused a folder without pairs
-    pairs = read_pairs(release.pairs, bad, columns, events)
-    interactions = arrange(pairs, repeats)
-    item_files = _read_item_files(release, interactions.items, bad)
-    reading = _reading(pairs, events, repeats, interactions.repeats)
-    statistics = describe(interactions.user, interactions.item, interactions.repeats)
-    short = short_users(interactions.user)
-    counts = _count(interactions, item_files, bad)
-    folder = Path(out) / dataset
-    with staging_folder(Path(out), dataset) as stage:
-        staged = _write(stage, interactions, item_files, bad)
-        staged[".statistics.json"] = _write_statistics(
-            stage, dataset, release, reading, statistics, short, counts
-        )
-        paths = publish(staged, folder, dataset, last=".inter")
-    return Conversion(dataset, folder, paths, release, reading, statistics, short, counts)
+    table = open_table(release.pairs, columns, events)
+    asked = _Asked(Path(out), dataset, release, events, repeats, latest, skip_bad_rows, atomic, store)
+    if table.sample().total <= rows_in_memory(memory):
+        bad = BadRows(skip=skip_bad_rows)
+        pairs = collect(table, bad)
+        return _write_all(asked, table.columns, arrange(pairs, repeats, latest), _times(pairs), bad)
+    identity = asked.identity | {"columns": dict(columns or {}), "memory": memory}
+    with spill_folder(Path(out), dataset, identity) as folder:
+        spilled = spill(table, folder, memory, skip_bad_rows, repeats, latest, _DISK_BYTES)
+        return _write_all(asked, table.columns, spilled.interactions, _spilled_times(spilled), spilled.bad)
 
 
-def _check_repeats(repeats: str) -> None:
+def _check_options(
+    repeats: str, latest: int | None, memory: int, atomic: bool | None, store: bool | None
+) -> None:
     if repeats not in REPEATS:
         raise MicroLensError(f"--repeats {repeats}: give one of {', '.join(REPEATS)}.")
+    if latest is not None and latest < 1:
+        raise MicroLensError(f"--latest {latest}: give a whole number from 1 on.")
+    if memory < LEAST_MEMORY:
+        raise MicroLensError(f"--memory: {memory:,} bytes are too few, give {LEAST_MEMORY >> 20}MiB or more.")
+    if atomic is False and store is False:
+        raise MicroLensError("--no-atomic --no-store: nothing is left to write. Leave out one of them.")
 
 
-def _reading(pairs: Pairs, events: tuple[str, ...], repeats: str, kept_repeats: int) -> Reading:
-    first, last = "", ""
-    if pairs.time_us is not None and pairs.unit is not None and pairs.unit.is_date:
-        first, last = as_date(int(pairs.time_us.min())), as_date(int(pairs.time_us.max()))
-    return Reading(
-        columns=pairs.columns,
-        unit=pairs.unit.name if pairs.unit else None,
-        first=first,
-        last=last,
-        events=pairs.events,
-        wanted=events,
-        repeats=repeats,
-        kept_repeats=kept_repeats,
+def _times(pairs: Pairs) -> Times:
+    if pairs.time_us is None or pairs.unit is None:
+        return Times(None, events=pairs.events)
+    return Times.of(pairs.unit, int(pairs.time_us.min()), int(pairs.time_us.max()), pairs.events)
+
+
+def _spilled_times(spilled: Spilled) -> Times:
+    reading = spilled.reading
+    if reading.unit is None:
+        return Times(None, events=reading.events)
+    return Times.of(UNITS[reading.unit], *reading.units[reading.unit][1:], reading.events)
+
+
+def _write_all(asked: _Asked, columns: PairsColumns, interactions: Interactions, times: Times, bad: BadRows):
+    item_files = ItemFiles.of(asked.release, interactions.items, bad)
+    reading = Reading(
+        columns=columns,
+        unit=times.unit,
+        first=times.first,
+        last=times.last,
+        events=times.events,
+        wanted=asked.events,
+        repeats=asked.repeats,
+        kept_repeats=interactions.repeats,
     )
+    statistics = describe(interactions.lengths, interactions.popularity, interactions.repeats)
+    short = short_users(interactions.lengths)
+    counts = _count(interactions, item_files, bad)
+    with staging_folder(asked.out, asked.dataset) as stage:
+        staged = _write(stage, asked, interactions, item_files, bad)
+        staged[".statistics.json"] = _write_statistics(
+            stage, asked.dataset, asked.release, reading, statistics, short, counts
+        )
+        folder = asked.out / asked.dataset
+        paths = publish(staged, folder, asked.dataset, last=(SUFFIX, INTER))
+    return Conversion(asked.dataset, folder, paths, asked.release, reading, statistics, short, counts)
 
 
-def _read_item_files(release: Release, items: list[str], bad: BadRows) -> _ItemFiles:
-    return _ItemFiles(
-        titles=read_texts(release.titles, items, bad) if release.titles else ItemTable(),
-        tags=read_texts(release.tags, items, bad) if release.tags else ItemTable(),
-        likes_and_views=read_likes_and_views(release.likes_and_views, bad)
-        if release.likes_and_views
-        else ItemTable(),
-    )
-
-
-def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> Counts:
+def _count(interactions: Interactions, item_files: ItemFiles, bad: BadRows) -> Counts:
     rows = list(item_files.rows(interactions.items))
     tables = (item_files.titles, item_files.tags, item_files.likes_and_views)
     mentioned = set().union(*(table.values for table in tables))
@@ -168,18 +229,24 @@ def _count(interactions: Interactions, item_files: _ItemFiles, bad: BadRows) -> 
 
 
 def _write(
-    stage: Path, interactions: Interactions, item_files: _ItemFiles, bad: BadRows
+    stage: Path, asked: _Asked, interactions: Interactions, item_files: ItemFiles, bad: BadRows
 ) -> dict[str, Path | None]:
     """Write all but the statistics into ``stage``; suffix -> file, None for one this dataset lacks."""
-    ids = (interactions.users, interactions.items, interactions.user, interactions.item)
-    staged: dict[str, Path | None] = {".inter": stage / "inter", ".item": stage / "item"}
-    write_interactions(stage / "inter", "timestamp:float", *ids, interactions.position)
+    atomic, store = asked.outputs(int(interactions.lengths.sum()))
+    assert asked.release.pairs is not None
+    staged = write_outputs(
+        stage,
+        interactions,
+        atomic,
+        store,
+        latest=asked.latest,
+        source=asked.release.pairs.name,
+        options={"repeats": asked.repeats, "events": list(asked.events)},
+    )
+    staged[".item"] = stage / "item"
     write_items(stage / "item", item_files.rows(interactions.items))
-    staged[".time"] = None if interactions.time_ms is None else stage / "time"
-    if interactions.time_ms is not None:
-        write_interactions(stage / "time", "time_ms:float", *ids, interactions.time_ms)
-    staged[".bad_rows.tsv"] = stage / "bad_rows" if bad.rows else None
-    if bad.rows:
+    staged[".bad_rows.tsv"] = stage / "bad_rows" if len(bad) else None
+    if len(bad):
         bad.write(stage / "bad_rows")
     return staged
 

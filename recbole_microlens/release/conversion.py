@@ -1,15 +1,16 @@
 """What a conversion did: the files, the counts, and the report that the command line prints."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from recbole_microlens.errors import printable
 from recbole_microlens.release.columns import PairsColumns
 from recbole_microlens.release.events import counted
-from recbole_microlens.release.interactions import REPEATS
 from recbole_microlens.release.layout import Release
+from recbole_microlens.release.sorting import REPEATS
 from recbole_microlens.release.statistics import FEWEST_INTERACTIONS, ShortUsers, Statistics, format_table
+from recbole_microlens.release.times import TimeUnit, as_date
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,32 @@ class Counts:
     items_without_interaction: int
     ids_with_spaces_changed: int
     texts_with_control_characters: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of which time the rows are, and of which kinds.
+
+    Attributes
+    ----------
+    unit : str or None
+        What the times are written in; None where there are none.
+    first, last : str
+        As text; empty where ``unit`` says no day.
+    events : Mapping[str, int]
+        Rows of each kind of event, by kind.
+    """
+
+    unit: str | None
+    first: str = ""
+    last: str = ""
+    events: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, unit: TimeUnit, first_us: int, last_us: int, events: Mapping[str, int]) -> "Times":
+        """From the first and the last time in microseconds."""
+        dates = (as_date(first_us), as_date(last_us)) if unit.is_date else ("", "")
+        return cls(unit.name, *dates, events)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.columns import header_cell, starts_with_item_name
 from recbole_microlens.release.ids import clean_id
+from recbole_microlens.release.layout import Release
 from recbole_microlens.release.rows import (
     LONGEST_FIELD,
     BadRows,
@@ -200,3 +201,29 @@ def _count(text: str, name: str) -> float | None:
     if number >= _EXACT:
         raise RowError(f"{name} {quoted(text.strip())} is too large to be a count")
     return number
+
+
+@dataclass(frozen=True)
+class ItemFiles:
+    """What a release says of its items besides who watched them."""
+
+    titles: ItemTable
+    tags: ItemTable
+    likes_and_views: ItemTable
+
+    @classmethod
+    def of(cls, release: Release, items: list[str], bad: BadRows) -> "ItemFiles":
+        """Read the files that a release has; rows that cannot be read go to ``bad``."""
+        return cls(
+            titles=read_texts(release.titles, items, bad) if release.titles else ItemTable(),
+            tags=read_texts(release.tags, items, bad) if release.tags else ItemTable(),
+            likes_and_views=read_likes_and_views(release.likes_and_views, bad)
+            if release.likes_and_views
+            else ItemTable(),
+        )
+
+    def rows(self, items: list[str]) -> Iterator[tuple[str, str, str, float | None, float | None]]:
+        """(item id, title, tag, likes, views) of each item."""
+        for item in items:
+            likes, views = self.likes_and_views.values.get(item, (None, None))
+            yield item, self.titles.values.get(item, ""), self.tags.values.get(item, ""), likes, views

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import writing
@@ -31,10 +32,16 @@ class RowError(ValueError):
 class BadRow:
     """A row that was left out: its file, its line (from 1, the header counts), the reason and the text."""
 
+    HEADER: ClassVar = ("file", "line", "reason", "text")
+
     file: Path
     line: int
     reason: str
     text: str
+
+    def cells(self) -> tuple[str, int, str, str]:
+        """As a row of the table that lists them."""
+        return self.file.name, self.line, self.reason, self.text
 
 
 @dataclass
@@ -51,7 +58,7 @@ class BadRows:
                 f"{file}, line {line}: {reason}: {quoted(text, 100)}. Correct the row, or leave such rows "
                 "out with --skip-bad-rows."
             )
-        self.rows.append(BadRow(file, line, reason, text))
+        self._keep(BadRow(file, line, reason, text))
 
     def add_all(self, file: Path, rows: Iterable[tuple[int, str, str]]) -> None:
         """Add rows as (line, reason, text)."""
@@ -61,12 +68,15 @@ class BadRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def _keep(self, row: BadRow) -> None:
+        self.rows.append(row)
+
     def write(self, path: Path) -> None:
         """Write the rows as a tab-separated table with the header ``file line reason text``."""
         with writing(path) as stream:
             table = csv.writer(stream, delimiter="\t", lineterminator="\n")
-            table.writerow(["file", "line", "reason", "text"])
-            table.writerows([row.file.name, row.line, row.reason, row.text] for row in self.rows)
+            table.writerow(BadRow.HEADER)
+            table.writerows(row.cells() for row in self.rows)
 
 
 def read_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:

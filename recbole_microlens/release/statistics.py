@@ -73,38 +73,33 @@ class ShortUsers:
     interactions: int
 
 
-def short_users(user: np.ndarray) -> ShortUsers:
-    """Count the users whom a run drops, given who (int [n], codes 0, 1, 2, ...) each interaction is of."""
-    lengths = _counts(user)
+def short_users(lengths: np.ndarray) -> ShortUsers:
+    """Count the users whom a run drops, given how many interactions each has, int [users]."""
     short = lengths[lengths < FEWEST_INTERACTIONS]
     return ShortUsers(len(short), int(short.sum()))
 
 
-def describe(user: np.ndarray, item: np.ndarray, repeats: int = 0) -> Statistics:
-    """Describe interactions, given who (``user``) and what (``item``) of each as codes 0, 1, 2, ...
+def describe(lengths: np.ndarray, popularity: np.ndarray, repeats: int = 0) -> Statistics:
+    """Describe interactions.
 
     Parameters
     ----------
-    user : np.ndarray [n], int
-        n >= 1.
-    item : np.ndarray [n], int
+    lengths : np.ndarray [users], int
+        How many interactions each user has; at least one.
+    popularity : np.ndarray [items], int
+        How many each item has; at least one.
     repeats : int, default 0
-        How many of them are not the first interaction of their user with their item.
+        How many interactions are not the first of their user with their item.
     """
-    lengths, popularity = _counts(user), _counts(item)
+    interactions = int(lengths.sum())
     return Statistics(
         users=len(lengths),
         items=len(popularity),
-        interactions=len(user),
-        sparsity=1.0 - (len(user) - repeats) / (len(lengths) * len(popularity)),
+        interactions=interactions,
+        sparsity=1.0 - (interactions - repeats) / (len(lengths) * len(popularity)),
         sequence_length=_distribution(lengths),
         item_popularity=_distribution(popularity),
     )
-
-
-def _counts(codes: np.ndarray) -> np.ndarray:
-    counts = np.bincount(codes)
-    return counts[counts > 0]
 
 
 def _distribution(counts: np.ndarray) -> Distribution:

@@ -13,10 +13,13 @@ from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.blocks import BLOCK, Block, read_blocks
 from recbole_microlens.release.columns import PairsColumns, pairs_columns
 from recbole_microlens.release.events import EventFilter
-from recbole_microlens.release.packed import is_packed
-from recbole_microlens.release.parsing import Parsed, parse_block, rows_of_other_units
+from recbole_microlens.release.packed import is_packed, open_bytes, unpacking
+from recbole_microlens.release.parsing import Parsed, Rows, parse_block, rows_of_other_units
 from recbole_microlens.release.rows import BadRows, first_line
 from recbole_microlens.release.times import UNITS
+
+_SAMPLED_BYTES, _SAMPLED_PLACES = 1 << 18, 64
+_UNPACKED = 5  # times as many bytes, about, as a packed table of numbers has
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ class Part(Parsed):
     place: Place = Place()
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Some of the rows of a table, and how many it has in all, about."""
+
+    parts: list[Rows]
+    total: int
+
+
 class Table(Protocol):
     """A table of interactions.
 
@@ -53,14 +64,20 @@ class Table(Protocol):
     path : Path
     columns : PairsColumns
     kept : EventFilter
+    block : int
+        Bytes that are read at once.
     """
 
     path: Path
     columns: PairsColumns
     kept: EventFilter
+    block: int
 
     def parts(self, place: Place = Place()) -> Iterator[Part]:
         """What stands from a place on, in file order; with a progress bar."""
+
+    def sample(self) -> Sample:
+        """Look at some of the rows, from all over the table where it can be entered anywhere."""
 
     def report_other_units(self, unit: int, count: int, bad: BadRows) -> None:
         """Give the rows whose time is in another unit than that of ``count`` others to ``bad``."""
@@ -128,6 +145,25 @@ class TextTable:
         for block in read_blocks(self.path, self.block, place.end, place.line):
             is_first, seen = not seen, seen or bool(block.data.strip())
             yield block, is_first, Place(block.end, block.next_line, seen)
+
+    def sample(self) -> Sample:
+        parts, read, whole = [], 0, self.path.stat().st_size
+        with unpacking(self.path), open_bytes(self.path) as stream:
+            if is_packed(self.path):
+                whole *= _UNPACKED
+            places = 1 if is_packed(self.path) else _SAMPLED_PLACES
+            for place in range(places):
+                if place:
+                    stream.seek(whole * place // places)
+                    stream.readline(_SAMPLED_BYTES)  # the rest of a line
+                data = stream.read(_SAMPLED_BYTES)
+                data = data[: data.rfind(b"\n") + 1] or data
+                parts.append(
+                    parse_block(Block(data, 1, len(data), 1), self.columns, self.kept, place == 0).rows
+                )
+                read += len(data)
+        rows = sum(map(len, parts))
+        return Sample(parts, -(-rows * whole // max(read, 1)))
 
     def report_other_units(self, unit: int, count: int, bad: BadRows) -> None:
         for block, is_first, _ in self._blocks(Place()):

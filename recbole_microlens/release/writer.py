@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.files import locked_folder, writing
+from recbole_microlens.files import locked_folder, naming, writing
 from recbole_microlens.release.ids import MISSING_WORDS
 
 _CHUNK_ROWS = 200_000
+_TAB, _LINE_END, _NOTHING = (pa.scalar(text, pa.large_string()) for text in ("\t", "\n", ""))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufeff]")
 _NO_SPACE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")  # nor tab or line end
 
@@ -52,16 +54,8 @@ def spell_number(number: float | None) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
-def write_interactions(
-    path: Path,
-    column: str,
-    users: Sequence[str],
-    items: Sequence[str],
-    user: np.ndarray,
-    item: np.ndarray,
-    values: np.ndarray,
-) -> None:
-    """Write rows of (user id, item id, whole number), the third column headed ``column``.
+class InteractionFile:
+    """A file of rows (user id, item id, whole number), written piece by piece.
 
     Parameters
     ----------
@@ -69,26 +63,49 @@ def write_interactions(
         The file.
     column : str
         Name and type of the third column, ``timestamp:float``.
-    users, items : Sequence[str]
-        The ids.
-    user, item : np.ndarray [n], int64
-        Places in ``users`` and ``items``.
-    values : np.ndarray [n], int64
+    items : pa.Array [items], large_string
+        The ids as fields, see :func:`fields_of`.
     """
-    user_fields = np.array([spell(name) for name in users], dtype=object)
-    item_fields = np.array([spell(name) for name in items], dtype=object)
-    with (
-        writing(path) as stream,
-        tqdm(
-            total=len(user), desc=f"writing {path.name}", unit=" rows", unit_scale=True, delay=2, disable=None
-        ) as progress,
-    ):
-        stream.write(f"user_id:token\titem_id:token\t{column}\n")
+
+    def __init__(self, path: Path, column: str, items: pa.Array):
+        self.path = path
+        self._items = items
+        self._stream = path.open("wb")
+        with naming(path):
+            self._stream.write(f"user_id:token\titem_id:token\t{column}\n".encode())
+
+    def append(self, users: pa.Array, user: np.ndarray, item: np.ndarray, values: np.ndarray) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        users : pa.Array [users], large_string
+            Ids as fields.
+        user, item : np.ndarray [n], int
+            Places in ``users`` and in the file's items.
+        values : np.ndarray [n], int64
+        """
         for start in range(0, len(user), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
-            fields = (user_fields[user[rows]], item_fields[item[rows]], values[rows].tolist())
-            stream.writelines(map("%s\t%s\t%d\n".__mod__, zip(*fields, strict=True)))
-            progress.update(len(fields[2]))
+            numbers = pa.array(values[rows]).cast(pa.large_string())
+            ends = pc.binary_join_element_wise(numbers, _LINE_END, _NOTHING)
+            fields = users.take(pa.array(user[rows])), self._items.take(pa.array(item[rows]))
+            lines = pc.binary_join_element_wise(*fields, ends, _TAB)
+            size = int(np.frombuffer(lines.buffers()[1], dtype=np.int64)[len(lines)])
+            with naming(self.path):
+                self._stream.write(memoryview(lines.buffers()[2])[:size])
+
+    def close(self) -> None:
+        """Close the file; an error of the disk names it."""
+        with naming(self.path):
+            self._stream.close()
+
+
+def fields_of(ids: Sequence[str] | np.ndarray) -> pa.Array:
+    """Ids, or whole numbers as such, as fields of an atomic file; large_string [ids]."""
+    if isinstance(ids, np.ndarray):
+        return pa.array(ids).cast(pa.large_string())
+    return pa.array([spell(name) for name in ids], type=pa.large_string())
 
 
 def write_items(path: Path, rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> None:
@@ -134,30 +151,43 @@ def staging_folder(out: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(staged: Mapping[str, Path | None], folder: Path, name: str, last: str) -> dict[str, Path]:
+def publish(
+    staged: Mapping[str, Path | None], folder: Path, name: str, last: Sequence[str]
+) -> dict[str, Path]:
     """Move complete files to ``folder/<name><suffix>``; return suffix -> path of what is there now.
 
-    The file of suffix ``last`` marks a complete dataset: its old version goes first and its new one comes
-    last, so that old and new files are never mixed under it, wherever the process is killed.
+    Those of the suffixes ``last`` mark a complete dataset: their old versions go first and their new ones
+    come last, so that old and new files are never mixed under them, wherever the process is killed.
 
     Parameters
     ----------
     staged : Mapping[str, Path | None]
-        Suffix -> written file, or None for a file this dataset does not have (an old one is removed).
+        Suffix -> written file or folder, or None for one this dataset does not have (an old one is removed).
     folder : Path
         The dataset's folder; other files in it are not touched.
     name : str
         The dataset's name.
-    last : str
-        The suffix of the file that marks completeness.
+    last : Sequence[str]
+        The suffixes of what marks completeness.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = {suffix: folder / f"{name}{suffix}" for suffix in staged}
-    final[last].unlink(missing_ok=True)
-    for suffix in sorted(staged, key=lambda suffix: suffix == last):
+    for suffix in last:
+        _remove(final[suffix])
+    for suffix in sorted(staged, key=lambda suffix: last.index(suffix) if suffix in last else -1):
         source = staged[suffix]
-        if source is None:
-            final[suffix].unlink(missing_ok=True)
-        else:
+        _remove(final[suffix])
+        if source is not None:
             source.replace(final[suffix])
     return {suffix: path for suffix, path in final.items() if staged[suffix] is not None}
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder; of a folder that is half deleted nothing is left under its name."""
+    if path.is_dir() and not path.is_symlink():
+        aside = path.with_name(f".{path.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
+        shutil.rmtree(aside)
+    else:
+        path.unlink(missing_ok=True)

@@ -14,12 +14,12 @@ from recbole_microlens.release.statistics import (
     published_sizes,
 )
 
-USER = np.array([0] * 5 + [1] * 5 + [2] * 12)
-ITEM = np.array([0, 1, 2, 3, 4, 0, 1, 2, 3, 5, *range(12)])
+LENGTHS = np.array([5, 5, 12])
+POPULARITY = np.bincount([0, 1, 2, 3, 4, 0, 1, 2, 3, 5, *range(12)])
 
 
 def test_sizes_and_distributions_are_those_of_the_interactions():
-    statistics = describe(USER, ITEM)
+    statistics = describe(LENGTHS, POPULARITY)
     assert (statistics.users, statistics.items, statistics.interactions) == (3, 12, 22)
     assert statistics.sparsity == pytest.approx(1 - 22 / 36)
     lengths = statistics.sequence_length
@@ -61,7 +61,7 @@ def test_published_sizes_are_those_of_the_paper():
 
 
 def of_sizes(users: int, items: int, interactions: int) -> Statistics:
-    spread = describe(USER, ITEM).sequence_length
+    spread = describe(LENGTHS, POPULARITY).sequence_length
     return Statistics(users, items, interactions, 1 - interactions / (users * items), spread, spread)
 
 
@@ -88,4 +88,4 @@ def test_an_unknown_dataset_is_compared_with_nothing():
 
 
 def test_statistics_can_be_written_as_json():
-    assert json.loads(json.dumps(describe(USER, ITEM).to_dict()))["sequence_length"]["maximum"] == 12
+    assert json.loads(json.dumps(describe(LENGTHS, POPULARITY).to_dict()))["sequence_length"]["maximum"] == 12
