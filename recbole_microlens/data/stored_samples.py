@@ -125,23 +125,38 @@ class StoredSamples:
 
     def made(self, samples: Tensor) -> Interaction:
         """The samples with these numbers, [B] int64: each column as RecBole's sequential datasets have it."""
-        names = self.names
-        users, history = self._located(samples.numpy())
-        place = self.sequences.first[users] + history
+        makers = self._makers(samples.numpy())
+        return Interaction({name: torch.from_numpy(makers[name]()) for name in self.columns})
+
+    def _makers(self, samples: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+        """What makes each column of some samples."""
+        names, found = self.names, self.sequences
+        users, history = self._located(samples)
+        place = found.first[users] + history
         length = np.minimum(history, self.width)
-        places = place[:, None] - length[:, None] + np.arange(self.width)  # [B, L]
-        is_item = np.arange(self.width) < length[:, None]
-        places = np.where(is_item, places, place[:, None])
-        made = {
-            names.user: users,
-            names.item: self.sequences.items_at(place),
-            names.time: self.sequences.positions_at(place, users),
-            names.length: length,
-            names.items: np.where(is_item, self.sequences.items_at(places), 0),
-            names.times: self._times(places, is_item, users),
-            HISTORY_LENGTH: history,
+
+        def windows() -> tuple[np.ndarray, np.ndarray]:
+            is_item = np.arange(self.width) < length[:, None]  # [B, L]
+            places = (place - length)[:, None] + np.arange(self.width)
+            return np.where(is_item, places, place[:, None]), is_item
+
+        def items() -> np.ndarray:
+            places, is_item = windows()
+            return np.where(is_item, found.items_at(places), 0)
+
+        def times() -> np.ndarray:
+            places, is_item = windows()
+            return np.where(is_item, found.positions_at(places, users[:, None]), np.float32(0))
+
+        return {
+            names.user: lambda: users,
+            names.item: lambda: found.items_at(place),
+            names.time: lambda: found.positions_at(place, users),
+            names.length: lambda: length,
+            names.items: items,
+            names.times: times,
+            HISTORY_LENGTH: lambda: history,
         }
-        return Interaction({name: torch.from_numpy(made[name]) for name in self.columns})
 
     def count_targets(self) -> np.ndarray:
         """How often each item is a target, [n_items] int64, where a user has one target at most."""
@@ -171,16 +186,12 @@ class StoredSamples:
         counts = self.sequences.count[users].astype(np.int64)
         return users, counts - 1 - self.targets.skipped(counts) - behind * self.targets.stride
 
-    def _times(self, places: np.ndarray, is_item: np.ndarray, users: np.ndarray) -> np.ndarray:
-        return np.where(is_item, self.sequences.positions_at(places, users[:, None]), np.float32(0))
-
     def _column(self, name: str) -> Tensor:
         if name not in self._columns:
             starts = range(0, max(len(self), 1), _SAMPLES_AT_ONCE)
-            blocks = (
-                self.made(torch.arange(start, min(start + _SAMPLES_AT_ONCE, len(self)))) for start in starts
-            )
-            self._columns[name] = torch.cat([block[name] for block in blocks])
+            blocks = (np.arange(start, min(start + _SAMPLES_AT_ONCE, len(self))) for start in starts)
+            made = [torch.from_numpy(self._makers(block)[name]()) for block in blocks]
+            self._columns[name] = torch.cat(made)
         return self._columns[name]
 
 

@@ -51,9 +51,11 @@ def prepare_data(config, dataset, datasets: list | None = None):
 
 def _some_users(dataset, number: int | None, seed: int):
     """The dataset with the interactions of some users, drawn by the seed; of all where there are no more."""
+    if number is None:
+        return dataset
     users = dataset.inter_feat[dataset.uid_field]
     distinct = users.unique()
-    if number is None or number >= len(distinct):
+    if number >= len(distinct):
         return dataset
     drawn = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(seed))[:number]
     rows = torch.isin(users, distinct[drawn]).nonzero()[:, 0]
