@@ -204,15 +204,15 @@ def test_a_recall_that_is_not_reached_is_said(caplog):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_items_of_another_distribution_and_longer_are_found(kind):
-    vectors, _ = clustered(3_000, 32)
+    vectors, _ = clustered(5_000, 32)
     others = np.random.default_rng(9).standard_normal((10, 32)) + 1.0
-    new, users = clustered(600, 32, seed=9, centres=others)
+    new, users = clustered(1_000, 32, seed=9, centres=others)
     index = ItemIndex.build(vectors, kind)
-    for begin in range(0, 600, 200):
-        index.add(5 * new[begin : begin + 200])
+    for begin in range(0, 1_000, 250):
+        index.add(5 * new[begin : begin + 250])
     both = np.concatenate([vectors, 5 * new])
     expected = best_rows(both, users, 0, 10)
-    assert len(index) == 3_600 and (expected >= 3_000).mean() > 0.9
+    assert len(index) == 6_000 and (expected >= 5_000).mean() > 0.9
     rows, scores = index.search(users, 10)
     assert share_found(rows, expected) >= 0.95
     assert np.allclose(scores, np.take_along_axis(users @ both.T, rows, 1), rtol=1e-4)
