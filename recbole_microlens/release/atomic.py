@@ -13,6 +13,7 @@ from recbole_microlens.release.interactions import Interactions, arrange
 from recbole_microlens.release.item_files import ItemFiles
 from recbole_microlens.release.layout import Release, find_release
 from recbole_microlens.release.names import check_dataset_name
+from recbole_microlens.release.opening import open_table
 from recbole_microlens.release.outputs import INTER, write_outputs
 from recbole_microlens.release.pairs import Pairs, collect
 from recbole_microlens.release.rows import BadRows
@@ -29,7 +30,6 @@ from recbole_microlens.release.statistics import (
     published_sizes,
     short_users,
 )
-from recbole_microlens.release.table import open_table
 from recbole_microlens.release.times import UNITS
 from recbole_microlens.release.writer import (
     loses_character,

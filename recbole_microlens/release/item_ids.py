@@ -7,10 +7,12 @@ import pandas as pd
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
 from recbole_microlens.release.names import check_dataset_name
+from recbole_microlens.release.sequence_store import SequenceStore, has_store, store_folder
 
 
 def read_item_ids(folder: Path, dataset: str) -> list[str]:
-    """Ids of all items of ``<folder>/<dataset>.item``, or of ``.inter`` where there is no ``.item``.
+    """Ids of all items of ``<folder>/<dataset>.item``; where there is none, of ``.inter`` or of the sequence
+    store.
 
     Raises
     ------
@@ -19,12 +21,15 @@ def read_item_ids(folder: Path, dataset: str) -> list[str]:
         column, or a row cannot be read.
     """
     check_dataset_name(dataset)
-    if not (folder / f"{dataset}.inter").is_file():
+    is_stored = has_store(folder, dataset)
+    if not (folder / f"{dataset}.inter").is_file() and not is_stored:
         raise MicroLensError(
             f"Dataset {dataset} is not in {folder}. First run: recbole-microlens convert RELEASE_FOLDER "
             f"--dataset {dataset} --data-path {folder.parent}"
         )
     item_file = folder / f"{dataset}.item"
+    if not item_file.is_file() and is_stored:
+        return list(SequenceStore.open(store_folder(folder, dataset)).item_ids)
     path = item_file if item_file.is_file() else folder / f"{dataset}.inter"
     check_atomic(path, ids=("item_id",), distinct="item_id" if path == item_file else None, loaded=())
     try:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from recbole_microlens.errors import MicroLensError
 
-PAIRS_PATTERNS = ("microlens*_pairs.csv", "microlens*_pairs.tsv")
+PAIRS_PATTERNS = (
+    *(f"microlens*_pairs.{kind}" for kind in ("csv", "parquet", "csv.gz", "csv.zst", "tsv")),
+    "item_seq.parquet",
+)
 FILE_PATTERNS = {
     "titles": ("*_titles.csv", "*_title_en.csv", "*_title.csv", "*_title*.csv", "*_items.tsv", "titles.csv"),
     "likes_and_views": ("*likes_and_views.txt", "*likes_and_views*"),

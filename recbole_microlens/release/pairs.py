@@ -9,8 +9,9 @@ import numpy as np
 
 from recbole_microlens.release.columns import PairsColumns
 from recbole_microlens.release.ids import IdTable
+from recbole_microlens.release.opening import open_table
 from recbole_microlens.release.rows import BadRows
-from recbole_microlens.release.table import Table, open_table
+from recbole_microlens.release.table import Table
 from recbole_microlens.release.times import UNITS, TimeUnit
 
 

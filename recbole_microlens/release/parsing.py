@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,8 +115,8 @@ def parse_plain(block: Block, columns: PairsColumns, kept: EventFilter, header: 
         kinds = table[str(columns.event)].combine_chunks().dictionary_encode()
         is_kept = kept.mask(kinds.indices.to_numpy(), kinds.dictionary.to_pylist(), events)
     try:
-        user = _plain_ids(table[str(columns.user)], "user", is_kept)
-        item = _plain_ids(table[str(columns.item)], "item", is_kept)
+        user = plain_ids(table[str(columns.user)], "user", is_kept)
+        item = plain_ids(table[str(columns.item)], "item", is_kept)
     except RowError:
         return None
     time_us, unit = time_us_and_unit
@@ -154,11 +155,11 @@ def _read_csv(data: bytes, columns: PairsColumns) -> pa.Table:
 
 
 def _plain_times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray] | None:
-    numbers = _plain_numbers(column)
+    numbers = plain_numbers(column)
     return None if numbers is None else numbers_in_microseconds(numbers)
 
 
-def _plain_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
+def plain_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
     """Whole numbers in digits alone, int64; None where some cell is something else."""
     if not pc.all(pc.ascii_is_decimal(column)).as_py():
         return None
@@ -167,9 +168,16 @@ def _plain_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
     return column.cast(pa.int64()).to_numpy()
 
 
-def _plain_ids(column: pa.ChunkedArray, kind: str, is_kept: np.ndarray | None) -> IdColumn:
+def plain_ids(column: pa.ChunkedArray, kind: str, is_kept: np.ndarray | None) -> IdColumn:
+    """The ids of a column of texts, of the rows that are kept.
+
+    Raises
+    ------
+    RowError
+        As :func:`~recbole_microlens.release.ids.clean_id` does.
+    """
     if not pc.any(pc.starts_with(column, "0")).as_py():
-        numbers = _plain_numbers(column)
+        numbers = plain_numbers(column)
         if numbers is not None:
             return IdColumn(numbers=numbers if is_kept is None else numbers[is_kept])
     if is_kept is not None:
@@ -200,13 +208,35 @@ def empty_rows(has_times: bool = True) -> Rows:
 
 def parse_carefully(block: Block, columns: PairsColumns, kept: EventFilter, header: bool) -> Parsed:
     """The rows of a block one by one."""
+    bad: list[tuple[int, str, str]] = []
+    rows = ((number, text, text) for number, text in _texts(block, header, bad))
+    return parse_cells(rows, columns, kept, bad)
+
+
+def parse_cells(
+    rows: Iterable[tuple[int, str | list[str], str]],
+    columns: PairsColumns,
+    kept: EventFilter,
+    bad: list[tuple[int, str, str]] | None = None,
+) -> Parsed:
+    """Rows of a user, an item and a time.
+
+    Parameters
+    ----------
+    rows : Iterable[tuple[int, str or list[str], str]]
+        Number, line or cells, and what a report of a bad row shows.
+    columns, kept
+        See :func:`parse_block`.
+    bad : list[tuple[int, str, str]], optional
+        Gets the rows that cannot be read.
+    """
     assert columns.time is not None  # a file of whole sequences has its own reader
     users, items = IdTable("user"), IdTable("item")
     user, item, times, units = array("q"), array("q"), array("q"), array("B")
-    parsed = Parsed(empty_rows())
-    for number, text in _texts(block, header, parsed.bad):
+    parsed = Parsed(empty_rows(), [] if bad is None else bad)
+    for number, line, text in rows:
         try:
-            cells = split_row(text, columns)
+            cells = split_row(line, columns) if isinstance(line, str) else line
             if not kept.takes(cells, parsed.events):
                 continue
             codes = users.code(cells[columns.user]), items.code(cells[columns.item])
@@ -217,27 +247,44 @@ def parse_carefully(block: Block, columns: PairsColumns, kept: EventFilter, head
             continue
         for values, value in zip((user, item, times, units), (*codes, time, UNITS.index(unit)), strict=True):
             values.append(value)
-    rows = Rows(
+    found = Rows(
         users.column(user),
         items.column(item),
         np.array(times, dtype=np.int64),
         np.array(units, dtype=np.uint8),
     )
-    return Parsed(rows, parsed.bad, parsed.events)
+    return Parsed(found, parsed.bad, parsed.events)
 
 
 def _parse_sequences(block: Block, columns: PairsColumns, header: bool) -> Parsed:
+    bad: list[tuple[int, str, str]] = []
+
+    def rows():
+        for number, text in _texts(block, header, bad):
+            try:
+                cells = split_row(text, columns)
+            except RowError as error:
+                bad.append((number, str(error), text))
+                continue
+            # At spaces alone: a control character, which is white space too, does not end an id.
+            yield number, cells[columns.user], [name for name in cells[columns.item].split(" ") if name], text
+
+    return parse_sequence_cells(rows(), bad)
+
+
+def parse_sequence_cells(
+    rows: Iterable[tuple[int, str, list[str], str]], bad: list[tuple[int, str, str]] | None = None
+) -> Parsed:
+    """Rows of a user and his items from old to new; number, user, items, and what a report shows."""
     users, items = IdTable("user"), IdTable("item")
     user, item = array("q"), array("q")
-    bad: list[tuple[int, str, str]] = []
-    for number, text in _texts(block, header, bad):
+    bad = [] if bad is None else bad
+    for number, watcher_text, names, text in rows:
         try:
-            cells = split_row(text, columns)
-            # At spaces alone: a control character, which is white space too, does not end an id.
-            watched = [items.code(name) for name in cells[columns.item].split(" ") if name]
+            watched = [items.code(name) for name in names]
             if not watched:
                 raise RowError("no items after the user")
-            watcher = users.code(cells[columns.user])
+            watcher = users.code(watcher_text)
         except RowError as error:
             bad.append((number, str(error), text))
             continue

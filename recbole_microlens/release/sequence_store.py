@@ -210,10 +210,34 @@ class SequenceStore:
         return found
 
     def read_items(self, start: int, stop: int) -> np.ndarray:
-        """``items[start:stop]``, copied: a pass over a memory map would count as memory of the process."""
+        """``items[start:stop]``, copied: a pass over a memory map would count as memory of the process.
+
+        Raises
+        ------
+        MicroLensError
+            The file has become shorter, or a code is that of no item.
+        """
         with (self.folder / ITEMS).open("rb") as file:
             file.seek(self.items.offset + start * self.items.itemsize)
-            return np.fromfile(file, dtype=self.items.dtype, count=stop - start)
+            codes = np.fromfile(file, dtype=self.items.dtype, count=stop - start)
+        if len(codes) != stop - start:
+            raise MicroLensError(f"{self.folder / ITEMS} has become shorter. {_AGAIN}")
+        if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < self.manifest.items:
+            raise MicroLensError(f"{self.folder / ITEMS} names an item that is not there. {_AGAIN}")
+        return codes
+
+    def read_offsets(self) -> np.ndarray:
+        """``offsets``, copied.
+
+        Raises
+        ------
+        MicroLensError
+            They do not ascend.
+        """
+        offsets = np.array(self.offsets)
+        if (offsets[1:] < offsets[:-1]).any():
+            raise MicroLensError(f"{self.folder / OFFSETS} goes backwards. {_AGAIN}")
+        return offsets
 
     @cached_property
     def item_ids(self) -> list[str]:
@@ -272,13 +296,6 @@ class SequenceStore:
                         bar.update(len(block))
                 if checksum != expected["crc32"]:
                     raise MicroLensError(f"{path} is damaged: its checksum is another. {_AGAIN}")
-        self._verify_numbers()
-
-    def _verify_numbers(self) -> None:
         for start in range(0, len(self.items), _READ_AT_ONCE):
-            codes = self.items[start : start + _READ_AT_ONCE]
-            if int(codes.min()) < 0 or int(codes.max()) >= self.manifest.items:
-                raise MicroLensError(f"{self.folder / ITEMS} names an item that is not there. {_AGAIN}")
-        for start in range(0, len(self), _READ_AT_ONCE):
-            if (np.diff(self.offsets[start : start + _READ_AT_ONCE + 1]) < 0).any():
-                raise MicroLensError(f"{self.folder / OFFSETS} goes backwards. {_AGAIN}")
+            self.read_items(start, min(start + _READ_AT_ONCE, len(self.items)))
+        self.read_offsets()

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.release import rows, table
+from recbole_microlens.release import blocks, rows
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.blocks import read_blocks
 from recbole_microlens.release.columns import pairs_columns
@@ -64,7 +64,7 @@ def test_a_row_that_a_parser_would_cut_or_choke_on_is_named(row, reason, read):
 
 
 def test_a_long_row_at_the_start_of_a_chunk_is_named(read, monkeypatch):
-    monkeypatch.setattr(table, "BLOCK", 10)
+    monkeypatch.setattr(blocks, "BLOCK", 10)
     with pytest.raises(MicroLensError, match="line 4: 4 columns instead of 3"):
         read("user,item,timestamp\n1,7,50\n1,8,60\n2,7,70,80\n2,9,90\n")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.release import atomic, table
+from recbole_microlens.release import atomic, blocks
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.ids import natural_key
 from recbole_microlens.release.sequence_store import SequenceStore
@@ -29,7 +29,7 @@ def through_files(monkeypatch):
         monkeypatch.setattr(atomic, "rows_in_memory", lambda memory: 0)
         monkeypatch.setattr(plan, "LEAST_ROWS", rows)
         monkeypatch.setattr(plan, "_OWN_BYTES", 1 << 40)
-        monkeypatch.setattr(table, "BLOCK", block)
+        monkeypatch.setattr(blocks, "BLOCK", block)
         monkeypatch.setattr(ranking, "_USERS_AT_ONCE", 3)
         monkeypatch.setattr(spilled, "_ROWS_AT_ONCE", 4)
 
