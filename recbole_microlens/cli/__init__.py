@@ -19,6 +19,7 @@ from recbole_microlens.cli import (
     encoders,
     export,
     extract,
+    filter,
     frames,
     models,
     page,
@@ -43,6 +44,7 @@ _EPILOG = (
 _COMMANDS = {
     "run": run,
     "download": download,
+    "filter": filter,
     "convert": convert,
     "frames": frames,
     "covers": covers,

@@ -220,7 +220,7 @@ class _Transfer:
             ):
                 raise MicroLensError(
                     f"{self.file.address}: neither the server nor the manifest says how large it is, so "
-                    "that half of it cannot be told from all. Add `bytes` or `sha256` to a manifest of your "
+                    "that half of it cannot be told from all. Add 'bytes' or 'sha256' to a manifest of your "
                     "own (--manifest)."
                 )
             return 0, size if size is not None else self.file.size

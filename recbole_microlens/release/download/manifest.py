@@ -142,7 +142,7 @@ def read_manifest(release: str, path: Path | None = None, base: str | None = Non
     whole = _mapping(_parsed(path, where), where, frozenset({"version", "licence", "releases"}))
     if whole.get("version") != _VERSION:
         raise MicroLensError(
-            f"{where}: `version` must be {_VERSION}. Copy the present one: --print-manifest."
+            f"{where}: 'version' must be {_VERSION}. Copy the present one: --print-manifest."
         )
     releases = _mapping(whole.get("releases"), f"{where}: releases")
     if release not in releases:
@@ -153,7 +153,7 @@ def read_manifest(release: str, path: Path | None = None, base: str | None = Non
     content = _mapping(releases[release], where, _OF_RELEASE)
     listed = content.get("files")
     if not isinstance(listed, list) or not listed:
-        raise MicroLensError(f"{where}: `files` must be a list of at least one file.")
+        raise MicroLensError(f"{where}: 'files' must be a list of at least one file.")
     own_base = _address(base or _text(content, "base", where), where).rstrip("/") + "/"
     reader = _Reader(own_base, replace=base is not None)
     entries = tuple(
@@ -185,7 +185,7 @@ class _Reader:
         archive = _safe(_text(content, "archive", where), where)
         parts = content.get("parts", [{"name": archive}])
         if not isinstance(parts, list) or not parts:
-            raise MicroLensError(f"{where}: `parts` must be a list of files, in the order of the archive.")
+            raise MicroLensError(f"{where}: 'parts' must be a list of files, in the order of the archive.")
         mappings = [_mapping(part, f"{where}, parts", _OF_FILE) for part in parts]
         files = tuple(file for part in mappings for file in self._files(part, where))
         folder = _safe(_text(content, "folder", where), where)
@@ -205,7 +205,7 @@ class _Reader:
                 for key, value in content.items()
             }
             if numbered["name"] == name:
-                raise MicroLensError(f"{where}: {name!r} has `numbers`, but no {{number}} in its name.")
+                raise MicroLensError(f"{where}: {name!r} has 'numbers', but no {{number}} in its name.")
             yield self._file(numbered, numbered["name"], where)
 
     def _file(self, content: Mapping, name: str, where: str) -> RemoteFile:
@@ -241,7 +241,7 @@ def _mapping(content: Any, where: str, known: frozenset[str] | None = None) -> d
 def _text(content: Mapping, key: str, where: str) -> str:
     value = content.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise MicroLensError(f"{where}: `{key}` is missing or no text. Compare with --print-manifest.")
+        raise MicroLensError(f"{where}: '{key}' is missing or no text. Compare with --print-manifest.")
     return value
 
 
@@ -268,7 +268,7 @@ def _count(content: Mapping, key: str, where: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise MicroLensError(f"{where}: `{key}` is {value!r}. Write a whole number of bytes, or null.")
+        raise MicroLensError(f"{where}: '{key}' is {value!r}. Write a whole number of bytes, or null.")
     return value
 
 
@@ -279,7 +279,7 @@ def _digest(content: Mapping, where: str) -> tuple[str, str] | None:
             continue
         if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
             raise MicroLensError(
-                f"{where}: `{algorithm}` is {value!r}. Write {length} hexadecimal digits, or null."
+                f"{where}: '{algorithm}' is {value!r}. Write {length} hexadecimal digits, or null."
             )
         return algorithm, value.lower()
     return None
@@ -288,7 +288,7 @@ def _digest(content: Mapping, where: str) -> tuple[str, str] | None:
 def _range(numbers: Any, where: str) -> range:
     fits = isinstance(numbers, list) and len(numbers) == 2 and all(type(number) is int for number in numbers)
     if not fits or not 0 <= numbers[0] <= numbers[1] < numbers[0] + _MOST_NUMBERED:
-        raise MicroLensError(f"{where}: `numbers` is {numbers!r}. Write the first and the last: [1, 222].")
+        raise MicroLensError(f"{where}: 'numbers' is {numbers!r}. Write the first and the last: [1, 222].")
     return range(numbers[0], numbers[1] + 1)
 
 

@@ -133,7 +133,7 @@ def joined_zip(paths: Sequence[Path]) -> tuple[JoinedParts, list[int] | None]:
     if this_disk != len(paths) - 1 or directory_disk > this_disk:
         raise MicroLensError(
             f"{paths[-1]} says that the zip has {this_disk + 1:,} parts, here are {len(paths):,}. Get the "
-            "missing ones, or correct `parts` in a manifest of your own."
+            "missing ones, or correct 'parts' in a manifest of your own."
         )
     if not has_64:  # zipfile adds the start of the directory's part to every place by itself
         return parts, [start - parts.starts[directory_disk] for start in parts.starts]

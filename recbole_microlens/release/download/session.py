@@ -6,14 +6,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from recbole_microlens import __version__
 from recbole_microlens.errors import MicroLensError
 
+_PACKAGE = "recbole-microlens"
 BACKOFF_SECONDS = 1.0
 MOST_PATIENCE = 600
 """Seconds: a server that asks to wait longer ends the command."""
@@ -65,9 +66,20 @@ def connected(page: str) -> Iterator[Peer]:
     )
     with requests.Session() as opened:
         opened.headers.update(
-            {"User-Agent": f"recbole-microlens/{__version__}", "Accept-Encoding": "identity"}
+            {
+                "User-Agent": _name(),
+                "Accept-Encoding": "identity",
+            }
         )
         opened.max_redirects = MOST_REDIRECTS
         for scheme in ("http://", "https://"):
             opened.mount(scheme, HTTPAdapter(max_retries=patience))
         yield Peer(opened, page)
+
+
+def _name() -> str:
+    """How this package names itself to servers, some of which refuse Python's own name."""
+    try:
+        return f"{_PACKAGE}/{version(_PACKAGE)}"
+    except PackageNotFoundError:
+        return _PACKAGE

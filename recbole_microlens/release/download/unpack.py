@@ -91,7 +91,7 @@ class _Budget:
         by_ratio = MOST_TIMES * max(packed, _BLOCK)
         self.most = by_ratio if expected is None else min(by_ratio, expected + expected // 20)
         self.reason = (
-            f"{MOST_TIMES} times its size" if self.most == by_ratio else "the manifest's `unpacked_bytes`"
+            f"{MOST_TIMES} times its size" if self.most == by_ratio else "the manifest's 'unpacked_bytes'"
         )
 
     def take(self, size: int) -> None:
