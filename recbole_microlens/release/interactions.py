@@ -29,12 +29,15 @@ class Piece:
         Places in the dataset's items.
     time_ms : np.ndarray [r], int64, or None
         Epoch milliseconds, or None where the release has no times.
+    earlier : np.ndarray [u], int, or None
+        How many earlier interactions of each user are left out, where only the latest are kept.
     """
 
     users: Sequence[str] | np.ndarray
     lengths: np.ndarray
     item: np.ndarray
     time_ms: np.ndarray | None
+    earlier: np.ndarray | None = None
 
     @property
     def position(self) -> np.ndarray:
@@ -91,6 +94,7 @@ class ArrangedPairs:
     duplicates: int
     repeats: int = 0
     respelled: int = 0
+    earlier: np.ndarray | None = None
     has_times: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +110,8 @@ class ArrangedPairs:
         for first, last in zip(bounds, bounds[1:], strict=False):
             rows = slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
             times = None if self.time_ms is None else self.time_ms[rows]
-            yield Piece(self.users[first:last], self.lengths[first:last], self.item[rows], times)
+            earlier = None if self.earlier is None else self.earlier[first:last]
+            yield Piece(self.users[first:last], self.lengths[first:last], self.item[rows], times, earlier)
 
 
 def arrange(pairs: Pairs, repeats: str = "first", latest: int | None = None) -> ArrangedPairs:
@@ -138,6 +143,7 @@ def arrange(pairs: Pairs, repeats: str = "first", latest: int | None = None) -> 
         duplicates=done.duplicates,
         repeats=done.repeats,
         respelled=pairs.respelled,
+        earlier=done.earlier,
     )
 
 

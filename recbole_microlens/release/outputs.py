@@ -56,7 +56,7 @@ def write_outputs(
             if text is not None:
                 text.append(piece)
             if sequences is not None:
-                sequences.append(piece.lengths, piece.item, piece.time_ms, piece.users)
+                sequences.append(piece.lengths, piece.item, piece.time_ms, piece.users, piece.earlier)
         if sequences is not None:
             sequences.finish(interactions.items, latest=latest, source=source, options=options)
     return staged

@@ -26,6 +26,8 @@ class Sorted:
         Rows left out because another of their user and item is kept.
     repeats : int
         Rows that are kept although their user has that item in a row before, that is kept too.
+    earlier : np.ndarray [users], int64, or None
+        Interactions of each user that are left out because only the latest are kept.
     """
 
     users: np.ndarray
@@ -34,6 +36,7 @@ class Sorted:
     time_us: np.ndarray | None
     duplicates: int
     repeats: int
+    earlier: np.ndarray | None = None
 
 
 def sort_rows(
@@ -73,6 +76,7 @@ def sort_rows(
         time_us = None if time_us is None else time_us[~repeated]
         repeated = None
     lengths = np.bincount(user, minlength=len(distinct))
+    earlier = None if latest is None else np.maximum(lengths - latest, 0)
     if latest is not None and lengths.max() > latest:
         from_end = np.cumsum(lengths)[user] - np.arange(len(user))  # 1 for a user's last row
         kept = from_end <= latest
@@ -80,9 +84,8 @@ def sort_rows(
         time_us = None if time_us is None else time_us[kept]
         lengths = np.minimum(lengths, latest)
         repeated = None if repeated is None else _repeated(user * n_items + item, "first")
-    return Sorted(
-        distinct, lengths, item, time_us, duplicates, 0 if repeated is None else int(repeated.sum())
-    )
+    kept_repeats = 0 if repeated is None else int(repeated.sum())
+    return Sorted(distinct, lengths, item, time_us, duplicates, kept_repeats, earlier)
 
 
 def _dense(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -153,6 +153,14 @@ def test_the_store_holds_what_the_atomic_files_hold(make_release, tmp_path, thro
     assert [list(row) for row in rows] == rows_of(tmp_path / "mine" / "mine.time")[1:]
 
 
+def test_the_store_knows_how_many_earlier_interactions_are_left_out(make_release, tmp_path):
+    files = {"MicroLens-50k_pairs.csv": "1,7,5\n1,8,6\n1,9,7\n1,7,8\n2,9,5\n"}
+    convert(make_release(files), "mine", tmp_path, latest=2, store=True)
+    store = SequenceStore.open(tmp_path / "mine" / "mine.sequences")
+    assert store.item_ids == ["8", "9"] and store.items.tolist() == [0, 1, 1]
+    assert store.earlier.tolist() == [1, 0] and store.manifest.latest == 2
+
+
 def test_what_is_written_follows_the_number_of_interactions(make_release, tmp_path, monkeypatch):
     release = make_release({"MicroLens-50k_pairs.csv": "1,7,5\n2,8,6\n"})
     assert ".inter" in convert(release, "mine", tmp_path).paths

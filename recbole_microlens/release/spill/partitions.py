@@ -17,7 +17,7 @@ from recbole_microlens.release.spill.plan import ROW, SORTED_AT_ONCE, UNIT_SHIFT
 
 _ITEM = (1 << UNIT_SHIFT) - 1
 _SAMPLED_KEYS = 1 << 16
-_KINDS = ("users", "lengths", "items", "times")
+_KINDS = ("users", "lengths", "items", "times", "earlier")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class SortedPartition:
         return int(self.base.name.split("-")[1])
 
     def array(self, kind: str) -> np.ndarray:
-        """``users`` [users] int64, ``lengths`` [users] int32, ``items`` [rows] int32, or ``times`` [rows]
-        int64 in microseconds, as a memory map.
+        """``users`` [users] int64, ``lengths`` and ``earlier`` [users] int32, ``items`` [rows] int32, or
+        ``times`` [rows] int64 in microseconds, as a memory map.
         """
         return np.load(file_of(self.base, kind), mmap_mode="r", allow_pickle=False)
 
@@ -154,6 +154,8 @@ def _sort(base: Path, path: Path, n_items: int, unit: int | None, repeats: str, 
     save(base, "items", done.item.astype(np.int32, copy=False))
     if done.time_us is not None:
         save(base, "times", done.time_us)
+    if done.earlier is not None:
+        save(base, "earlier", done.earlier.astype(np.int32))
     return {
         "users": len(done.users),
         "rows": len(done.item),

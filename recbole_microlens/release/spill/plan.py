@@ -135,8 +135,14 @@ def _ends(slots: np.ndarray, partitions: int) -> tuple[int, ...]:
     return (*np.unique((slots[places] + 1).clip(1, _SLOTS - 1)).tolist(), _SLOTS)
 
 
-def require_disk(folder: Path, needed: int) -> None:
-    """Raise a :class:`MicroLensError` where the disk of a folder has less than the bytes that are needed."""
+def require_disk(folder: Path, rows: int, needed: int) -> str:
+    """What a conversion takes on the disk, in words.
+
+    Raises
+    ------
+    MicroLensError
+        The disk of the folder has less than the bytes that are needed.
+    """
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
@@ -144,3 +150,7 @@ def require_disk(folder: Path, needed: int) -> None:
             f"{folder}: the conversion needs about {needed / 1e9:,.1f} GB of disk here for a while, and "
             f"{free / 1e9:,.1f} GB are free. Free some, or choose another disk with --data-path."
         )
+    return (
+        f"About {rows:,} rows, more than fit in --memory: they are sorted by way of files, which take about "
+        f"{needed / 1e9:,.1f} GB in {folder} ({free / 1e9:,.1f} GB are free)."
+    )

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_microlens.files import written_whole
+from recbole_microlens.release.interactions import Piece
 from recbole_microlens.release.spill.keys import NameFiles
 from recbole_microlens.release.spill.partitions import SortedPartition, file_of, save
 
@@ -69,6 +70,8 @@ def _order(partition: SortedPartition, base: Path, names: dict[int, str]) -> Non
     save(base, "items", partition.array("items")[rows])
     if file_of(partition.base, "times").is_file():
         save(base, "times", partition.array("times")[rows])
+    if file_of(partition.base, "earlier").is_file():
+        save(base, "earlier", partition.array("earlier")[order])
     counts = {name: getattr(partition, name) for name in ("users", "rows", "duplicates", "repeats")}
     with written_whole(file_of(base, "json")) as file:
         json.dump(counts, file)
@@ -88,23 +91,22 @@ def rows_of_users(lengths: np.ndarray, order: np.ndarray) -> np.ndarray:
     return first + np.arange(len(first))
 
 
-def merged(
-    partitions: list[SortedPartition], has_times: bool
-) -> Iterator[tuple[list[str], np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Users, lengths, items and times of all ordered partitions, in natural order of the users."""
+def merged(partitions: list[SortedPartition], has_times: bool, has_earlier: bool) -> Iterator[Piece]:
+    """The users of all ordered partitions in natural order; times are in microseconds."""
     streams = [_names(partition, place) for place, partition in enumerate(partitions)]
-    cursors = [_Cursor(partition, has_times) for partition in partitions]
+    cursors = [_Cursor(partition, has_times, has_earlier) for partition in partitions]
     users = heapq.merge(*streams)
     while block := list(islice(users, _USERS_AT_ONCE)):
         of_partition = np.array([place for _, place in block])
         taken = [cursors[place].take(count) for place, count in _counts(of_partition)]
-        lengths = np.concatenate([lengths for lengths, _, _ in taken])
+        lengths = np.concatenate([found.lengths for found in taken])
         order = np.empty(len(block), dtype=np.int64)
         order[np.argsort(of_partition, kind="stable")] = np.arange(len(block))
         rows = rows_of_users(lengths, order)
-        items = np.concatenate([items for _, items, _ in taken])[rows]
-        times = np.concatenate([times for _, _, times in taken])[rows] if has_times else None
-        yield [key[2] for key, _ in block], lengths[order], items, times
+        items = np.concatenate([found.item for found in taken])[rows]
+        times = np.concatenate([found.time_ms for found in taken])[rows] if has_times else None
+        earlier = np.concatenate([found.earlier for found in taken])[order] if has_earlier else None
+        yield Piece([key[2] for key, _ in block], lengths[order], items, times, earlier)
 
 
 def _names(partition: SortedPartition, place: int) -> Iterator[tuple[tuple[bytes, int, str], int]]:
@@ -121,13 +123,17 @@ def _counts(of_partition: np.ndarray) -> list[tuple[int, int]]:
 class _Cursor:
     """How far an ordered partition has been read."""
 
-    def __init__(self, partition: SortedPartition, has_times: bool):
+    def __init__(self, partition: SortedPartition, has_times: bool, has_earlier: bool):
         self._lengths, self._items = partition.array("lengths"), partition.array("items")
-        self._times = partition.array("times") if has_times else self._items
+        self._times = partition.array("times") if has_times else None
+        self._earlier = partition.array("earlier") if has_earlier else None
         self._user = self._row = 0
 
-    def take(self, users: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        lengths = np.array(self._lengths[self._user : self._user + users], dtype=np.int64)
+    def take(self, users: int) -> Piece:
+        own = slice(self._user, self._user + users)
+        lengths = np.array(self._lengths[own], dtype=np.int64)
         rows = slice(self._row, self._row + int(lengths.sum()))
-        self._user, self._row = self._user + users, rows.stop
-        return lengths, np.array(self._items[rows]), np.array(self._times[rows])
+        self._user, self._row = own.stop, rows.stop
+        times = None if self._times is None else np.array(self._times[rows])
+        earlier = None if self._earlier is None else np.array(self._earlier[own])
+        return Piece((), lengths, np.array(self._items[rows]), times, earlier)

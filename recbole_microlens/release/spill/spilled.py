@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,28 +40,38 @@ class SpilledInteractions:
     lengths: np.ndarray
     popularity: np.ndarray
     has_times: bool
+    has_earlier: bool
     duplicates: int
     repeats: int
     respelled: int
     rank: np.ndarray
 
     def pieces(self) -> Iterator[Piece]:
-        found = merged(self.partitions, self.has_times) if self.is_named else self._in_order()
-        for users, lengths, items, times in found:
-            yield Piece(users, lengths, self.rank[items], None if times is None else times // 1000)
+        found = self._in_order()
+        if self.is_named:
+            found = merged(self.partitions, self.has_times, self.has_earlier)
+        for piece in found:
+            times = None if piece.time_ms is None else piece.time_ms // 1000
+            yield replace(piece, item=self.rank[piece.item], time_ms=times)
 
-    def _in_order(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    def _in_order(self) -> Iterator[Piece]:
+        """The users of all partitions; times are in microseconds."""
         for partition in self.partitions:
             users, lengths, items = map(partition.array, ("users", "lengths", "items"))
             times = partition.array("times") if self.has_times else None
+            earlier = partition.array("earlier") if self.has_earlier else None
             ends = np.cumsum(lengths, dtype=np.int64)
             cuts = np.searchsorted(ends, np.arange(0, len(items), _ROWS_AT_ONCE), side="right")
             bounds = [*np.unique(cuts).tolist(), len(users)]
             for first, last in zip(bounds, bounds[1:], strict=False):
                 rows = slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
-                block = None if times is None else np.array(times[rows])
-                own = np.array(lengths[first:last], dtype=np.int64)
-                yield np.array(users[first:last]), own, np.array(items[rows]), block
+                yield Piece(
+                    np.array(users[first:last]),
+                    np.array(lengths[first:last], dtype=np.int64),
+                    np.array(items[rows]),
+                    None if times is None else np.array(times[rows]),
+                    None if earlier is None else np.array(earlier[first:last]),
+                )
 
 
 @contextmanager
@@ -151,7 +162,7 @@ def _spill(table, folder, memory, skip_bad_rows, repeats, latest, extra, salt) -
         with written_whole(folder / _IDENTITY) as file:
             json.dump(identity, file)
         plan = make_plan(table, memory, salt)
-        require_disk(folder, plan.disk_bytes + extra * plan.rows)
+        print(require_disk(folder, plan.rows, plan.disk_bytes + extra * plan.rows), file=sys.stderr)
     else:
         plan = Plan.from_dict(begun.plan)
     table.block = min(table.block, plan.block)
@@ -169,11 +180,11 @@ def _spill(table, folder, memory, skip_bad_rows, repeats, latest, extra, salt) -
     )
     if reading.names:
         partitions = order_by_name(partitions, NameFiles(folder, reading.names))
-    interactions = _arranged(partitions, bool(reading.names), items, has_times, reading)
+    interactions = _arranged(partitions, bool(reading.names), items, has_times, latest, reading)
     return Spilled(interactions, reading, bad)
 
 
-def _arranged(partitions, is_named, items, has_times, reading) -> SpilledInteractions:
+def _arranged(partitions, is_named, items, has_times, latest, reading) -> SpilledInteractions:
     popularity = np.zeros(len(items), dtype=np.int64)
     for partition in partitions:
         popularity += np.bincount(partition.array("items"), minlength=len(items))
@@ -188,6 +199,7 @@ def _arranged(partitions, is_named, items, has_times, reading) -> SpilledInterac
         lengths=np.concatenate([partition.array("lengths") for partition in partitions]),
         popularity=popularity[order],
         has_times=has_times,
+        has_earlier=latest is not None,
         duplicates=sum(partition.duplicates for partition in partitions),
         repeats=sum(partition.repeats for partition in partitions),
         respelled=len(reading.respelled_users) + len(reading.respelled_items),
