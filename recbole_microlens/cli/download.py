@@ -41,6 +41,8 @@ def call(arguments: argparse.Namespace) -> int:
         raise MicroLensError(
             "Write download RELEASE --out FOLDER, e.g. download microlens-50k --out MicroLens-50k."
         )
+    if arguments.source is not None and not arguments.source.strip():
+        raise MicroLensError("--from is empty. Give a folder, or an http address.")
     is_address = (arguments.source or "").startswith(("http://", "https://"))
     manifest = read_manifest(arguments.release, arguments.manifest, arguments.source if is_address else None)
     done = download(

@@ -82,8 +82,29 @@ def _few(world: World, disk: Path) -> None:
         (disk / FEW / path.name).write_bytes(path.read_bytes())
 
 
+def _release(disk: Path) -> dict[str, str]:
+    """Digests of a release's files, without what a download leaves for its next call."""
+    return {name: digest for name, digest in _files(disk).items() if "/." not in f"/{name}"}
+
+
 _SIZE = ("--size", "32", "--workers", "1")
 COMMANDS: dict[str, Command] = {
+    "download": Command(
+        lambda world, disk: [
+            *("download", "few", "--manifest", world.seeds / "mirror/manifest.yaml", "--accept-licence"),
+            *("--from", world.seeds / "mirror", "--out", disk / "release"),
+        ],
+        _release,
+        codes=(2,),
+    ),
+    "filter": Command(
+        lambda world, disk: [
+            *("filter", world.seeds / FEW, "--out", disk / "release", "--max-cover-single-colour", "0.9"),
+            *("--min-user-clicks", "2", "--media", "symlink", "--workers", "1"),
+        ],
+        _release,
+        codes=(2,),
+    ),
     "convert": Command(
         lambda world, disk: ["convert", world.seeds / "release", "--dataset", "d", "--data-path", disk],
         _files,

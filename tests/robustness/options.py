@@ -62,6 +62,18 @@ _FEW = ("--data_path=data", "--topk=[2]", "--valid_metric=Hit@2", "--use_gpu=fal
 _FEW += ("--user_inter_num_interval=[3,inf)",)
 # Of each sub-command: words that make a good command of it, and the options that take a value.
 _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # From a folder: no odd value makes it ask an address.
+    "download": (
+        ("few", "--out=out", "--manifest={seeds}/mirror/manifest.yaml", "--from={seeds}/mirror")
+        + ("--accept-licence",),
+        ("--out", "--only", "--from", "--manifest", ""),
+    ),
+    "filter": (
+        ("{few}", "--out=out", "--min-user-clicks=1", "--workers=1"),
+        ("--out", "--min-title-length", "--max-cover-single-colour", "--max-video-single-colour")
+        + ("--min-cover-bytes", "--min-video-bytes", "--duplicate-bits", "--min-user-clicks")
+        + ("--max-clicks-per-minute", "--media", "--columns", "--workers", ""),
+    ),
     "convert": (
         ("{few}", "--dataset=d", "--data-path=out"),
         ("--dataset", "--data-path", "--columns", "--events", "--repeats", ""),

@@ -100,6 +100,7 @@ def build(seeds: Path, scratch: Path, server: Server) -> World:
     scratch.mkdir(parents=True, exist_ok=True)
     release = write_release(seeds / "release", users=24, items=16, progress=False)
     _small_release(release, seeds / "few")
+    _mirror(seeds / "few", seeds / "mirror")
     for name, folder in ((DATASET, release), (FEW, seeds / "few")):
         _must(world, "convert", folder, "--dataset", name, "--data-path", world.data)
         size = ("--dataset", name, "--data-path", world.data, "--size", "32", "--workers", "1")
@@ -123,6 +124,17 @@ def build(seeds: Path, scratch: Path, server: Server) -> World:
         shutil.copytree(run_folder(folder), seeds / name)
         world.results[name] = json.loads((seeds / name / "result.json").read_text())["test_result"]
     return world
+
+
+def _mirror(few: Path, mirror: Path) -> None:
+    """The same release as it is published: a file, an archive, and the manifest of both."""
+    mirror.mkdir()
+    shutil.copy2(few / "MicroLens-few_pairs.csv", mirror)
+    shutil.make_archive(str(mirror / "MicroLens-few_covers"), "zip", few, "MicroLens-few_covers")
+    covers = {"kind": "covers", "archive": "MicroLens-few_covers.zip", "folder": "MicroLens-few_covers"}
+    listed = [{"kind": "pairs", "name": "MicroLens-few_pairs.csv"}, covers]
+    release = {"page": "a page", "base": "http://127.0.0.1:9/", "licence": "terms", "files": listed}
+    (mirror / "manifest.yaml").write_text(json.dumps({"version": 1, "releases": {"few": release}}))
 
 
 def _must(world: World, *argv) -> None:
