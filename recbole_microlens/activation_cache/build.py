@@ -125,11 +125,11 @@ def partial_path(final: Path) -> Path:
     return final.with_name(final.name + ".partial")
 
 
-def recorded(path: Path) -> set[tuple[int, int]]:
-    """The ranges of a record. A kill may have cut its last line: that line is dropped."""
+def recorded(path: Path, repair: bool = True) -> set[tuple[int, int]]:
+    """The ranges of a record. A kill may have cut its last line: that line is dropped, where we may write."""
     text = path.read_text(encoding="ascii") if path.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
-    if whole != text:
+    if whole != text and repair:
         path.write_text(whole, encoding="ascii")
     pairs = (line.split() for line in whole.splitlines())
     return {(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2}

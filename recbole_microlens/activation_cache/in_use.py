@@ -25,7 +25,7 @@ class Reading:
     Raises
     ------
     OSError
-        The file is not there, or another process is removing the cache.
+        The file is not there, or another process has just removed it.
     """
 
     def __init__(self, meta: Path):
@@ -33,9 +33,7 @@ class Reading:
         weakref.finalize(self, os.close, descriptor)
         if fcntl is not None:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise
+                fcntl.flock(descriptor, fcntl.LOCK_SH)  # Whoever holds it alone does so for a moment.
             except OSError:
                 return  # A file system without locks; nobody then removes what cannot be locked.
             if not os.path.samestat(os.fstat(descriptor), os.stat(meta)):

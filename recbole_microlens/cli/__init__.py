@@ -10,6 +10,7 @@ from recbole_microlens import __version__
 from recbole_microlens.cli import (
     analyse,
     audience,
+    cache,
     compare,
     config,
     convert,
@@ -51,6 +52,7 @@ _COMMANDS = {
     "verify": verify,
     "sample": sample,
     "extract": extract,
+    "cache": cache,
     "encoders": encoders,
     "models": models,
     "config": config,

@@ -237,6 +237,7 @@ def _work(config, train) -> Work:
     rankings = 1 + (epochs // step if step > 0 else 0)
     batch_size = max(config["train_batch_size"] // distributed.world_size(), 1)
 
+    @cache
     def draws() -> torch.Tensor:
         return expected_draws(sample_shares(config, train), len(train), batch_size)
 

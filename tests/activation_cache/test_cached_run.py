@@ -1,6 +1,7 @@
 """Runs with the activation cache: losses, rankings and results of runs without, and of the published step."""
 
 import runpy
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -49,6 +50,24 @@ def test_losses_and_rankings_are_those_without_a_cache(trained, tmp_path, finetu
     assert set(cached[2].reader.readers) == (set() if fraction else {"video"})
 
 
+@pytest.mark.parametrize("fraction", [0.5, 0])
+def test_with_some_items_cached_losses_and_rankings_are_those_without(trained, tmp_path, fraction):
+    cache = {"activation_cache": str(tmp_path / "caches"), "activation_cache_device_fraction": fraction}
+    plain = trained(activation_cache="off")
+    some = trained(**cache, activation_cache_max_gb=31e-6)  # an item takes 3 kB
+    rows = some[2].caches._in_use["video"]
+    assert (rows.n_held, rows.meta.n_items) == (10, 21)
+    assert some[0] == pytest.approx(plain[0], rel=1e-6)
+    assert some[1] == plain[1]
+    torch.testing.assert_close(
+        some[2].model.item_embedding.weight, plain[2].model.item_embedding.weight, atol=1e-6, rtol=1e-5
+    )
+    assert set(some[2].reader.readers) == {"video"}
+    drawn = some[2].caches.work.draws_of(21)
+    held = (rows.slots >= 0).numpy()
+    assert drawn[held].min() >= drawn[1:][~held[1:]].max()
+
+
 def test_a_frozen_head_with_dropout_draws_behind_the_cache_what_it_draws_without(trained, tmp_path):
     chosen = {"finetune": "frozen", "encoder_output": "released", "normalisation": "released"}
     plain = trained(**chosen, activation_cache="off")
@@ -85,7 +104,9 @@ def test_a_resumed_run_with_a_cache_ends_like_the_unbroken_one(content_settings,
     chosen = content_settings | TOP | {"activation_cache": str(tmp_path / "caches"), "epochs": 2}
     unbroken = run("SASRecV", "tiny", config_dict=chosen)
     broken = run("SASRecV", "tiny", config_dict=chosen | {"epochs": 1})
-    resumed = run(config_dict={"epochs": 2}, resume=broken["folder"])
+    shutil.rmtree(tmp_path / "caches")  # The rest is trained with some items cached.
+    resumed = run(config_dict={"epochs": 2, "activation_cache_max_gb": 31e-6}, resume=broken["folder"])
+    assert [path.suffix for path in (tmp_path / "caches").iterdir()] == [".some"]
     assert resumed["test_result"] == unbroken["test_result"]
 
 
@@ -125,6 +146,7 @@ def test_twenty_steps_follow_the_published_dense_step(tmp_path, monkeypatch):
         {"activation_cache": 3},
         {"activation_cache": ""},
         {"activation_cache_dtype": "fp8"},
+        {"activation_cache_max_gb": 0},
         {"activation_cache_device_fraction": -1},
         {"encode_chunk": 0},
         {"compile": "yes"},

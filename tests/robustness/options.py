@@ -135,6 +135,10 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         + ("--max-requests", "--max-uploads", "--max-upload-mb", "--decodes", "--decode-seconds", ""),
     ),
     "models": ((), ("--markdown", "")),
+    "cache": (
+        ("prune", "few", "--data-path=data", "--dry-run"),
+        ("--data-path", "--folder", "--older-than", "--name", ""),
+    ),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
         + ("--use_gpu=false", "--state=WARNING", "--user_inter_num_interval=[3,inf)", "--epochs=1"),
