@@ -1,8 +1,8 @@
 """A sequence store of the full release's size: from nothing to the first training batch; ranking many users.
 
 The stores are drawn at random, not converted: 34,492,051 users with their latest 13 of 1,142,528 items for
-the preparation, 1,000,000 users and 91,402 items for the ranking. Each part runs in a process of its own, whose
-memory is counted. Prints one JSON object as its last line.
+the preparation, 1,000,000 users and 91,402 items for the ranking. Each part runs in a process of its own,
+whose memory is counted. Prints one JSON object as its last line.
 """
 
 import argparse

@@ -10,6 +10,7 @@ import pandas as pd
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.atomic_check import check_atomic
 from recbole_microlens.release.item_ids import read_item_ids
+from recbole_microlens.release.sequence_store import SequenceStore, store_folder
 
 _COLUMNS = ("item_id:token", "user_id:token")
 
@@ -30,6 +31,8 @@ def dataset_counts(data_path: Path, dataset: str) -> tuple[np.ndarray, np.ndarra
     folder = data_path / dataset
     read_item_ids(folder, dataset)
     path = folder / f"{dataset}.inter"
+    if not path.is_file():
+        return _counts_of_store(SequenceStore.open(store_folder(folder, dataset)))
     check_atomic(path, ids=("item_id", "user_id"), loaded=())
     try:
         table = pd.read_csv(path, sep="\t", usecols=list(_COLUMNS), dtype=str, keep_default_na=False)
@@ -39,3 +42,10 @@ def dataset_counts(data_path: Path, dataset: str) -> tuple[np.ndarray, np.ndarra
     if not len(items):
         raise MicroLensError(f"{path} has no interactions. Convert the release again.")
     return items, users
+
+
+def _counts_of_store(store: SequenceStore) -> tuple[np.ndarray, np.ndarray]:
+    """Of a store of each user's latest interactions, items are counted among these, users among all."""
+    items = np.bincount(store.items, minlength=store.manifest.items)
+    users = np.diff(store.offsets) + (0 if store.earlier is None else store.earlier)
+    return np.sort(items[items > 0])[::-1], np.sort(users[users > 0])[::-1]

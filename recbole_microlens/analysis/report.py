@@ -22,6 +22,7 @@ from recbole_microlens.evaluation.costs import LEGEND as COST_LEGEND
 from recbole_microlens.evaluation.costs import cost_columns
 from recbole_microlens.media.durations import read_durations
 from recbole_microlens.plots.dataset import dataset_statistics
+from recbole_microlens.release.sequence_store import has_store
 
 
 def write_report(
@@ -127,7 +128,7 @@ def _dataset(run: Run, videos: Path | None) -> Iterator[tuple[str, str]]:
     """Statistics of the dataset, where it is still there."""
     data_path = Path(str(run.result["config"].get("data_path", "dataset_atomic")))
     name = run.result["dataset"]
-    if (data_path / name / f"{name}.inter").is_file():
+    if (data_path / name / f"{name}.inter").is_file() or has_store(data_path / name, name):
         items, users = dataset_counts(data_path, name)
         durations = None if videos is None else read_durations(videos).values()
         caption = "Item popularity, length of the users' histories" + (

@@ -19,7 +19,7 @@ from recbole_microlens.evaluation.tested_on import tested_on
 # What decides which targets there are, and among which items they are ranked.
 _PROTOCOL = (
     *("protocol", "cold_cut", "min_item_interactions", "user_inter_num_interval", "item_inter_num_interval"),
-    *("max_user_interactions", "eval_args", "mask_history"),
+    *("max_user_interactions", "eval_args", "mask_history", "test_users"),
 )
 
 

@@ -17,6 +17,7 @@ _PROTOCOL = {
     "max_user_interactions": 13,
     "MAX_ITEM_LIST_LENGTH": 10,
     "mask_history": True,
+    "test_users": None,
 }
 
 

@@ -25,6 +25,7 @@ _OF_THE_PROTOCOL = (
     "mask_history",
     "max_user_interactions",
     "min_item_interactions",
+    "test_users",
     "user_inter_num_interval",
 )
 

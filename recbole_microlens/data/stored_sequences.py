@@ -48,7 +48,7 @@ class Rows:
     def of(cls, store: SequenceStore) -> Rows:
         """All of a store."""
         earlier = None if store.earlier is None else np.array(store.earlier)
-        return cls(np.asarray(store.items), np.array(store.offsets), None, earlier, store)
+        return cls(np.asarray(store.items), store.read_offsets(), None, earlier, store)
 
     def __reduce__(self):
         if self.store is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.evaluation.groups import RARE_AT_MOST
 from recbole_microlens.evaluation.results import RESULT, read_result
-from recbole_microlens.evaluation.tested_on import tested_on
+from recbole_microlens.evaluation.tested_on import tested_on, users_tested
 from recbole_microlens.evaluation.text_table import Column, blocks, number
 from recbole_microlens.items.modality import ENCODED
 
@@ -53,8 +53,8 @@ def tables_of(results: list[dict], columns: Callable[[list[dict]], list[Column]]
 
 
 def _heading(result: dict) -> str:
-    kind = tested_on(result["config"])
-    return f"{result['dataset']}: {kind}" if kind else result["dataset"]
+    kinds = [kind for kind in (tested_on(result["config"]), users_tested(result["config"])) if kind]
+    return ": ".join([result["dataset"], *["; ".join(kinds)] * bool(kinds)])
 
 
 def results_below(folders: list[Path]) -> list[dict]:

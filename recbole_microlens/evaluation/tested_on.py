@@ -22,3 +22,9 @@ def tested_on(config: dict) -> str:
     if config.get("protocol") != COLD:
         return ""
     return f"cold items (cold_cut {printable(config.get('cold_cut'))}), ranked among all items"
+
+
+def users_tested(config: dict) -> str:
+    """How many users the test ranked, in words, where ``test_users`` drew some; empty where it ranked all."""
+    number = config.get("test_users")
+    return "" if number is None else f"at most {printable(number)} users, drawn by the seed"

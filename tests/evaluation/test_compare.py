@@ -172,6 +172,13 @@ def test_a_table_is_made_whatever_the_settings_hold(odd, write_run):
     assert "0.2500" in format_results([folder])
 
 
+def test_runs_that_ranked_some_users_have_a_table_of_their_own(write_run):
+    write_run("SASRec", config=config())
+    folder = write_run("BPR", config=config(test_users=50))
+    headings = [line for line in format_results([folder]).splitlines() if line.startswith("sample")]
+    assert headings == ["sample: at most 50 users, drawn by the seed", "sample"]
+
+
 def test_runs_on_cold_items_have_a_table_of_their_own_that_says_so(write_run):
     cold = {"protocol": "cold", "cold_cut": 0.9}
     groups = {"rare": {"targets": 1, **METRICS}, "unseen": {"targets": 1, **METRICS}}

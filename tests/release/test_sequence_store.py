@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.release.sequence_store import SequenceStore, has_store, store_folder
+from recbole_microlens.release.sequence_store import HEADER_BYTES, SequenceStore, has_store, store_folder
 from recbole_microlens.release.sequence_writer import SequenceStoreWriter
 
 ITEM_IDS = ["1", "2", "clip é", "10"]
@@ -122,6 +122,23 @@ def test_verify_reads_every_byte(folder, name, at, said):
     store = SequenceStore.open(folder)
     with pytest.raises(MicroLensError, match=f"{name} is damaged: {said}"):
         store.verify(progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("items.npy", (7).to_bytes(4, "little"), "names an item that is not there"),
+        ("items.npy", b"\xff" * 4, "names an item that is not there"),
+        ("offsets.npy", (6).to_bytes(8, "little"), "goes backwards"),
+    ],
+)
+def test_numbers_that_cannot_be_are_noticed_when_they_are_read(folder, name, value, said):
+    data = (folder / name).read_bytes()
+    at = HEADER_BYTES + len(value)  # the second number
+    (folder / name).write_bytes(data[:at] + value + data[at + len(value) :])
+    store = SequenceStore.open(folder)
+    with pytest.raises(MicroLensError, match=f"{name} {said}"):
+        (store.read_offsets(), store.read_items(0, 6))
 
 
 def test_verify_looks_at_the_codes_of_items(folder):
