@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=int, default=1, help="distance between the frames in the video (default 1)"
     )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="frames that begin at the nearest key frame: several times as fast, other frames",
+    )
     media.add_arguments(parser)
 
 
@@ -27,4 +32,5 @@ def call(arguments: argparse.Namespace) -> int:
     from recbole_microlens.media.build import build_frames
 
     options = {"num_frames": arguments.num_frames, "interval": arguments.interval}
+    options["approximate"] = arguments.approximate
     return media.build_store(arguments, build_frames, ("videos", "frames"), "video.lmdb", **options)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from recbole_microlens.cli.options import add_data_path, add_dataset
-from recbole_microlens.errors import printable
+from recbole_microlens.errors import MicroLensError, printable
 
 _MOST_MISSING = 0.1  # of the dataset's items; more is rather a wrong folder than a few bad files
 
@@ -29,6 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 0 even if more than a tenth of the items failed",
     )
     parser.add_argument(
+        "--shard", metavar="I/N", help="build one of N parts of the store, on as many machines as you like"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where it is built: processes of this machine, or all machines of a Ray cluster",
+    )
+    parser.add_argument(
+        "--address", help="of the Ray cluster, `auto` for that of this machine (default: a new one)"
+    )
+    parser.add_argument("--parts", type=int, help="tasks on Ray (default: one for each 300 items)")
+    parser.add_argument(
         "--interacted-only", action="store_true", help="leave out files of items without interactions"
     )
 
@@ -48,6 +61,7 @@ def build_store(arguments: argparse.Namespace, build, kinds: tuple[str, ...], st
         workers=arguments.workers,
         overwrite=arguments.overwrite,
         new_items=not arguments.interacted_only,
+        **_where(arguments),
         **options,
     )
     each = report.bytes / report.stored / 1000 if report.stored else 0
@@ -57,6 +71,24 @@ def build_store(arguments: argparse.Namespace, build, kinds: tuple[str, ...], st
     )
     _print_new_items(report)
     return _judge(report, len(items), arguments.allow_missing)
+
+
+def _where(arguments: argparse.Namespace) -> dict:
+    """One part of the store, all of it on a cluster, or all of it here."""
+    from recbole_microlens.media.ray_engine import RayEngine
+    from recbole_microlens.media.shards import Shard
+
+    if arguments.engine == "local":
+        for name in ("address", "parts"):
+            if getattr(arguments, name) is not None:
+                raise MicroLensError(f"--{name} is for --engine ray. Add that, or remove it.")
+        return {} if arguments.shard is None else {"shard": Shard.parse(arguments.shard)}
+    for name in ("shard", "workers"):
+        if getattr(arguments, name) is not None:
+            raise MicroLensError(f"--{name} is not for --engine ray, which shares out the work. Remove it.")
+    if arguments.parts is not None:
+        Shard(1, arguments.parts)
+    return {"engine": RayEngine(arguments.address), "parts": arguments.parts}
 
 
 def _media_folder(arguments: argparse.Namespace, kinds: tuple[str, ...]) -> Path:

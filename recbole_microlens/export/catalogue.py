@@ -258,7 +258,8 @@ def _media(config):
         elif name in ("image", "video"):
             store = "video" if name == "video" else config["image_source"]
             meta = MediaStore(Path(config["data_path"]) / f"{store}.lmdb").meta
-            yield name, {field: getattr(meta, field) for field in _FIELDS_OF_STORE}
+            stored = {field: getattr(meta, field) for field in _FIELDS_OF_STORE}
+            yield name, stored | ({"approximate": True} if meta.approximate else {})
         elif name in ENCODED:
             yield name, {}
 

@@ -22,7 +22,7 @@ from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.items.towers import create_towers
-from recbole_microlens.media.build import encode_item
+from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.sources import find_covers, find_frames
 from recbole_microlens.media.store import StoreMeta, decode_value
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES

@@ -1,31 +1,27 @@
-"""Build a media store from the videos, ready frames or covers of many items: parallel and resumable."""
+"""Build the store of a dataset from videos, ready frames or covers, on one machine or on many."""
 
 import dataclasses
-import functools
-import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.media.decode import MediaError
-from recbole_microlens.media.environments import MAX_KEY_BYTES
-from recbole_microlens.media.partial import (
-    RESERVED_KEYS,
-    FailedItem,
-    PartialStore,
-    parameters_of,
-    partial_path,
-)
-from recbole_microlens.media.report import BuildReport, report_path, write_report
-from recbole_microlens.media.sources import Source, find_covers, find_frames, frame_of, read_item
-from recbole_microlens.media.store import LIMITS, MediaStore, StoreMeta, encode_value
-from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
+from recbole_microlens.media import shards
+from recbole_microlens.media.part import BARS, Items, Part, build_part
+from recbole_microlens.media.report import BuildReport, combined, join_reports
+from recbole_microlens.media.shards import MOST_SHARDS, Shard
+from recbole_microlens.media.sources import Source, find_covers, find_frames, frame_of
+from recbole_microlens.media.store import MediaStore
+from recbole_microlens.media.store_meta import LIMITS, StoreMeta
+from recbole_microlens.media.workers import available_cores
+
+ITEMS_OF_A_TASK = 300
 
 logger = logging.getLogger(__name__)
+
+Engine = Callable[[list[Part], bool], list[BuildReport]]
+"""Builds all shards of a store, on whatever machines there are; shows a bar if it is told to."""
 
 
 def build_frames(
@@ -40,6 +36,10 @@ def build_frames(
     progress: bool = True,
     overwrite: bool = False,
     new_items: bool = False,
+    approximate: bool = False,
+    shard: Shard | None = None,
+    engine: Engine | None = None,
+    parts: int | None = None,
 ) -> BuildReport:
     """Build the frame store of a dataset from a folder of videos, or of ready frames ``<item>-<k>.jpg``.
 
@@ -65,14 +65,20 @@ def build_frames(
     new_items
         Take along what the folder has of items that are none of ``item_ids``: they have no interactions yet,
         and can be recommended as new.
+    approximate
+        Frames that begin at the nearest key frame, several times as fast; see ``timeline.locate_frames``.
+    shard
+        Build only this part of the store; see ``shards``. When all are there, they are read as the store.
+    engine, parts
+        Who builds the store, in so many shards, in the place of processes of this machine; by default one
+        for each :data:`ITEMS_OF_A_TASK` items.
 
     Raises ``MicroLensError`` for a wrong folder or option, where another build of this store is running, and
     where no item at all gave frames. A single item that fails only goes to the report.
     """
-    parameters = StoreMeta("video", num_frames, size, interval, quality, "")
-    return _build(
-        find_frames, source, item_ids, Path(out_path), parameters, workers, progress, overwrite, new_items
-    )
+    parameters = StoreMeta("video", num_frames, size, interval, quality, "", approximate=approximate)
+    whole = _whole(find_frames, source, item_ids, Path(out_path), parameters, overwrite, new_items)
+    return _build(whole, workers, progress, shard, engine, parts)
 
 
 def build_covers(
@@ -85,60 +91,100 @@ def build_covers(
     progress: bool = True,
     overwrite: bool = False,
     new_items: bool = False,
+    shard: Shard | None = None,
+    engine: Engine | None = None,
+    parts: int | None = None,
 ) -> BuildReport:
     """Build the cover store of a dataset from a folder of ``<item>.jpg`` (.jpeg, .png, .webp).
 
     As ``build_frames``, with one frame per item; the report is ``covers_report.csv``.
     """
     parameters = StoreMeta("image", 1, size, 1, quality, "")
-    return _build(
-        find_covers, source, item_ids, Path(out_path), parameters, workers, progress, overwrite, new_items
-    )
+    whole = _whole(find_covers, source, item_ids, Path(out_path), parameters, overwrite, new_items)
+    return _build(whole, workers, progress, shard, engine, parts)
 
 
-def _build(
-    find, folder, item_ids, out_path: Path, parameters: StoreMeta, workers, progress, overwrite, new_items
-) -> BuildReport:
-    _check_options(parameters, workers)
+def _whole(
+    find, folder, item_ids, out_path: Path, parameters: StoreMeta, overwrite: bool, new_items: bool
+) -> Part:
+    """What is to be built, all in one part."""
+    _check_options(parameters)
     item_ids = list(dict.fromkeys(str(item) for item in item_ids))
     source = find(folder)
     _check_names(source, item_ids)
+    items = Items(item_ids, _new_items(source, item_ids) if new_items else [])
     parameters = dataclasses.replace(parameters, source=str(source))
+    return Part(source, items, out_path, parameters, overwrite=overwrite)
+
+
+def _build(
+    whole: Part,
+    workers: int | None,
+    progress: bool,
+    shard: Shard | None,
+    engine: Engine | None,
+    parts: int | None,
+) -> BuildReport:
+    if workers is not None and workers < 1:
+        raise MicroLensError(f"--workers {workers}: choose 1 or more")
+    path, workers = whole.path, workers or available_cores()
+    if shard is None and engine is None:
+        _require_no_shards(path)
+        return build_part(whole, workers, BARS[progress])
+    if shard is not None:
+        _require_shards_of(path, shard.count)
+        report = build_part(whole.shard_of(shard, shards.shard_path(path, shard)), workers, BARS[progress])
+        _finish_shards(whole, shard.count)
+        return report
+    assert engine is not None
+    parts = parts or shards.one_count(path) or min(-(-len(whole.items) // ITEMS_OF_A_TASK), MOST_SHARDS)
+    _require_shards_of(path, parts)
+    each = [Shard(number, parts) for number in range(1, parts + 1)]
     started = time.perf_counter()
-    wanted = _Wanted(item_ids, _new_items(source, item_ids) if new_items else [])
-    stored, built, failed = _bring_up_to_date(
-        source, wanted, out_path, parameters, workers, progress, overwrite
-    )
-    seconds = time.perf_counter() - started
-    of_dataset = set(item_ids)
-    return BuildReport(
-        store=out_path,
-        report=report_path(out_path, parameters.modality),
-        stored=len(stored),
-        built=built,
-        failed=[(item.item_id, item.reason) for item in failed if item.item_id in of_dataset],
-        bytes=out_path.stat().st_size,
-        seconds=seconds,
-        frames_per_second=built * parameters.num_frames / seconds,
-        without_interactions=len(stored - of_dataset),
-        failed_without_interactions=[
-            (item.item_id, item.reason) for item in failed if item.item_id not in of_dataset
-        ],
-    )
+    reports = engine([whole.shard_of(one, shards.shard_path(path, one)) for one in each], progress)
+    _finish_shards(whole, parts)
+    return combined(reports, shards.folder_of(path), path, whole.parameters, time.perf_counter() - started)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Wanted:
-    """The dataset's items, and those that only the folder has."""
+def _require_no_shards(path: Path) -> None:
+    count = shards.one_count(path)
+    if count:
+        raise MicroLensError(
+            f"{shards.folder_of(path)}: holds this store in {count} shards. Continue with --shard I/{count}, "
+            "or make one file of them with `recbole-microlens merge`, or remove the folder."
+        )
 
-    of_dataset: list[str]
-    new: list[str]
 
-    def __iter__(self):
-        return itertools.chain(self.of_dataset, self.new)
+def _require_shards_of(path: Path, count: int) -> None:
+    if path.exists():
+        raise MicroLensError(
+            f"{path}: this store is there in one file. Leave out --shard (or --engine) to add what it "
+            "lacks, or remove it."
+        )
+    there = shards.one_count(path)
+    if there not in (0, count):
+        raise MicroLensError(
+            f"{shards.folder_of(path)}: holds this store in {there} shards, not in {count}. Continue with "
+            f"{there}, or remove the folder."
+        )
 
-    def __len__(self) -> int:
-        return len(self.of_dataset) + len(self.new)
+
+def _finish_shards(whole: Part, count: int) -> None:
+    """If all shards are there, read them for the identity of the store, and join their reports."""
+    path = whole.path
+    try:
+        files = shards.files_of(path)
+    except MicroLensError as unfinished:
+        logger.info("%s", unfinished)
+        return
+    store = MediaStore(path)
+    join_reports(files, path, whole.parameters.modality)
+    if not len(store):
+        raise MicroLensError(
+            f"nothing could be read for any item in {whole.source}: all {count} shards in "
+            f"{shards.folder_of(path)} are empty. See the reports beside them, and remove that folder."
+        )
+    logger.info("%s: all %d shards are finished, %d items", shards.folder_of(path), count, len(store))
 
 
 def _new_items(source: Source, item_ids: list[str]) -> list[str]:
@@ -150,128 +196,12 @@ def _new_items(source: Source, item_ids: list[str]) -> list[str]:
     return [item for item in new if frame_of(item) not in known]
 
 
-def _bring_up_to_date(
-    source: Source, item_ids: _Wanted, out_path: Path, parameters: StoreMeta, workers, progress, overwrite
-) -> tuple[set[str], int, list[FailedItem]]:
-    """Return the items that the store holds, how many of them are new to it, and the failed ones."""
-    resumable = not overwrite and parameters_of(partial_path(out_path)) == parameters
-    finished = None if overwrite else _finished_store(out_path, parameters)
-    if finished is not None and not resumable:
-        lacking = [item for item in item_ids if item not in finished]
-        failed = [failure for item in lacking if (failure := _fails_untried(source, item))]
-        if len(failed) == len(lacking):
-            logger.info("%s is up to date: %d items", out_path, len(finished))
-            write_report(report_path(out_path, parameters.modality), failed)
-            return set(finished), 0, failed
-    _warn_of_restart(out_path, parameters, resumable, finished, overwrite)
-    out_path.parent.mkdir(parents=True, exist_ok=True)
-    copy_from = out_path if finished is not None else None
-    partial = PartialStore(out_path, parameters, copy_from, fresh=overwrite)
-    before = len(partial.item_ids)
-    try:
-        failed = _fill(partial, source, item_ids, parameters, workers or available_cores(), progress)
-        new = len(partial.item_ids) - before
-        if new == 0 and copy_from is not None and not resumable:
-            partial.discard()  # whatever it lacks failed again: the finished store stays as it is
-        else:
-            partial.finish()
-        return partial.item_ids, new, failed
-    except KeyboardInterrupt:
-        logger.warning(
-            "stopped with %d items done; the same command continues from there", len(partial.item_ids)
-        )
-        raise
-    finally:
-        partial.close()
-
-
-def _fill(
-    partial: PartialStore,
-    source: Source,
-    item_ids: _Wanted,
-    parameters: StoreMeta,
-    workers: int,
-    progress: bool,
-) -> list[FailedItem]:
-    """Try every item that the partial knows nothing of; returns the failed ones, and writes the report."""
-    to_do = [item for item in item_ids if item not in partial.item_ids and item not in partial.failures]
-    with tqdm(
-        total=len(item_ids),
-        initial=len(item_ids) - len(to_do),
-        unit="item",
-        disable=None if progress else True,
-        smoothing=0.05,
-    ) as bar:
-        for item, result in _results(source, to_do, parameters, workers):
-            if isinstance(result, FailedItem):
-                partial.fail(result)
-            else:
-                partial.put(item, result)
-            bar.update()
-    failed = [partial.failures[item] for item in item_ids if item in partial.failures]
-    report = report_path(partial.final_path, parameters.modality)
-    write_report(report, failed)
-    if not partial.item_ids.intersection(item_ids.of_dataset):
-        partial.discard()
-        raise MicroLensError(
-            f"nothing could be read for any of the {len(item_ids.of_dataset)} items in {source}. First: item "
-            f"{failed[0].item_id}: {failed[0].reason}. All reasons are in {report}."
-        )
-    return failed
-
-
-def _results(source: Source, item_ids: list[str], parameters: StoreMeta, workers: int):
-    """Yield (item id, value or ``FailedItem``): what needs no process first, the rest as it is done."""
-    tasks = []
-    for item in item_ids:
-        if failure := _fails_untried(source, item):
-            yield item, failure
-        else:
-            tasks.append((item, source.files[item]))
-    work = functools.partial(encode_item, source.kind, parameters)
-    for (item, files), result in run_in_processes(work, tasks, workers):
-        yield item, FailedItem(item, result.reason, files[0]) if isinstance(result, Failure) else result
-
-
-def encode_item(kind: str, parameters: StoreMeta, task: tuple[str, list[str]]) -> bytes | Failure:
-    """Read one item's files and encode them as a value of the store; runs in a worker process."""
-    try:
-        frames = read_item(kind, task[1], parameters.num_frames, parameters.interval, parameters.size)
-    except MediaError as error:
-        return Failure(str(error))
-    return encode_value(frames, parameters.quality)
-
-
-def _finished_store(out_path: Path, parameters: StoreMeta) -> MediaStore | None:
-    return MediaStore(out_path) if parameters_of(out_path) == parameters else None
-
-
-def _warn_of_restart(out_path: Path, parameters: StoreMeta, resumable, finished, overwrite) -> None:
-    """Log once why existing work is not used."""
-    if overwrite or resumable or finished is not None:
-        return
-    for path in (partial_path(out_path), out_path):
-        if not path.exists():
-            continue
-        old = parameters_of(path)
-        changes = "it cannot be read" if old is None else _differences(old, parameters)
-        logger.warning("%s is not used, the store is built again: %s", path, changes)
-        return
-
-
-def _differences(old: StoreMeta, new: StoreMeta) -> str:
-    changed = [name for name in vars(new) if getattr(old, name) != getattr(new, name)]
-    return ", ".join(f"{name} was {getattr(old, name)!r}, now {getattr(new, name)!r}" for name in changed)
-
-
-def _check_options(parameters: StoreMeta, workers: int | None) -> None:
+def _check_options(parameters: StoreMeta) -> None:
     for name, (low, high) in LIMITS.items():
         if not low <= getattr(parameters, name) <= high:
             raise MicroLensError(
                 f"--{name.replace('_', '-')} {getattr(parameters, name)}: choose a value from {low} to {high}"
             )
-    if workers is not None and workers < 1:
-        raise MicroLensError(f"--workers {workers}: choose 1 or more")
 
 
 def _check_names(source: Source, item_ids: list[str]) -> None:
@@ -283,26 +213,3 @@ def _check_names(source: Source, item_ids: list[str]) -> None:
             f"{source.folder}: no file belongs to any of the {len(item_ids)} items. "
             f"A file is named after its item, e.g. {item_ids[0]}{Path(found).suffix}; found e.g. {found}."
         )
-
-
-def _fails_untried(source: Source, item_id: str) -> FailedItem | None:
-    """The failure of an item for which there is no file to try, or whose id cannot be a key.
-
-    A file is found in the folder's listing, never at a path that is made of an id.
-    """
-    try:
-        key = item_id.encode()
-    except UnicodeEncodeError:
-        return FailedItem(item_id, "its name is not UTF-8")
-    if not key:
-        return FailedItem(item_id, "its id is empty")
-    if key in RESERVED_KEYS:
-        return FailedItem(item_id, "its id is reserved for the store itself")
-    if len(key) > MAX_KEY_BYTES:
-        return FailedItem(item_id, f"its id is longer than {MAX_KEY_BYTES} bytes")
-    if item_id in source.ambiguous:
-        files = " and ".join(source.ambiguous[item_id])
-        return FailedItem(
-            item_id, "several folders at the same depth hold a file of this name: keep one", files
-        )
-    return None if item_id in source.files else FailedItem(item_id, "missing")

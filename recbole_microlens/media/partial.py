@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -15,18 +14,27 @@ import lmdb
 from recbole_microlens import files
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.environments import open_for_reading, reading
-from recbole_microlens.media.store import META_KEY, StoreMeta
+from recbole_microlens.media.store_meta import (
+    FAILURES_KEY,
+    META_KEY,
+    RESERVED_KEYS,
+    StoreMeta,
+    bare_parameters,
+    content_identity,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows: two builds of one store at a time are then not noticed
     fcntl = None  # type: ignore[assignment]
 
-FAILURES_KEY = b"__failures__"
-RESERVED_KEYS = (META_KEY, FAILURES_KEY)
 FIRST_MAP_BYTES = 1 << 28  # the largest the file may grow before the map is doubled; not taken from the disk
 BATCH_ITEMS = 64
 BATCH_SECONDS = 5.0  # so that a kill loses little of slow items too
+
+
+class BeingBuilt(MicroLensError):
+    """Another process holds the store that was to be built."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,24 +56,6 @@ def parameters_of(path: Path) -> StoreMeta | None:
         return None
 
 
-def bare_parameters(meta: StoreMeta) -> StoreMeta:
-    """``meta`` without what is known only when the build is complete."""
-    return dataclasses.replace(meta, count=0, complete=False, identity="")
-
-
-def content_identity(environment: lmdb.Environment, meta: StoreMeta) -> str:
-    """A hash of all items and values, in the order of their keys, and of the format that they are in."""
-    form = [meta.format_version, meta.modality, meta.num_frames, meta.size, meta.interval, meta.quality]
-    digest = hashlib.blake2b(json.dumps(form).encode(), digest_size=16)
-    with environment.begin(buffers=True) as txn:
-        for key, value in txn.cursor():
-            if bytes(key) not in RESERVED_KEYS:
-                digest.update(b"%d %d " % (len(key), len(value)))
-                digest.update(key)
-                digest.update(value)
-    return digest.hexdigest()
-
-
 class PartialStore:
     """An unfinished store at ``<final name>.partial``.
 
@@ -80,7 +70,7 @@ class PartialStore:
     fresh
         Empty a partial even where its parameters are the same.
 
-    Raises ``MicroLensError`` where another process is building the same store.
+    Raises ``BeingBuilt`` where another process is building the same store.
     """
 
     def __init__(self, final_path: Path, parameters: StoreMeta, copy_from: Path | None, fresh: bool):
@@ -132,7 +122,7 @@ class PartialStore:
 
     def _identity(self) -> str:
         with reading(self.path):
-            return content_identity(self._environment, self._parameters)
+            return content_identity([self._environment], self._parameters)
 
     def discard(self) -> None:
         self._environment.close()
@@ -219,7 +209,7 @@ def _lock(path: Path) -> int:
                 return descriptor
         except BlockingIOError as error:
             os.close(descriptor)
-            raise MicroLensError(
+            raise BeingBuilt(
                 f"{path}: another process is building this store. Wait for it to end, or stop it."
             ) from error
         os.close(descriptor)  # it was renamed to its final name between the two calls

@@ -5,10 +5,12 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from recbole_microlens.files import written_whole
 from recbole_microlens.media.partial import FailedItem
+from recbole_microlens.media.store_meta import StoreMeta
 
 REPORT_NAMES = {"video": "frames_report.csv", "image": "covers_report.csv"}
 _EXAMPLES = 3
@@ -37,8 +39,42 @@ class BuildReport:
 
 
 def report_path(store_path: Path, modality: str) -> Path:
-    """The report lies beside the store."""
-    return store_path.parent / REPORT_NAMES[modality]
+    """The report lies beside the store; that of a shard begins with its name."""
+    of_shard = f"{store_path.stem}." if store_path.parent.suffix == ".shards" else ""
+    return store_path.parent / (of_shard + REPORT_NAMES[modality])
+
+
+def combined(
+    reports: Iterable[BuildReport], folder: Path, store: Path, parameters: StoreMeta, seconds: float
+) -> BuildReport:
+    """The report on a store whose shards lie in ``folder``, of the reports on these."""
+    reports = list(reports)
+    built = sum(report.built for report in reports)
+    return BuildReport(
+        store=folder,
+        report=report_path(store, parameters.modality),
+        stored=sum(report.stored for report in reports),
+        built=built,
+        failed=[failed for report in reports for failed in report.failed],
+        bytes=sum(report.bytes for report in reports),
+        seconds=seconds,
+        frames_per_second=built * parameters.num_frames / seconds,
+        without_interactions=sum(report.without_interactions for report in reports),
+        failed_without_interactions=[
+            failed for report in reports for failed in report.failed_without_interactions
+        ],
+    )
+
+
+def join_reports(shards: Iterable[Path], store: Path, modality: str) -> None:
+    """Write the reports of a store's shards as that of the store."""
+    rows: list[FailedItem] = []
+    for shard in shards:
+        path = report_path(shard, modality)
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8", errors="backslashreplace") as file:
+                rows += [FailedItem(row[0], row[1], row[2]) for row in islice(csv.reader(file), 1, None)]
+    write_report(report_path(store, modality), rows)
 
 
 def by_reason(failed: Iterable[tuple[str, str]]) -> list[str]:

@@ -17,11 +17,13 @@ from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 _FRAME_NAME = re.compile(r"(.+)-(\d+)")
 
 READERS = {
-    "videos": lambda files, num_frames, interval, size: read_video_frames(
-        files[0], num_frames, interval, size
+    "videos": lambda files, num_frames, interval, size, approximate: read_video_frames(
+        files[0], num_frames, interval, size, approximate
     ),
-    "frames": lambda files, num_frames, interval, size: read_frame_files(files, num_frames, size),
-    "covers": lambda files, num_frames, interval, size: read_image(files[0], size),
+    "frames": lambda files, num_frames, interval, size, approximate: read_frame_files(
+        files, num_frames, size
+    ),
+    "covers": lambda files, num_frames, interval, size, approximate: read_image(files[0], size),
 }
 
 
@@ -54,9 +56,11 @@ class _Candidate:
         return os.path.join(self.folder, self.name)
 
 
-def read_item(kind: str, files: list[str], num_frames: int, interval: int, size: int) -> np.ndarray:
+def read_item(
+    kind: str, files: list[str], num_frames: int, interval: int, size: int, approximate: bool = False
+) -> np.ndarray:
     """An item's frames, uint8 RGB [num_frames, size, size, 3]; raises ``MediaError`` with the reason."""
-    return READERS[kind](files, num_frames, interval, size)
+    return READERS[kind](files, num_frames, interval, size, approximate)
 
 
 def find_frames(folder: str | Path) -> Source:

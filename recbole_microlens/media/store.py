@@ -6,7 +6,7 @@ code of whoever made it.
 """
 
 import dataclasses
-import json
+import heapq
 import os
 import struct
 from collections.abc import Iterator
@@ -18,70 +18,12 @@ import simplejpeg
 from PIL import Image
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.media import environments
+from recbole_microlens.media import environments, shards
+from recbole_microlens.media.store_meta import FORMAT_VERSION, META_KEY, REBUILD, StoreMeta
 
-FORMAT_VERSION = 1
-LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
-META_KEY = b"__meta__"
 _MAGIC = b"RMLF"
 _HEADER = struct.Struct("<4sHH")  # magic, version, number of frames
 _CHROMA = "420"  # what the videos are stored in already; 4:4:4 costs 30 % more bytes and adds nothing to them
-
-
-@dataclasses.dataclass(frozen=True)
-class StoreMeta:
-    """What a store says of itself: how it was built, how many items it holds, whether it is finished.
-
-    ``identity`` is a hash of everything stored: equal stores have equal identities, and a store that is
-    rebuilt with other content has another one.
-    """
-
-    modality: str
-    num_frames: int
-    size: int
-    interval: int
-    quality: int
-    source: str
-    count: int = 0
-    complete: bool = False
-    identity: str = ""
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
-
-    @classmethod
-    def from_json(cls, record: bytes, store: Path) -> "StoreMeta":
-        """Parse the ``__meta__`` record of a store; raises ``MicroLensError`` where it is not one of ours."""
-        try:
-            fields = json.loads(bytes(record))
-            if fields["format_version"] != FORMAT_VERSION:
-                raise MicroLensError(
-                    f"{store}: format version {fields['format_version']}, wanted {FORMAT_VERSION}. "
-                    + _REBUILD
-                )
-            meta = cls(**fields)
-            wrong = [f.name for f in dataclasses.fields(cls) if type(getattr(meta, f.name)) is not f.type]
-            odd = [] if wrong else _out_of_range(meta)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise MicroLensError(
-                f"{store}: its __meta__ record is malformed ({error}). {_REBUILD}"
-            ) from error
-        if wrong:
-            raise MicroLensError(
-                f"{store}: wrong type of {', '.join(wrong)} in its __meta__ record. {_REBUILD}"
-            )
-        if odd:
-            raise MicroLensError(f"{store}: {', '.join(odd)} out of range in its __meta__ record. {_REBUILD}")
-        return meta
-
-
-def _out_of_range(meta: StoreMeta) -> list[str]:
-    odd = [name for name, (low, high) in LIMITS.items() if not low <= getattr(meta, name) <= high]
-    return odd + ["modality"] * (meta.modality not in ("video", "image"))
-
-
-_REBUILD = "Build the store again with --overwrite."
 
 
 def encode_value(frames: np.ndarray, quality: int = 90) -> bytes:
@@ -139,21 +81,33 @@ def _decode_jpeg(jpeg: memoryview, size: int | None, largest: int) -> np.ndarray
 class MediaStore:
     """Read frames by item id; any number of processes and threads may read one store, forked or spawned.
 
-    Pickling gives the path only: every process opens the file itself, when it first reads.
+    Pickling gives the paths only: every process opens the files itself, when it first reads.
 
     Parameters
     ----------
     path : str | Path
-        ``video.lmdb`` or ``cover.lmdb`` of a dataset folder. Raises ``MicroLensError`` where it is missing,
-        unfinished, damaged or something else, and says which command builds it.
+        ``video.lmdb`` or ``cover.lmdb`` of a dataset folder; where that file is not there, but a folder of
+        its shards, these are read as one store. Raises ``MicroLensError`` where it is missing, unfinished,
+        damaged or something else, and says which command builds it.
+
+    Attributes
+    ----------
+    files : tuple[Path, ...]
+        The one file, or all shards in their order.
+    meta : StoreMeta
+        Of the store as a whole.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.meta = self._read_meta()
+        self.files = shards.files_of(self.path)
+        self._opened: dict[Path, lmdb.Environment] = {}
+        self._pid = os.getpid()
+        self.metas = [self._read_meta(file) for file in self.files]
+        self.meta = self.metas[0] if self.files == (self.path,) else self._meta_of_shards()
 
     def __getstate__(self) -> dict:
-        return {"path": self.path, "meta": self.meta}
+        return {**self.__dict__, "_opened": {}}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -166,13 +120,13 @@ class MediaStore:
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all items in the store, in the order of their bytes."""
-        with environments.reading(self.path), self._environment().begin() as txn:
-            keys = [bytes(key) for key in txn.cursor().iternext(values=False)]
+        with environments.reading(self.path):
+            found = heapq.merge(*(self._keys(file) for file in self.files))
         try:
-            return iter([key.decode() for key in keys if key != META_KEY])
+            return iter([key.decode() for key in found if key != META_KEY])
         except UnicodeDecodeError as error:
             raise MicroLensError(
-                f"{self.path}: holds a key that is not an id ({error}). {_REBUILD}"
+                f"{self.path}: holds a key that is not an id ({error}). {REBUILD}"
             ) from error
 
     def read(self, item_id: str, size: int | None = None, frames: slice = slice(None)) -> np.ndarray | None:
@@ -186,32 +140,50 @@ class MediaStore:
             return self._get(item_id, lambda value: decode_value(value, size, frames, self.meta.size))
         except (ValueError, lmdb.Error) as error:
             raise MicroLensError(
-                f"{self.path}: the value of item {item_id!r} is damaged ({error}). {_REBUILD}"
+                f"{self.path}: the value of item {item_id!r} is damaged ({error}). {REBUILD}"
             ) from error
+
+    def environments(self) -> list[lmdb.Environment]:
+        """The open files, in the order of ``files``."""
+        return [self._environment(file) for file in self.files]
 
     def _get(self, item_id, use):
         key = item_id.encode()
         if key == META_KEY or not 0 < len(key) <= environments.MAX_KEY_BYTES:
             return None
-        with environments.reading(self.path), self._environment().begin(buffers=True) as txn:
+        file = self.files[shards.number_of(key, len(self.files)) - 1]
+        with environments.reading(file), self._environment(file).begin(buffers=True) as txn:
             value = txn.get(key)
             return None if value is None else use(value)
 
-    def _environment(self) -> lmdb.Environment:
-        if self.__dict__.get("_pid") != os.getpid():
-            self._opened = environments.open_for_reading(self.path, self._build_command())
-            self._pid = os.getpid()
-        return self._opened
+    def _keys(self, file: Path) -> list[bytes]:
+        with self._environment(file).begin() as txn:
+            return [bytes(key) for key in txn.cursor().iternext(values=False)]
 
-    def _read_meta(self) -> StoreMeta:
-        with environments.reading(self.path), self._environment().begin() as txn:
+    def _environment(self, file: Path) -> lmdb.Environment:
+        opened = self._opened if self._pid == os.getpid() else {}
+        if file not in opened:
+            opened[file] = environments.open_for_reading(file, self._build_command())
+        self._opened, self._pid = opened, os.getpid()  # those of a parent are let go once they are closed
+        return opened[file]
+
+    def _read_meta(self, file: Path) -> StoreMeta:
+        with environments.reading(file), self._environment(file).begin() as txn:
             record = txn.get(META_KEY)
         if record is None:
-            raise MicroLensError(f"{self.path}: an LMDB, but not a media store. {self._build_command()}")
-        meta = StoreMeta.from_json(record, self.path)
+            raise MicroLensError(f"{file}: an LMDB, but not a media store. {self._build_command()}")
+        meta = StoreMeta.from_json(record, file)
         if not meta.complete:
-            raise MicroLensError(f"{self.path}: an unfinished build. {self._build_command()}")
+            raise MicroLensError(f"{file}: an unfinished build. {self._build_command()}")
         return meta
+
+    def _meta_of_shards(self) -> StoreMeta:
+        shards.require_alike(self.path, self.metas)
+        with environments.reading(self.path):
+            identity = shards.identity_of(self.path, self.metas, self.environments)
+        return dataclasses.replace(
+            self.metas[0], count=sum(meta.count for meta in self.metas), identity=identity
+        )
 
     def _build_command(self) -> str:
         command = "covers" if "cover" in self.path.name else "frames"

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.environments import open_for_reading, reading
-from recbole_microlens.media.partial import content_identity
 from recbole_microlens.media.store import MediaStore
+from recbole_microlens.media.store_meta import content_identity
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 
 _CHUNK_ITEMS = 32
@@ -40,18 +40,24 @@ def verify(
     problems = _check_values(store, keys, workers or available_cores(), progress)
     if len(keys) != len(store):
         problems.append(Problem("", f"holds {len(keys)} items, its __meta__ record says {len(store)}"))
-    if not problems and _identity(store) != store.meta.identity:
-        problems.append(
-            Problem("", "its content is not what was built: the hash in its __meta__ record differs")
-        )
+    if not problems:
+        problems += _other_content(store)
     present = set(keys)
     missing = [item for item in map(str, item_ids or ()) if item not in present]
     return problems + [Problem(item, "missing from the store") for item in missing]
 
 
-def _identity(store: MediaStore) -> str:
-    with reading(store.path):
-        return content_identity(open_for_reading(store.path, ""), store.meta)
+def _other_content(store: MediaStore) -> list[Problem]:
+    """The files of a store, it alone or its shards, that do not hold what was built."""
+    problems = []
+    for file, meta in zip(store.files, store.metas, strict=True):
+        with reading(file):
+            same = content_identity([open_for_reading(file, "")], meta) == meta.identity
+        if not same:
+            of_shard = f"{file.name}: " if len(store.files) > 1 else ""
+            reason = "its content is not what was built: the hash in its __meta__ record differs"
+            problems.append(Problem("", of_shard + reason))
+    return problems
 
 
 def _check_values(store: MediaStore, keys: list[str], workers: int, progress: bool) -> list[Problem]:

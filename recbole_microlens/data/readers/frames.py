@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.report import report_path
+from recbole_microlens.media.shards import is_there
 from recbole_microlens.media.store import MediaStore
 
 
@@ -117,7 +118,7 @@ def image_reader(config, tokens: np.ndarray) -> ImageReader:
         There is no such store.
     """
     path = Path(config["data_path"]) / f"{config['image_source']}.lmdb"
-    if config["image_source"] == "cover" and not path.exists() and path.with_name("video.lmdb").exists():
+    if config["image_source"] == "cover" and not is_there(path) and is_there(path.with_name("video.lmdb")):
         raise MicroLensError(
             f"{path} is not there. Build it with: recbole-microlens covers RELEASE_FOLDER --dataset "
             f"{config['dataset']}; or set `image_source: video` to look at the middle frame of each video."

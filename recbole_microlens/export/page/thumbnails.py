@@ -11,6 +11,7 @@ import numpy as np
 import simplejpeg
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media import shards
 from recbole_microlens.media.decode import MediaError
 from recbole_microlens.media.sources import read_item
 from recbole_microlens.media.store import MediaStore
@@ -92,7 +93,7 @@ class Thumbnails:
 
 def _opened(folder: Path) -> Iterator[MediaStore]:
     for name in _STORES:
-        if (folder / name).is_file():
+        if shards.is_there(folder / name):
             try:
                 yield MediaStore(folder / name)
             except MicroLensError as error:

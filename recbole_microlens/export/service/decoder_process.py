@@ -11,8 +11,8 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from recbole_microlens.media.build import encode_item
 from recbole_microlens.media.limits import TaskLimits
+from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.store import StoreMeta
 from recbole_microlens.media.workers import Failure
 
