@@ -28,7 +28,7 @@ def test_the_packages_manifest_can_be_copied_and_states_only_what_is_known(tmp_p
 BAD_MANIFESTS = {
     "no yaml": ("{", "is not YAML"),
     "a list": ("[1]", "must be a mapping"),
-    "another version": ("version: 2", "`version` must be 1"),
+    "another version": ("version: 2", "'version' must be 1"),
     "an unknown release": ("version: 1\nreleases: {other: {}}", "no release 'tiny'"),
 }
 BAD_FILES = {
@@ -44,7 +44,7 @@ BAD_FILES = {
         {"kind": "videos", "name": "{number}", "numbers": [1, 10**12]},
         "Write the first",
     ),
-    "an archive without a folder": ({"kind": "covers", "archive": "x.zip"}, "`folder` is missing"),
+    "an archive without a folder": ({"kind": "covers", "archive": "x.zip"}, "'folder' is missing"),
 }
 
 
