@@ -142,13 +142,16 @@ def write_log_of_100k(folder: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["SASRecID", "SASRec"])
-def test_runs_of_100k_users_are_the_same_from_both(settings, model, tmp_path_factory):
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [("SASRecID", {"eval_users": 20_000}), ("SASRec", {"eval_users": 5_000, "test_users": 5_000})],
+)
+def test_runs_of_100k_users_are_the_same_from_both(settings, model, more, tmp_path_factory):
     out = tmp_path_factory.getbasetemp() / "of_100k"
     if not out.exists():
         write_log_of_100k(out / "wide", "wide")
         stored_copy(out, "wide", out.with_name("of_100k_stored"))
-    given = settings | SMALL | {"epochs": 1, "train_batch_size": 2048, "eval_users": 20_000}
+    given = settings | SMALL | {"epochs": 1, "train_batch_size": 2048} | more
     results = [
         run(model, "wide", config_dict=given | {"data_path": str(path)})
         for path in (out, out.with_name("of_100k_stored"))

@@ -16,5 +16,7 @@ def stable_argsort(key: np.ndarray) -> np.ndarray:
         bits = key.view(np.uint32)
     else:
         return key.argsort(kind="stable")
+    if bits.max(initial=0) < 1 << 16:
+        return bits.astype(np.uint16).argsort(kind="stable")
     by_low = (bits & 0xFFFF).astype(np.uint16).argsort(kind="stable")
     return by_low[(bits >> 16).astype(np.uint16)[by_low].argsort(kind="stable")]

@@ -205,12 +205,11 @@ class StoredDataset:
 
     def _trained_items(self, held_out: list[StoredSamples]) -> Tensor:
         """Training interactions of each item, [n_items] int64: all but targets of validation and test."""
-        found = self.sequences
-        single = np.flatnonzero(found.count == 1)  # A user with one interaction has no sample.
-        counts = found.item_count - found.count_at(lambda users: found.first[users], single)
-        for samples in held_out:
-            counts = counts - samples.count_targets()
-        return torch.from_numpy(counts)
+        not_trained = [samples.targets.last for samples in held_out]
+        if (self.sequences.count == 1).any():  # A user with one interaction has no sample.
+            not_trained.append(lambda counts: np.where(counts == 1, 0, -1))
+        counts = self.sequences.count_at(not_trained, self.config["show_progress"])
+        return torch.from_numpy(self.sequences.item_count - counts)
 
     def _samples(self, targets: Targets) -> StoredSamples:
         suffix = self.config["LIST_SUFFIX"]

@@ -62,6 +62,10 @@ class Targets:
         number = -((1 + self.skipped(counts) - counts) // self.stride)
         return np.where(counts < self.least, 0, np.clip(number, 0, self.most))
 
+    def last(self, counts: np.ndarray) -> np.ndarray:
+        """The position of a user's last target, from 0 on; -1 where there is none, [u]."""
+        return np.where(self.number(counts) > 0, counts - 1 - self.skipped(counts), -1)
+
 
 class StoredSamples:
     """Stands where RecBole has an ``Interaction`` of all samples.
@@ -132,7 +136,7 @@ class StoredSamples:
         """What makes each column of some samples."""
         names, found = self.names, self.sequences
         users, history = self._located(samples)
-        place = found.first[users] + history
+        place = found.first(users) + history
         length = np.minimum(history, self.width)
 
         def windows() -> tuple[np.ndarray, np.ndarray]:
@@ -146,21 +150,29 @@ class StoredSamples:
 
         def times() -> np.ndarray:
             places, is_item = windows()
-            return np.where(is_item, found.positions_at(places, users[:, None]), np.float32(0))
+            return np.where(is_item, found.positions_at(places, users[:, None]), 0).astype(np.float32)
 
         return {
             names.user: lambda: users,
             names.item: lambda: found.items_at(place),
-            names.time: lambda: found.positions_at(place, users),
+            names.time: lambda: found.positions_at(place, users).astype(np.float32),
             names.length: lambda: length,
             names.items: items,
             names.times: times,
             HISTORY_LENGTH: lambda: history,
         }
 
-    def count_targets(self) -> np.ndarray:
-        """How often each item is a target, [n_items] int64, where a user has one target at most."""
-        return self.sequences.count_at(self._last_place, self._users)
+    def of_some_users(self, number: int, generator: torch.Generator) -> Tensor | None:
+        """The samples of ``number`` users that are drawn, ascending; ``None`` where there are no more.
+
+        For samples of which a user has one at most.
+        """
+        distinct = np.sort(self._users)
+        if number >= len(distinct):
+            return None
+        is_drawn = np.zeros(self.sequences.n_users, dtype=bool)
+        is_drawn[distinct[torch.randperm(len(distinct), generator=generator)[:number].numpy()]] = True
+        return torch.from_numpy(np.flatnonzero(is_drawn[self._users]))
 
     def slots(self) -> int:
         """Items in the inputs and targets of all samples, with their repeats."""
@@ -169,10 +181,6 @@ class StoredSamples:
             _, history = self._located(np.arange(start, min(start + _SAMPLES_AT_ONCE, len(self))))
             total += int(np.minimum(history, self.width).sum())
         return total
-
-    def _last_place(self, users: np.ndarray) -> np.ndarray:
-        counts = self.sequences.count[users].astype(np.int64)
-        return self.sequences.first[users] + counts - 1 - self.targets.skipped(counts)
 
     def _located(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The user of each sample, and how many interactions that user has before the target, int64."""
@@ -206,7 +214,7 @@ class StoredUserItems:
         rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
         first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
         within = torch.arange(len(rows)) - first
-        places = self._sequences.first[users.numpy()][rows.numpy()] + within.numpy()
+        places = self._sequences.first(users.numpy())[rows.numpy()] + within.numpy()
         return rows, torch.from_numpy(self._sequences.items_at(places))
 
     def all_of(self, users: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ from recbole_microlens.cpu.radix_sort import stable_argsort
 from recbole_microlens.release.sequence_store import SequenceStore
 
 _USERS_AT_ONCE = 1 << 18
-_COUNTED_AT_ONCE = 1 << 22  # interactions
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,6 @@ class StoredSequences:
     rows : Rows
     row : np.ndarray [n_users], int32
         The place of each user in the store; -1 for padding.
-    first : np.ndarray [n_users], int64
-        The place of a user's first kept interaction in ``rows``.
     count : np.ndarray [n_users], int32
         How many are kept.
     item : np.ndarray [item codes], int32
@@ -122,7 +119,6 @@ class StoredSequences:
 
     rows: Rows
     row: np.ndarray
-    first: np.ndarray
     count: np.ndarray
     item: np.ndarray
     code: np.ndarray
@@ -146,10 +142,9 @@ class StoredSequences:
         kept_rows = np.flatnonzero(is_kept)
         length = rows.offsets[kept_rows + 1] - rows.offsets[kept_rows]
         count = np.concatenate([[0], length if most is None else np.minimum(length, most)]).astype(np.int32)
-        first = np.concatenate([[0], rows.offsets[kept_rows + 1] - count[1:]])
         row = np.concatenate([[-1], kept_rows]).astype(np.int32)
         item, code, counts = _number_items(rows, is_kept, most, n_codes, progress)
-        return cls(rows, row, first, count, item, code, counts)
+        return cls(rows, row, count, item, code, counts)
 
     @property
     def n_users(self) -> int:
@@ -163,19 +158,21 @@ class StoredSequences:
     def interactions(self) -> int:
         return int(self.item_count.sum())
 
+    def first(self, users: np.ndarray) -> np.ndarray:
+        """The place in the rows of each user's first kept interaction, int64; of users other than padding."""
+        return self.rows.offsets[self.row[users] + 1] - self.count[users]
+
     def items_at(self, places: np.ndarray) -> np.ndarray:
         """Internal item ids at places in the rows, of any shape; int64."""
         return self.item[self.rows.codes[places]].astype(np.int64)
 
     def positions_at(self, places: np.ndarray, users: np.ndarray) -> np.ndarray:
-        """The time that RecBole sorts by: a place among all of a user's interactions, from 1 on; float32."""
+        """Places among all of a user's interactions, from 1 on: the time that RecBole sorts by; int64."""
         if self.rows.positions is not None:
-            return self.rows.positions[places].astype(np.float32)
+            return self.rows.positions[places].astype(np.int64)
         row = self.row[users]
         positions = places - self.rows.offsets[row] + 1
-        return (positions if self.rows.earlier is None else positions + self.rows.earlier[row]).astype(
-            np.float32
-        )
+        return positions if self.rows.earlier is None else positions + self.rows.earlier[row]
 
     @property
     def order(self) -> np.ndarray:
@@ -184,17 +181,31 @@ class StoredSequences:
         RecBole sorts all samples by their time, and parts of a split go by a user's first.
         """
         users = np.flatnonzero(self.count >= 2).astype(np.int32)
-        times = self.positions_at(self.first[users] + 1, users)
-        is_sorted = (times == times[0]).all() if len(times) else True
+        times = np.empty(len(users), dtype=np.int32)
+        for start in range(0, len(users), _USERS_AT_ONCE):
+            block = slice(start, start + _USERS_AT_ONCE)
+            times[block] = self.positions_at(self.first(users[block]) + 1, users[block])
+        is_sorted = len(times) == 0 or (times == times[0]).all()
         return users if is_sorted else users[stable_argsort(times)]
 
-    def count_at(self, place_of: Callable[[np.ndarray], np.ndarray], users: np.ndarray) -> np.ndarray:
-        """How often each item stands at one place of each of some users, [n_items] int64."""
-        counts = np.zeros(self.n_items, dtype=np.int64)
-        for start in range(0, len(users), _COUNTED_AT_ONCE):
-            some = users[start : start + _COUNTED_AT_ONCE]
-            counts += np.bincount(self.items_at(place_of(some)), minlength=self.n_items)
-        return counts
+    def count_at(self, positions: list[Callable[[np.ndarray], np.ndarray]], progress: bool) -> np.ndarray:
+        """How often each item stands at some positions of users, [n_items] int64.
+
+        Parameters
+        ----------
+        positions : list of callables
+            Each gives, by how many interactions users have, one position of each, from 0 on; -1 for none.
+        """
+        by_code = np.zeros(len(self.item), dtype=np.int64)
+        for start, stop, codes in self.rows.blocks(progress):
+            low, high = np.searchsorted(self.row, [start, stop])
+            users = np.arange(low, high)
+            first, counts = self.first(users) - self.rows.offsets[start], self.count[low:high]
+            for position_of in positions:
+                position = position_of(counts)
+                places = (first + position)[position >= 0]
+                by_code += np.bincount(codes[places], minlength=len(by_code))
+        return np.concatenate([[0], by_code[self.code[1:]]])
 
 
 def _number_items(

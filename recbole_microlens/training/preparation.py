@@ -9,12 +9,14 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType
+from torch import Tensor
 
 from recbole_microlens.compat.sample_numbers import numbers_as_ranges, shuffle_without_a_list
 from recbole_microlens.data.dataloader import ContentTrainDataLoader
 from recbole_microlens.data.media import item_reader
 from recbole_microlens.data.sampling import PHASES, create_samplers
 from recbole_microlens.data.sequences import take
+from recbole_microlens.data.stored_samples import StoredSamples
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.loaders import (
     HistoryMaskedDataLoader,
@@ -53,13 +55,20 @@ def _some_users(dataset, number: int | None, seed: int):
     """The dataset with the interactions of some users, drawn by the seed; of all where there are no more."""
     if number is None:
         return dataset
-    users = dataset.inter_feat[dataset.uid_field]
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(dataset.inter_feat, StoredSamples):
+        rows = dataset.inter_feat.of_some_users(number, generator)
+    else:
+        rows = _rows_of_some_users(dataset.inter_feat[dataset.uid_field], number, generator)
+    return dataset if rows is None else dataset.copy(take(dataset.inter_feat, rows))
+
+
+def _rows_of_some_users(users: Tensor, number: int, generator: torch.Generator) -> Tensor | None:
     distinct = users.unique()
     if number >= len(distinct):
-        return dataset
-    drawn = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(seed))[:number]
-    rows = torch.isin(users, distinct[drawn]).nonzero()[:, 0]
-    return dataset.copy(take(dataset.inter_feat, rows))
+        return None
+    drawn = torch.randperm(len(distinct), generator=generator)[:number]
+    return torch.isin(users, distinct[drawn]).nonzero()[:, 0]
 
 
 def _train_loader(config, dataset, train, sampler):
