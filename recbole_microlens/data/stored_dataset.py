@@ -179,7 +179,7 @@ class StoredDataset:
         self.field2id_token = {self.uid_field: users[0], self.iid_field: items}
         self.field2token_id = {
             self.uid_field: users[1],
-            self.iid_field: {name: number for number, name in enumerate(items)},
+            self.iid_field: {name: number for number, name in enumerate(names)},
         }
 
     def build(self):
