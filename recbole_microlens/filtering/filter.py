@@ -84,7 +84,7 @@ def filter_release(
     _check(thresholds, out, links, workers)
     release = find_release(release_folder)
     assert release.pairs is not None  # find_release has refused a folder without pairs
-    beside = out.parent / f".{out.name}.filtering"
+    beside = out.parent / f".{out.name}.partial"
     with locked_folder(beside) as is_ours:
         if not is_ours:
             raise MicroLensError(

@@ -222,7 +222,7 @@ def test_nothing_that_was_seen_is_looked_at_again_after_an_interruption(release,
     with pytest.raises(KeyboardInterrupt):
         apply(release, max_cover_single_colour=0.75)
     assert not (release.parent / "out").exists()
-    log = release.parent / ".out.filtering" / "covers.jsonl"
+    log = release.parent / ".out.partial" / "covers.jsonl"
     log.write_bytes(log.read_bytes() + b'["7", [[1')  # as a kill leaves it
     assert [item for item, _ in dropped(apply(release, max_cover_single_colour=0.75).out)] == ["2", "3"]
     assert sorted(looked) == [str(item) for item in ITEMS]
