@@ -61,3 +61,10 @@ def test_a_wrong_manifest_is_refused_by_name(tmp_path, how):
     with pytest.raises(MicroLensError, match=said) as error:
         read_manifest("tiny", path)
     assert "manifest.yaml" in str(error.value)
+
+
+def test_what_is_no_file_is_no_manifest(tmp_path):
+    (tmp_path / "large.yaml").write_bytes(bytes(17 << 20))
+    for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "large.yaml"):
+        with pytest.raises(MicroLensError, match="--manifest"):
+            read_manifest("tiny", path)

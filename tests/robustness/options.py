@@ -66,11 +66,11 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "download": (
         ("few", "--out=out", "--manifest={seeds}/mirror/manifest.yaml", "--from={seeds}/mirror")
         + ("--accept-licence",),
-        ("--out", "--only", "--from", "--manifest", ""),
+        ("--only", "--from", "--manifest", ""),
     ),
     "filter": (
         ("{few}", "--out=out", "--min-user-clicks=1", "--workers=1"),
-        ("--out", "--min-title-length", "--max-cover-single-colour", "--max-video-single-colour")
+        ("--min-title-length", "--max-cover-single-colour", "--max-video-single-colour")
         + ("--min-cover-bytes", "--min-video-bytes", "--duplicate-bits", "--min-user-clicks")
         + ("--max-clicks-per-minute", "--media", "--columns", "--workers", ""),
     ),

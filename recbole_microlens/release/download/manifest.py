@@ -20,6 +20,7 @@ KINDS = ("pairs", "titles", "likes_and_views", "tags", "covers", "videos", "fram
 
 _VERSION = 1
 _MOST_NUMBERED = 5_000_000
+_MOST_BYTES = 16 << 20
 _DIGEST_LENGTHS = {"md5": 32, "sha256": 64}
 _OF_FILE = frozenset({"name", "address", "bytes", "numbers", *_DIGEST_LENGTHS})
 _OF_ENTRY = _OF_FILE | {"kind", "archive", "parts", "folder", "unpacked_bytes", "optional"}
@@ -216,6 +217,10 @@ class _Reader:
 
 
 def _parsed(path: Path | None, where: str) -> Any:
+    if path is not None and not path.is_file():
+        raise MicroLensError(f"--manifest {path}: there is no such file. Make one with --print-manifest.")
+    if path is not None and path.stat().st_size > _MOST_BYTES:
+        raise MicroLensError(f"--manifest {path}: more than {_MOST_BYTES:,} bytes are no list of files.")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8") if path else manifest_text())
     except UnicodeDecodeError as error:
