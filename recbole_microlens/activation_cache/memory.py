@@ -27,8 +27,9 @@ def available_memory(device: torch.device) -> int:
 
 
 def in_words(size: int) -> str:
-    """Bytes as GB, MB or kB."""
-    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if size >= pair[0]), (1e3, "kB"))
+    """Bytes as TB, GB, MB or kB."""
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+    unit, name = next((pair for pair in units if size >= pair[0]), (1e3, "kB"))
     return f"{size / unit:.1f} {name}"
 
 

@@ -39,20 +39,26 @@ class RowFormat:
         Of a row, as stored.
     dtype : str
         Name of a torch type.
-    scaled : bool
-        Whether the numbers are levels, ``low + step * level``.
+    channels : int | None
+        Which axis of a stored row has the channels, -1 or -2, where the numbers are levels, ``low + step *
+        level``; ``None`` where they are numbers of ``dtype``.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    scaled: bool = False
+    channels: int | None = None
 
     @classmethod
     def of(cls, rows: Tensor, dtype: torch.dtype) -> RowFormat:
         """The format of rows [U, ...]; ``dtype`` is for floating-point ones."""
         kept = dtype if rows.is_floating_point() else rows.dtype
         shape = tuple(_channels_last(rows).shape[1:])
-        return cls(shape, str(kept).removeprefix("torch."), kept == torch.uint8 and rows.is_floating_point())
+        is_scaled = kept == torch.uint8 and rows.is_floating_point()
+        return cls(shape, str(kept).removeprefix("torch."), _channels(rows) if is_scaled else None)
+
+    @property
+    def scaled(self) -> bool:
+        return self.channels is not None
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -75,10 +81,10 @@ class RowFormat:
         if not self.scaled:
             return _channels_first(stored)
         scales_end = self._scales * _SCALE_BYTES
-        scales = stored[:, :scales_end].contiguous().view(torch.float16).view(-1, 2, 1, self._scales).float()
-        levels = stored[:, scales_end : scales_end + prod(self.shape)]
-        values = levels.reshape(len(stored), -1, self._scales).float()
-        return _channels_first((scales[:, 0] + values * scales[:, 1]).view(len(stored), *self.shape))
+        scales = stored[:, :scales_end].contiguous().view(torch.float16).float()
+        low, step = scales.view(-1, 2, *self._scales_shape).unbind(1)
+        levels = stored[:, scales_end : scales_end + prod(self.shape)].reshape(len(stored), *self.shape)
+        return _channels_first(low + levels.float() * step)
 
     def rounded(self, rows: Tensor) -> Tensor:
         """Rows [U, ...] -> the same as they come back from the disk, floating-point ones in float32; those
@@ -103,23 +109,28 @@ class RowFormat:
         return bool(torch.isfinite(stored).all()) or not bool(torch.isfinite(rows).all())
 
     @property
+    def _scales_shape(self) -> list[int]:
+        """Of the scales of a row: one for each channel, or one."""
+        shape = [1] * len(self.shape)
+        if self.channels is not None and prod(self.shape) >= _LEAST_PLACES * self.shape[self.channels]:
+            shape[self.channels] = self.shape[self.channels]
+        return shape
+
+    @property
     def _scales(self) -> int:
-        """Scales of a row: of each channel, or one."""
-        places = prod(self.shape[:-1])
-        return self.shape[-1] if len(self.shape) > 1 and places >= _LEAST_PLACES else 1
+        return prod(self._scales_shape)
 
     def _stored(self, rows: Tensor) -> Tensor:
         rows = _channels_last(rows)
         return self._levels(rows.float()) if self.scaled else rows.to(self.torch_dtype)
 
     def _levels(self, rows: Tensor) -> Tensor:
-        values = rows.reshape(len(rows), -1, self._scales)  # [U, places, scales]
-        low, high = values.aminmax(dim=1, keepdim=True)
-        low = low.half()
-        step = ((high - low.float()) / _LEVELS * _WIDER).half()
-        steps = (values - low.float()) / torch.where(step > 0, step, 1).float()
+        shared = [axis + 1 for axis, length in enumerate(self._scales_shape) if length == 1]
+        low = rows.amin(shared, keepdim=True).half()
+        step = ((rows.amax(shared, keepdim=True) - low.float()) / _LEVELS * _WIDER).half()
+        steps = (rows - low.float()) / torch.where(step > 0, step, 1).float()
         levels = steps.round().clamp(0, _LEVELS).to(torch.uint8)
-        scales = torch.cat([low, step], dim=1).contiguous().view(len(rows), -1).view(torch.uint8)
+        scales = torch.stack([low, step], dim=1).view(len(rows), -1).view(torch.uint8)
         filler = levels.new_zeros(len(rows), -prod(self.shape) % 4)
         return torch.cat([scales, levels.reshape(len(rows), -1), filler], dim=1)
 
@@ -157,6 +168,16 @@ class Rounding:
     def __call__(self, output: TrunkOutput) -> TrunkOutput:
         pairs = zip(self.formats, output.tensors, strict=True)
         return TrunkOutput(tuple(form.rounded(tensor) for form, tensor in pairs))
+
+
+def _channels(rows: Tensor) -> int:
+    """Which axis of :func:`_channels_last` of rows [U, ...] has the channels.
+
+    Maps are as wide as they are high: where the two last axes differ, the last one has the channels already,
+    as in Swin, and is the last but one once axis 1 has been put behind it.
+    """
+    is_last = rows.dim() >= 4 and rows.shape[-1] != rows.shape[-2] == rows.shape[-3]
+    return -2 if is_last else -1
 
 
 def _channels_last(rows: Tensor) -> Tensor:

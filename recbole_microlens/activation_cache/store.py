@@ -183,10 +183,10 @@ def rows_path(folder: Path, number: int) -> Path:
 
 
 def _format_of(record: dict) -> RowFormat:
-    scaled = record.get("scaled", False)
-    if scaled is not False and (scaled is not True or record["dtype"] != "uint8"):
-        raise ValueError("only levels of uint8 have a scale")
-    return RowFormat(tuple(record["shape"]), record["dtype"], scaled)
+    form = RowFormat(tuple(record["shape"]), record["dtype"], record.get("channels"))
+    if form.scaled and (form.dtype != "uint8" or form.channels not in (-1, -2)[: len(form.shape)]):
+        raise ValueError("only levels of uint8 have scales, by one of the last axes")
+    return form
 
 
 def _mapped(path: Path, n_rows: int, form: RowFormat) -> Tensor:

@@ -132,16 +132,22 @@ def _content(encoder: Encoder, items: int, frames: int, size: int, device: str) 
     return torch.zeros(shape, dtype=torch.uint8, device=device)
 
 
-@torch.no_grad()
-def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
+def content_for_shapes(encoder: Encoder, frames: int, size: int) -> torch.Tensor:
+    """The content of one item, which an encoder of :func:`on_meta` computes shapes with."""
     device = "meta"
     if encoder.spec.modality == "text":  # transformers looks at the values of a mask.
         device = "cpu"
         encoder.to_empty(device=device)
         for tensor in (*encoder.parameters(), *encoder.buffers()):
             tensor.zero_()
+    return _content(encoder, 1, frames, size, device)
+
+
+@torch.no_grad()
+def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
+    content = content_for_shapes(encoder, frames, size)
     with FlopCounterMode(display=False) as counter:
-        encoder(_content(encoder, 1, frames, size, device))
+        encoder(content)
     return counter.get_total_flops() / 2
 
 

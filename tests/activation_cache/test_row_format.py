@@ -46,6 +46,16 @@ def test_a_scale_a_channel_is_finer_than_one_for_the_row():
     assert errors[0] < 0.5 * errors[1]
 
 
+@pytest.mark.parametrize("shape", [(3, 7, 7, 6), (7, 7, 6), (1, 7, 7, 6)])
+def test_maps_whose_channels_are_last_already_have_their_scales(shape):
+    rows = random_rows((6, *shape[:-1])).movedim(1, -1)
+    form = RowFormat.of(rows, torch.uint8)
+    assert form.row_bytes == 6 * 4 + -(-rows[0].numel() // 4) * 4
+    step = (rows.flatten(1, -2).amax(1) - rows.flatten(1, -2).amin(1)) / 255  # [U, C]
+    errors = (form.from_stored(form.to_stored(rows)) - rows).flatten(1, -2).abs().amax(1)
+    assert (errors <= 0.502 * step + 2**-10 * rows.flatten(1, -2).abs().amax(1)).all()
+
+
 def test_a_channel_of_one_value_comes_back():
     rows = torch.full((2, 3, 4, 4), 1.5)
     rows[:, 1] = 0
