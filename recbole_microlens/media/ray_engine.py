@@ -7,6 +7,7 @@ have. Shards are written to storage that all machines share; no frame goes throu
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,8 +174,9 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         return
     where = {"include_dashboard": False} if address is None else {"address": address}
     try:
+        _knock(address)
         ray.init(log_to_driver=False, logging_level=logging.WARNING, **where)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (ray.exceptions.RayError, OSError, ValueError, RuntimeError) as error:
         raise MicroLensError(
             f"--address {address}: there is no Ray cluster ({str(error).splitlines()[0]}). Start one with "
             "`ray start --head`, or leave --address out."
@@ -183,6 +185,13 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise an ``OSError`` where nobody listens at a host and port, which Ray itself tries for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _imported() -> Any:
