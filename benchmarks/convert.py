@@ -1,8 +1,8 @@
 """How fast a table of interactions is converted, in how much memory and disk; prints JSON.
 
-Files in the published form (``user,item,timestamp``) are drawn at random, as many interactions a user and as
-popular items as in the full release, converted into a sequence store with each user's latest 13 (or atomic files),
-each in a process of its own, and removed.
+Files in the published form (``user,item,timestamp``) are drawn at random, as many interactions a user as in the
+full release and items by popularity, converted into a sequence store with each user's latest 13 (or into atomic
+files), each in a process of its own, and removed.
 
     python benchmarks/convert.py --rows 1000000 10000000 100000000
 """
@@ -131,7 +131,8 @@ def convert_here(table: str, out: str, latest: int | None, memory: int, atomic: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--latest", type=int, default=13, help="0: all")
     parser.add_argument("--memory", type=int, default=2_000_000_000)

@@ -18,6 +18,7 @@ from recbole_microlens.export.scoring import ScoreKind, score_kind
 from recbole_microlens.items.table import ItemTable
 from recbole_microlens.models.backbones import KNOW_USERS
 
+_MOST_USERS = 1024  # at once: what a network holds of each is no less where there are few items
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -69,7 +70,7 @@ class Scorer:
 
     def users_at_once(self, n_items: int) -> int:
         """Users whose scores of all items are computed together."""
-        at_once = users_within(SCORE_BYTES, self.device, n_items)
+        at_once = min(users_within(SCORE_BYTES, self.device, n_items), _MOST_USERS)
         return min(at_once, getattr(self.config.model_class, "users_ranked_at_once", at_once))
 
     @torch.no_grad()

@@ -212,5 +212,5 @@ class Conversion:
         return (
             f"{self.short.users:,} of {self.statistics.users:,} users have fewer than {FEWEST_INTERACTIONS} "
             f"interactions ({self.short.interactions:,} of {self.statistics.interactions:,} interactions). "
-            f"They stay in {self.dataset}.inter; a run drops them (`user_inter_num_interval`)."
+            "They stay in the dataset; a run drops them (`user_inter_num_interval`)."
         )
