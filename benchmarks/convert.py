@@ -1,8 +1,8 @@
 """How fast a table of interactions is converted, in how much memory and disk; prints JSON.
 
-Files in the published form (``user,item,timestamp``) are drawn at random, as many interactions a user as in the
-full release and items by popularity, converted into a sequence store with each user's latest 13 (or into atomic
-files), each in a process of its own, and removed.
+Files in the published form (``user,item,timestamp``) are drawn at random, as many interactions a user as in
+the full release and items by popularity, converted into a sequence store with each user's latest 13 (or into
+atomic files), each in a process of its own, and removed.
 
     python benchmarks/convert.py --rows 1000000 10000000 100000000
 """
