@@ -132,3 +132,49 @@ def test_help_and_documentation_name_every_container(capsys):
     assert set(VIDEO_SUFFIXES) <= set(capsys.readouterr().out.replace(";", "").split())
     page = (Path(__file__).parents[2] / "docs" / "data_formats.md").read_text(encoding="utf-8")
     assert {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES} <= set(re.findall(r"\.\w+", page))
+
+
+def test_shards_are_a_store_that_verify_and_merge_know(dataset, media, capsys):
+    for number in (2, 1):
+        assert frames(dataset, media, "--shard", f"{number}/2") == 0
+    folder = dataset / "tiny" / "video.lmdb.shards"
+    assert str(folder / "1-of-2.lmdb") in capsys.readouterr().out
+    assert cli.main(["verify", "tiny", "--data-path", str(dataset)]) == 0
+    assert "video.lmdb: 0 problems in 20 items" in capsys.readouterr().out
+    in_shards = MediaStore(dataset / "tiny" / "video.lmdb").meta
+    assert cli.main(["merge", "tiny", "--data-path", str(dataset)]) == 0
+    assert "video.lmdb: 20 items" in capsys.readouterr().out and not folder.exists()
+    assert MediaStore(dataset / "tiny" / "video.lmdb").meta == in_shards
+    assert cli.main(["merge", "tiny", "--data-path", str(dataset)]) == 2
+    assert "holds no shards" in capsys.readouterr().err
+
+
+def test_a_missing_shard_is_named_by_verify(dataset, media, capsys):
+    assert frames(dataset, media, "--shard", "2/2") == 0
+    assert cli.main(["verify", "tiny", "--data-path", str(dataset)]) == 2
+    assert "1 (missing)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shard", "3/2"], "--shard 3/2: there is no such part"),
+        (["--parts", "2"], "--parts is for --engine ray"),
+        (["--engine", "ray", "--shard", "1/2"], "--shard is not for --engine ray"),
+        (["--engine", "ray", "--workers", "2"], "--workers is not for --engine ray"),
+        (["--engine", "ray", "--parts", "0"], "there is no such part"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(dataset, media, capsys, options, said):
+    quick = [*QUICK] if "ray" not in options else ["--size", "32"]
+    words = ["frames", str(media), "--dataset", "tiny", "--data-path", str(dataset), *quick, *options]
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_approximate_frames_are_another_store(dataset, media):
+    assert frames(dataset, media) == 0
+    exact = MediaStore(dataset / "tiny" / "video.lmdb").meta
+    assert frames(dataset, media, "--approximate") == 0
+    meta = MediaStore(dataset / "tiny" / "video.lmdb").meta
+    assert meta.approximate and meta.identity != exact.identity

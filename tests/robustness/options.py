@@ -80,12 +80,14 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "frames": (
         ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1", "--num-frames=2"),
-        ("--dataset", "--data-path", "--num-frames", "--interval", "--size", "--quality", "--workers", ""),
+        ("--dataset", "--data-path", "--num-frames", "--interval", "--size", "--quality", "--workers")
+        + ("--shard", "--engine", "--address", "--parts", ""),
     ),
     "covers": (
         ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1"),
-        ("--dataset", "--data-path", "--size", "--quality", "--workers", ""),
+        ("--dataset", "--data-path", "--size", "--quality", "--workers", "--shard", ""),
     ),
+    "merge": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
     "verify": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
     # A seed that is refused: with a good one it makes 200 videos before it comes to the rest.
     "sample": (("--seed=-1", "--data-path=out", "--release=release"), ("--data-path", "--release", "")),
