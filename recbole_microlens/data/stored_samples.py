@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -87,16 +88,25 @@ class StoredSamples:
         self, sequences: StoredSequences, names: Names, width: int, targets: Targets, order: np.ndarray
     ):
         self.sequences, self.names, self.width, self.targets = sequences, names, width, targets
-        number = targets.number(sequences.count[order])
-        self._users = order if number.all() else order[number > 0]
-        number = number[number > 0]
-        # Of each of the users, where their samples end; samples and users are one where all have one.
-        self._ends = None if len(number) == number.sum() else number.cumsum()
-        self._length = int(number.sum())
+        self._order = order
         self._columns: dict[str, Tensor] = {}
 
+    @cached_property
+    def _layout(self) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """The users who have samples; where the samples of each end, ``None`` where every user has one; and how
+        many samples there are.
+        """
+        number = np.empty(len(self._order), dtype=np.int32)
+        for start in range(0, len(number), _SAMPLES_AT_ONCE):
+            block = slice(start, start + _SAMPLES_AT_ONCE)
+            number[block] = self.targets.number(self.sequences.count[self._order[block]])
+        has_any = number > 0
+        users = self._order if has_any.all() else self._order[has_any]
+        total = int(number.sum())
+        return users, None if total == len(users) else number[has_any].cumsum(), total
+
     def __len__(self) -> int:
-        return self._length
+        return self._layout[2]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
@@ -167,12 +177,13 @@ class StoredSamples:
 
         For samples of which a user has one at most.
         """
-        distinct = np.sort(self._users)
+        users = self._layout[0]
+        distinct = np.sort(users)
         if number >= len(distinct):
             return None
         is_drawn = np.zeros(self.sequences.n_users, dtype=bool)
         is_drawn[distinct[torch.randperm(len(distinct), generator=generator)[:number].numpy()]] = True
-        return torch.from_numpy(np.flatnonzero(is_drawn[self._users]))
+        return torch.from_numpy(np.flatnonzero(is_drawn[users]))
 
     def slots(self) -> int:
         """Items in the inputs and targets of all samples, with their repeats."""
@@ -184,13 +195,14 @@ class StoredSamples:
 
     def _located(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The user of each sample, and how many interactions that user has before the target, int64."""
+        with_samples, ends, _ = self._layout
         behind: np.ndarray | int = 0  # targets of the user after this one
-        if self._ends is None:
+        if ends is None:
             at = samples
         else:
-            at = np.searchsorted(self._ends, samples, side="right")
-            behind = self._ends[at] - 1 - samples
-        users = self._users[at].astype(np.int64)
+            at = np.searchsorted(ends, samples, side="right")
+            behind = ends[at] - 1 - samples
+        users = with_samples[at].astype(np.int64)
         counts = self.sequences.count[users].astype(np.int64)
         return users, counts - 1 - self.targets.skipped(counts) - behind * self.targets.stride
 

@@ -46,8 +46,7 @@ class Rows:
     @classmethod
     def of(cls, store: SequenceStore) -> Rows:
         """All of a store."""
-        earlier = None if store.earlier is None else np.array(store.earlier)
-        return cls(np.asarray(store.items), store.read_offsets(), None, earlier, store)
+        return cls(np.asarray(store.items), store.read_offsets(), None, store.read_earlier(), store)
 
     def __reduce__(self):
         if self.store is not None:
@@ -56,9 +55,11 @@ class Rows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """How many interactions each user has, those left out before included, [users] int64."""
-        lengths = np.diff(self.offsets)
-        return lengths if self.earlier is None else lengths + self.earlier
+        """How many interactions each user has, those left out before included, [users] int32."""
+        lengths = np.diff(self.offsets).astype(np.int32)
+        if self.earlier is not None:
+            lengths += self.earlier
+        return lengths
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """``codes[start:stop]``, for a pass over all."""
@@ -139,10 +140,12 @@ class StoredSequences:
         n_codes : int
             Items in the store.
         """
-        kept_rows = np.flatnonzero(is_kept)
-        length = rows.offsets[kept_rows + 1] - rows.offsets[kept_rows]
-        count = np.concatenate([[0], length if most is None else np.minimum(length, most)]).astype(np.int32)
-        row = np.concatenate([[-1], kept_rows]).astype(np.int32)
+        count = np.diff(rows.offsets).astype(np.int32)
+        if most is not None:
+            np.minimum(count, most, out=count)
+        padding = np.zeros(1, dtype=np.int32)
+        count = np.concatenate([padding, count[is_kept]])
+        row = np.concatenate([padding - 1, np.flatnonzero(is_kept).astype(np.int32)])
         item, code, counts = _number_items(rows, is_kept, most, n_codes, progress)
         return cls(rows, row, count, item, code, counts)
 

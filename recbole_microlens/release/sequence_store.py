@@ -217,11 +217,7 @@ class SequenceStore:
         MicroLensError
             The file has become shorter, or a code is that of no item.
         """
-        with (self.folder / ITEMS).open("rb") as file:
-            file.seek(self.items.offset + start * self.items.itemsize)
-            codes = np.fromfile(file, dtype=self.items.dtype, count=stop - start)
-        if len(codes) != stop - start:
-            raise MicroLensError(f"{self.folder / ITEMS} has become shorter. {_AGAIN}")
+        codes = self._read(ITEMS, self.items, start, stop)
         if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < self.manifest.items:
             raise MicroLensError(f"{self.folder / ITEMS} names an item that is not there. {_AGAIN}")
         return codes
@@ -232,12 +228,24 @@ class SequenceStore:
         Raises
         ------
         MicroLensError
-            They do not ascend.
+            The file has become shorter, or its numbers do not ascend.
         """
-        offsets = np.array(self.offsets)
+        offsets = self._read(OFFSETS, self.offsets, 0, len(self) + 1)
         if (offsets[1:] < offsets[:-1]).any():
             raise MicroLensError(f"{self.folder / OFFSETS} goes backwards. {_AGAIN}")
         return offsets
+
+    def read_earlier(self) -> np.ndarray | None:
+        """``earlier``, copied."""
+        return None if self.earlier is None else self._read(EARLIER, self.earlier, 0, len(self))
+
+    def _read(self, name: str, array: np.memmap, start: int, stop: int) -> np.ndarray:
+        with (self.folder / name).open("rb") as file:
+            file.seek(array.offset + start * array.itemsize)
+            found = np.fromfile(file, dtype=array.dtype, count=stop - start)
+        if len(found) != stop - start:
+            raise MicroLensError(f"{self.folder / name} has become shorter. {_AGAIN}")
+        return found
 
     @cached_property
     def item_ids(self) -> list[str]:
