@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a vector for each token of a title or an image, for the models that begin with ODMT",
     )
     parser.add_argument("--out", type=Path, help="the .npy file (default: in the dataset's folder)")
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only one of N parts of the items; `merge --features FILE` joins them"
+    )
     parser.add_argument("--batch-size", type=int, help="items encoded at once (default 64)")
     parser.add_argument("--workers", type=int, help="processes that read and decode (default 4)")
     add_data_path(parser, was_out=False)
@@ -49,6 +52,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Extract, and print the file and what it is for."""
     from recbole_microlens.cpu import process_memory
     from recbole_microlens.export.features import extract
+    from recbole_microlens.media.shards import Shard
 
     process_memory.allow()
 
@@ -60,6 +64,7 @@ def call(arguments: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is known from the run. Remove it, or remove --run."
             )
     settings = {_SETTINGS[name]: str(v) if isinstance(v, Path) else v for name, v in given.items()}
+    shard = None if arguments.shard is None else Shard.parse(arguments.shard)
     path = extract(
         dataset,
         encoder=arguments.encoder,
@@ -68,7 +73,12 @@ def call(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         settings=settings,
         tokens=arguments.tokens,
+        shard=shard,
     )
+    if shard is not None:
+        whole = str(path.parent).removesuffix(".shards")
+        print(f"{path}\nWhen all are there: recbole-microlens merge --dataset {dataset} --features {whole}")
+        return 0
     said, model, features = "Train on it", "", f"{path}"
     if arguments.tokens:
         said, model = "With a file of titles' tokens and one of covers'", "--model=ODMTSASRec "

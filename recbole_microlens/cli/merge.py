@@ -1,8 +1,9 @@
-"""The sub-command ``merge``: the shards of a dataset's stores into one file each."""
+"""The sub-command ``merge``: the shards of a dataset's stores, or of features, into one file each."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from recbole_microlens.cli.options import add_data_path, add_dataset, dataset_of
 from recbole_microlens.errors import MicroLensError
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_path(parser, was_out=False)
     for name in _STORES:
         parser.add_argument(f"--{name}", action="store_true", help=f"only {name}.lmdb (default: all)")
+    parser.add_argument("--features", type=Path, metavar="FILE", help="only this .npy file of `extract`")
     parser.add_argument("--keep-shards", action="store_true", help="do not remove the shards afterwards")
 
 
@@ -27,6 +29,8 @@ def call(arguments: argparse.Namespace) -> int:
 
     dataset = dataset_of(arguments)
     folder = arguments.data_path / dataset
+    if arguments.features is not None:
+        return _merge_features(arguments, folder, dataset)
     chosen = [name for name in _STORES if getattr(arguments, name)]
     paths = [folder / f"{name}.lmdb" for name in chosen or _STORES]
     found = [path for path in paths if chosen or shards.one_count(path)]
@@ -38,4 +42,15 @@ def call(arguments: argparse.Namespace) -> int:
     for path in found:
         meta = merge(path, arguments.keep_shards)
         print(f"{path}: {meta.count} items, {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _merge_features(arguments: argparse.Namespace, folder: Path, dataset: str) -> int:
+    from recbole_microlens.export.feature_shards import merge_features
+    from recbole_microlens.release.item_ids import read_item_ids
+
+    if any(getattr(arguments, name) for name in _STORES):
+        raise MicroLensError("--features is a file of its own. Leave out --video and --cover.")
+    path = arguments.features
+    print(f"{path}: {merge_features(path, read_item_ids(folder, dataset), arguments.keep_shards)} items")
     return 0

@@ -23,9 +23,11 @@ from recbole_microlens.data.missing import report_missing
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError, explained
+from recbole_microlens.export.feature_shards import shard_file, share_of_items
 from recbole_microlens.export.rows import require_tokens, write_features, write_tokens
 from recbole_microlens.files import locked_folder
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
+from recbole_microlens.media.shards import Shard
 from recbole_microlens.models.content_model import ContentModel
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.training import acceleration, checkpoint, run_folder
@@ -51,6 +53,7 @@ def extract(
     settings: dict | None = None,
     progress: bool = True,
     tokens: bool = False,
+    shard: Shard | None = None,
 ) -> Path:
     """Write the features of every item of a dataset, float32 [items, feature_dim], and their ``.json``.
 
@@ -80,11 +83,13 @@ def extract(
         A vector for each token of a title or an image, for the models that begin with ODMT: float16
         [items, tokens, feature_dim], and which of them are real in ``<name>.mask.npy``; see
         :meth:`recbole_microlens.encoders.encoder.Encoder.tokens`.
+    shard : Shard, optional
+        Only this share of the items, into a folder beside the file; ``merge_features`` makes that of all.
 
     Returns
     -------
     Path
-        The path of the ``.npy`` file.
+        The path of the ``.npy`` file, or of that of the shard.
 
     Raises
     ------
@@ -108,7 +113,13 @@ def extract(
     path = Path(out) if out else folder / name
     if path.suffix != ".npy":
         raise MicroLensError(f"--out: {path} does not end in .npy.")
-    reader = create_reader(config, modality, _tokens(config))
+    items = _tokens(config)
+    if shard is not None:
+        if tokens:
+            raise MicroLensError("--shard is for features, not for --tokens. Leave out one of them.")
+        items = share_of_items(items, shard, config["encode_batch_size"])
+        path = shard_file(path, shard)
+    reader = create_reader(config, modality, items)
     write = write_tokens if tokens else write_features
     _write(write, path, config, modality, network, reader, str(run) if run else None, progress)
     return path

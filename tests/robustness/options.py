@@ -87,7 +87,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1"),
         ("--dataset", "--data-path", "--size", "--quality", "--workers", "--shard", ""),
     ),
-    "merge": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
+    "merge": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "--features", "")),
     "verify": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
     # A seed that is refused: with a good one it makes 200 videos before it comes to the rest.
     "sample": (("--seed=-1", "--data-path=out", "--release=release"), ("--data-path", "--release", "")),
@@ -95,7 +95,7 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--dataset=few", "--encoder=two_convolutions", "--encoder-weights=none", "--data-path=data")
         + ("--frame-size=32", "--num-frames=2", "--workers=0", "--out=features.npy"),
         ("--encoder", "--encoder-weights", "--run", "--modality", "--frame-size", "--num-frames", "--output")
-        + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", ""),
+        + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", "--shard", ""),
     ),
     "encoders": ((), ("--modality", "--json", "--markdown", "")),
     "compare": (

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from recbole_microlens.export.service.decoders import Decoders
-from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.limits import TaskLimits
+from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.store import StoreMeta
 from recbole_microlens.media.timeline import MediaError
 
