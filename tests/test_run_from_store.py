@@ -12,6 +12,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import read_ranks
 from recbole_microlens.export import catalogue
 from recbole_microlens.quick_start import load, run
+from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.sequence_store import store_folder
 from recbole_microlens.sample.dataset import SAMPLE, make_sample
 from recbole_microlens.training import checkpoint
@@ -42,8 +43,14 @@ def require_same(one: dict, other: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def stored(tiny_data, tmp_path_factory) -> str:
-    return str(stored_copy(tiny_data, "tiny", tmp_path_factory.mktemp("stored")))
+def stored(tiny_release, tiny_data, tmp_path_factory) -> str:
+    """A ``data_path`` whose ``tiny`` was converted to a sequence store alone, with the media of the other."""
+    out = tmp_path_factory.mktemp("stored")
+    convert(tiny_release, "tiny", out, atomic=False, store=True)
+    for media in (tiny_data / "tiny").glob("*.lmdb"):
+        shutil.copy(media, out / "tiny")
+    assert not (out / "tiny" / "tiny.inter").exists()
+    return str(out)
 
 
 @pytest.mark.parametrize(

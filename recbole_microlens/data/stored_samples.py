@@ -93,8 +93,8 @@ class StoredSamples:
 
     @cached_property
     def _layout(self) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """The users who have samples; where the samples of each end, ``None`` where every user has one; and how
-        many samples there are.
+        """The users who have samples; where the samples of each end, or ``None`` where every user has one; and
+        how many samples there are.
         """
         number = np.empty(len(self._order), dtype=np.int32)
         for start in range(0, len(number), _SAMPLES_AT_ONCE):
