@@ -130,7 +130,7 @@ def processor_seconds(paths, rounds):
 
 def videos_a_second(way, paths, workers):
     started = time.perf_counter()
-    tasks = [path for path in paths for _ in range(2)]
+    tasks = [path for path in paths for _ in range(5)]  # long enough for the processes to start in
     assert all(isinstance(value, bytes) for _, value in run_in_processes(way, tasks, workers))
     return len(tasks) / (time.perf_counter() - started)
 
@@ -199,7 +199,7 @@ def main():
             result[name] = measure(paths, arguments)
             first = first or paths
         if arguments.ray:
-            result["ray"] = measure_ray(folder, first, 2 if arguments.short else 12)
+            result["ray"] = measure_ray(folder, first, 2 if arguments.short else 16)
     print(json.dumps(result))
 
 
