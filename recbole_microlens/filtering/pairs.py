@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recbole_microlens.errors import printable
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import pairs_columns
 from recbole_microlens.release.ids import clean_id
 from recbole_microlens.release.rows import BadRows, RowError, first_line, read_lines
@@ -37,9 +37,18 @@ class PairsFile:
         Columns by what they are; see :func:`~recbole_microlens.release.columns.pairs_columns`.
     skip_bad_rows : bool
         Leave rows out that cannot be read, instead of stopping at the first.
+
+    Raises
+    ------
+    MicroLensError
+        It is no table of text, or its columns are not known.
     """
 
     def __init__(self, path: Path, named: Mapping[str, str] | None = None, skip_bad_rows: bool = False):
+        if path.suffix.lower() == ".parquet":
+            raise MicroLensError(
+                f"{path}: filter reads tables of text. Write it as CSV first: user,item,timestamp."
+            )
         self.path, self.skip_bad_rows = path, skip_bad_rows
         self.columns = pairs_columns(path, first_line(path), named)
         self.bad_rows = 0

@@ -1,9 +1,11 @@
 """Filtering a release: each rule on real covers, videos and rows, and what is left of the release."""
 
 import csv
+import gzip
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import av
@@ -304,3 +306,28 @@ def test_a_log_and_files_in_deep_folders(release):
     filter_release(log, out, Thresholds(max_cover_single_colour=0.75), workers=1)
     assert (out / f"{NAME}_videos" / "a" / "b" / "1.mp4").is_file()
     assert convert(out / "plays.csv", "tiny", release.parent / "atomic").statistics.items == 6
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_on_another_file_system_links_are_symbolic_and_that_is_said(release, tmp_path, caplog):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if os.stat(elsewhere).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("the same file system")
+        out = filter_release(release, Path(elsewhere) / "out", Thresholds(min_user_clicks=1), workers=1).out
+        one = Path(f"{NAME}_covers") / "1.jpg"
+        assert (out / one).is_symlink() and (out / one).read_bytes() == (release / one).read_bytes()
+    assert caplog.text.count("symbolic links are made") == 1
+
+
+def test_a_packed_table_is_written_unpacked_and_parquet_is_refused(release):
+    pairs = release / f"{NAME}_pairs.csv"
+    (release / f"{NAME}_pairs.csv.gz").write_bytes(gzip.compress(pairs.read_bytes()))
+    before = pairs.read_text()
+    pairs.unlink()
+    log = filter_release(
+        release / f"{NAME}_pairs.csv.gz", release.parent / "out", Thresholds(min_user_clicks=1), workers=1
+    )
+    assert (log.out / pairs.name).read_text() == before
+    (release / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MicroLensError, match="tables of text"):
+        filter_release(release / "x.parquet", release.parent / "other", Thresholds(min_user_clicks=1))

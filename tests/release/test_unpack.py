@@ -15,6 +15,7 @@ import zipfile
 import pytest
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.release.download import checks
 from recbole_microlens.release.download import unpack as module
 from recbole_microlens.release.download.unpack import unpack
 
@@ -217,7 +218,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path):
 def test_too_little_room_is_said(tmp_path, monkeypatch):
     path = as_zip(tmp_path / "c.zip")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(MicroLensError, match="Free disk space"):
         unpacked(tmp_path, "c.zip", [path])
     assert not list((tmp_path / "scratch").iterdir())

@@ -1,8 +1,9 @@
-"""Whether a file that was fetched or copied is the published one."""
+"""Whether a file that was fetched or copied is the published one, and whether there is room for it."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from recbole_microlens.files import naming
 from recbole_microlens.release.download.manifest import RemoteFile
 
 _BLOCK = 1 << 20
+_KEPT_FREE = 64 << 20
 
 
 def require_size(file: RemoteFile, size: int | None) -> None:
@@ -34,6 +36,17 @@ def is_intact(path: Path, file: RemoteFile) -> bool:
             return True
         algorithm, expected = file.digest
         return _digest(path, algorithm, size) == expected
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Raise a ``MicroLensError`` where the disk of a folder has not so many bytes left."""
+    free = shutil.disk_usage(folder).free
+    if needed > max(0, free - _KEPT_FREE) and needed > 0:
+        raise MicroLensError(
+            f"{what} needs {needed / 1e9:,.1f} GB in {folder}, where {free / 1e9:,.1f} GB are free. Free "
+            "disk space, or choose a folder on another disk; then run the command again: it continues where "
+            "it stopped."
+        )
 
 
 def _digest(path: Path, algorithm: str, size: int) -> str:

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import locked_folder, written_whole
 from recbole_microlens.release.download import http, mirror
-from recbole_microlens.release.download.checks import is_intact
+from recbole_microlens.release.download.checks import is_intact, require_room
 from recbole_microlens.release.download.manifest import Entry, Manifest, RemoteFile
 from recbole_microlens.release.download.session import Peer, connected
-from recbole_microlens.release.download.unpack import require_room, unpack
+from recbole_microlens.release.download.unpack import unpack
 from recbole_microlens.release.writer import require_folder
 
 SCRATCH = ".download"

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from recbole_microlens.errors import MicroLensError, first_line, printable
 from recbole_microlens.files import naming, written_whole
-from recbole_microlens.release.download.checks import is_intact, require_size
+from recbole_microlens.release.download.checks import is_intact, require_room, require_size
 from recbole_microlens.release.download.manifest import RemoteFile
 from recbole_microlens.release.download.session import MOST_REDIRECTS, Peer
 from recbole_microlens.release.download.state import State
@@ -130,6 +130,7 @@ class _Transfer:
             if start < 0:  # all of it is here
                 return
             require_size(self.file, total)
+            require_room(self.partial.parent, (total or 0) - start, f"downloading {self.file.name}")
             if start == 0:  # before the notes say that it is the beginning of this file
                 self.partial.unlink(missing_ok=True)
             state = State.of_answer(self.file.address, response, total)

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.files import written_whole
 from recbole_microlens.release.download.archives import Member, opened_archive
+from recbole_microlens.release.download.checks import require_room
 
 MOST_TIMES = 200
 """An archive that unpacks to more than so many times its size is refused; text packs into a twentieth."""
 
-_KEPT_FREE = 64 << 20
 _BLOCK = 1 << 20
 
 
@@ -70,17 +70,6 @@ def unpack(
     os.replace(top or scratch, folder)
     shutil.rmtree(scratch, ignore_errors=True)
     return count
-
-
-def require_room(folder: Path, needed: int, what: str) -> None:
-    """Raise a ``MicroLensError`` where the disk of a folder has not so many bytes left."""
-    free = shutil.disk_usage(folder).free
-    if needed > max(0, free - _KEPT_FREE) and needed > 0:
-        raise MicroLensError(
-            f"{what} needs {needed / 1e9:,.1f} GB in {folder}, where {free / 1e9:,.1f} GB are free. Free "
-            "disk space, or choose a folder on another disk; then run the command again: it continues where "
-            "it stopped."
-        )
 
 
 class _Budget:
