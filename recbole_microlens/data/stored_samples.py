@@ -93,7 +93,7 @@ class StoredSamples:
 
     @cached_property
     def _layout(self) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """The users who have samples; where the samples of each end, or ``None`` where every user has one; and
+        """The users who have samples; where those of each end, or ``None`` where every user has one; and
         how many samples there are.
         """
         number = np.empty(len(self._order), dtype=np.int32)
