@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import TINY_CONTENT
+from tiny import QUICK, TINY_CONTENT
 from torch import nn
 
 from recbole_microlens.encoders import registry
@@ -61,6 +61,13 @@ def settings(tiny_data, tmp_path) -> dict:
 def content_settings(settings) -> dict:
     """Settings of a short, quiet run of SASRecV on ``tiny``."""
     return settings | TINY_CONTENT
+
+
+@pytest.fixture
+def quick_settings(content_settings, monkeypatch) -> dict:
+    """The same with an encoder of two convolutions: quicker, where the encoder is not the point."""
+    monkeypatch.setitem(registry.ENCODERS, QUICK.name, QUICK)
+    return content_settings | {"encoder": QUICK.name}
 
 
 @pytest.fixture

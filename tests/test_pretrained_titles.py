@@ -25,6 +25,7 @@ def sample(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_titles_through_pretrained_weights_beat_a_random_encoder_of_the_same_shape(sample, tmp_path):
     settings = {
         "data_path": str(sample),

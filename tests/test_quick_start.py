@@ -159,8 +159,8 @@ def test_run_leaves_everything_in_its_folder(content_settings, tmp_path, monkeyp
     assert checkpoint.load(folder / "model.pth")["model"] == "SASRecV"
 
 
-def test_a_finished_run_can_be_loaded_and_gives_its_test_result_again(content_settings, tmp_path):
-    result = run("SASRecV", "tiny", config_dict=content_settings)
+def test_a_finished_run_can_be_loaded_and_gives_its_test_result_again(quick_settings, tmp_path):
+    result = run("SASRecV", "tiny", config_dict=quick_settings)
     before = sorted(path.name for path in Path(result["folder"]).rglob("*"))
     loaded = load(result["folder"])
     test_data, trainer = loaded.test_data, loaded.trainer
@@ -168,8 +168,8 @@ def test_a_finished_run_can_be_loaded_and_gives_its_test_result_again(content_se
     assert sorted(path.name for path in Path(result["folder"]).rglob("*")) == before
 
 
-def test_configuration_of_a_run_repeats_it(content_settings):
-    first = run("SASRecV", "tiny", config_dict=content_settings | {"seed": 7})
+def test_configuration_of_a_run_repeats_it(quick_settings):
+    first = run("SASRecV", "tiny", config_dict=quick_settings | {"seed": 7})
     again = run(config_file_list=[str(Path(first["folder"]) / "config.yaml")])
     assert again["test_result"] == first["test_result"]
     assert again["folder"] != first["folder"]
@@ -220,9 +220,9 @@ def data_lacking_media(tiny_data, tmp_path):
     return folder.parent, items
 
 
-def test_items_without_media_are_reported_or_stop_the_run(content_settings, data_lacking_media):
+def test_items_without_media_are_reported_or_stop_the_run(quick_settings, data_lacking_media):
     data_path, items = data_lacking_media
-    chosen = content_settings | {"data_path": str(data_path), "epochs": 1}
+    chosen = quick_settings | {"data_path": str(data_path), "epochs": 1}
     folder = Path(run("SASRecV", "tiny", config_dict=chosen)["folder"])
     inter = (data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]
     concerned = sum(line.split("\t")[1] in items[:3] for line in inter)

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
 
 
+@pytest.mark.slow
 def test_tables_are_what_their_commands_print():
     assert sum(page.read_text(encoding="utf-8").count("<!-- end -->") for page in PAGES) >= 2
     command = [sys.executable, str(ROOT / "scripts" / "readme_tables.py"), "--check"]

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 import traceback
 from collections.abc import Callable
 
@@ -9,6 +10,8 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from recbole_microlens import distributed
+
+_LAST_WORDS_SECONDS = 1.0
 
 
 def in_two(function: Callable, *arguments) -> tuple:
@@ -22,7 +25,15 @@ def in_two(function: Callable, *arguments) -> tuple:
     ]
     for process in processes:
         process.start()
-    gathered = {number: (value, error) for number, value, error in (results.get() for _ in processes)}
+    gathered = {}
+    while len(gathered) < len(processes):
+        if results.empty() and not all(process.is_alive() for process in processes):
+            time.sleep(_LAST_WORDS_SECONDS)  # what it has put may still be on the way
+            assert not results.empty(), [process.exitcode for process in processes]
+        if not results.empty():
+            number, value, error = results.get()
+            gathered[number] = value, error
+        time.sleep(0.01)
     for process in processes:
         process.join()
     for _, error in gathered.values():

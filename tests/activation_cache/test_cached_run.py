@@ -116,6 +116,7 @@ def test_chunks_change_no_loss(trained):
     assert chunked[0] == pytest.approx(whole[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_twenty_steps_follow_the_published_dense_step(tmp_path, monkeypatch):
     folder = Path(__file__).parents[2] / "benchmarks"
     monkeypatch.syspath_prepend(folder)

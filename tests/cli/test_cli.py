@@ -130,6 +130,7 @@ def test_help_names_every_command_and_model(command, tmp_path):
     assert all(word in done.stdout for word in (["--resume", "SASRecV"] if "run_" in command[0] else words))
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_properties_and_runs_from_another_folder(tmp_path):
     build = [
         sys.executable,

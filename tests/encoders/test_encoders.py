@@ -12,7 +12,22 @@ from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 OF_FRAMES = ("efficientnet_lite0", "vit_mae_base")
 
 
-@pytest.fixture(scope="module", params=[*ENCODERS, *(f"{name} of frames" for name in OF_FRAMES)])
+# Of each of these families a smaller one is built in a second.
+LARGE = {
+    "x3d_m",
+    "x3d_l",
+    "slowfast_r101",
+    "mvit_base_32x3",
+    "swin3d_s",
+    "swin3d_b",
+    "resnet101",
+    "resnet152",
+}
+LARGE |= {"resnet101", "swin_s", "swin_b", "videomae_base", "videomae_large", "dinov2_base"}
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in ENCODERS]
+
+
+@pytest.fixture(scope="module", params=[*NAMES, *(f"{name} of frames" for name in OF_FRAMES)])
 def built(request):
     name, _, of_frames = request.param.partition(" of ")
     return Built(frames_of(small_spec(name)) if of_frames else small_spec(name))

@@ -17,6 +17,7 @@ def test_multiply_adds_are_those_that_torchvision_states(name, billions):
     assert describe(name).gigaflops == pytest.approx(billions, rel=0.03)
 
 
+@pytest.mark.slow
 def test_slowfast_computes_most_of_its_features_below_the_top_stage():
     """In time, 93 % was measured: the lower blocks have few channels and many positions, so that memory and
     not arithmetic is what they wait for.
@@ -45,6 +46,7 @@ def test_measured_speed_is_a_column_only_where_it_was_measured():
     assert "items/s" in as_table([plain, measured])
 
 
+@pytest.mark.slow
 def test_listing_keeps_to_a_modality_and_the_order_of_the_registry():
     names = [line.name for line in list_encoders("image", size=32, progress=False)]
     assert names == [name for name, spec in ENCODERS.items() if spec.modality == "image"]

@@ -172,6 +172,7 @@ def _folder_of_a_run(model, settings):
     return Path(run(model, "tiny", config_dict=settings)["folder"])
 
 
+@pytest.mark.slow
 def test_several_processes_write_what_one_writes(settings):
     more = settings | SMALL | {"epochs": 1, "learning_rate": 0.0, "eval_batch_size": 5, "worker": 0}
     whole = vars(read_ranks(_folder_of_a_run("SASRecID", more)))

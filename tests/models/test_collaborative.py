@@ -41,6 +41,7 @@ def test_groups_of_users_and_items_are_learnt_where_there_are_any(model, setting
     assert found["groups"] > 0.9 > 0.5 > found["shuffled"]
 
 
+@pytest.mark.slow
 def test_features_that_carry_the_groups_find_items_that_ids_know_little_of(settings, write_inter, tmp_path):
     data = write_inter("rare", groups(False, users=40, items=240, seed=1))
     ids = (data / "rare" / "rare.inter").read_text().split("\n")[1:-1]

@@ -179,8 +179,8 @@ def test_a_run_with_the_default_device_resumes_where_there_is_no_gpu(settings):
 
 
 @pytest.mark.parametrize("model", ["MultiVAE", "SASRecV"])
-def test_resume_restores_what_a_model_counts_and_the_trainer_measured(model, content_settings, settings):
-    chosen = (content_settings if model == "SASRecV" else settings) | {"epochs": 2}
+def test_resume_restores_what_a_model_counts_and_the_trainer_measured(model, quick_settings, settings):
+    chosen = (quick_settings if model == "SASRecV" else settings) | {"epochs": 2}
     broken = run(model, "tiny", config_dict=chosen | {"epochs": 1})
     resumed, unbroken = (
         run(config_dict={"epochs": 2}, resume=broken["folder"]),
@@ -192,9 +192,9 @@ def test_resume_restores_what_a_model_counts_and_the_trainer_measured(model, con
     assert last[0]["model_numbers"] == last[1]["model_numbers"]
 
 
-def test_same_seed_gives_the_same_result_and_another_seed_another(content_settings):
-    first, again = (run("SASRecV", "tiny", config_dict=content_settings) for _ in range(2))
-    other = run("SASRecV", "tiny", config_dict=content_settings | {"seed": 5})
+def test_same_seed_gives_the_same_result_and_another_seed_another(quick_settings):
+    first, again = (run("SASRecV", "tiny", config_dict=quick_settings) for _ in range(2))
+    other = run("SASRecV", "tiny", config_dict=quick_settings | {"seed": 5})
     states = [checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"] for r in (first, again, other)]
     assert first["test_result"] == again["test_result"]
     key = "item_embedding.towers.video.projection.0.0.weight"
@@ -212,6 +212,7 @@ def test_training_killed_in_the_middle_resumes_to_the_same_end(content_settings,
     process = subprocess.Popen([sys.executable, "-c", code, json.dumps(chosen)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("last.pth")) and time.monotonic() < deadline:
+        assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -226,8 +227,8 @@ def test_training_killed_in_the_middle_resumes_to_the_same_end(content_settings,
     assert (folder / "result.json").is_file()
 
 
-def test_checkpoints_load_with_weights_only(content_settings):
-    folder = Path(run("SASRecV", "tiny", config_dict=content_settings | {"epochs": 1})["folder"])
+def test_checkpoints_load_with_weights_only(quick_settings):
+    folder = Path(run("SASRecV", "tiny", config_dict=quick_settings | {"epochs": 1})["folder"])
     for name in ("model.pth", "last.pth"):
         state = torch.load(folder / name, weights_only=True)
         assert state["model"] == "SASRecV"
@@ -235,10 +236,10 @@ def test_checkpoints_load_with_weights_only(content_settings):
     assert not list(folder.glob("*.partial"))
 
 
-def test_a_damaged_or_foreign_checkpoint_is_an_error(settings, content_settings):
+def test_a_damaged_or_foreign_checkpoint_is_an_error(settings, quick_settings):
     folder = Path(run("BPR", "tiny", config_dict=settings | {"epochs": 1})["folder"])
     with pytest.raises(MicroLensError, match="is a run with model BPR; it cannot continue with SASRecV"):
-        run("SASRecV", "tiny", config_dict=content_settings, resume=folder)
+        run("SASRecV", "tiny", config_dict=quick_settings, resume=folder)
     (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:200])
     with pytest.raises(MicroLensError, match="last.pth is damaged"):
         run(resume=folder)
