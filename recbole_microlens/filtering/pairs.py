@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -16,8 +16,7 @@ from recbole_microlens.release.rows import BadRows, RowError, first_line, read_l
 from recbole_microlens.release.times import microseconds
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A line of a pairs file: who watched what (several items in a sequence), and when if that is known."""
 
     line: str
@@ -83,6 +82,9 @@ class PairsFile:
             disable=None,
         )
         for number, text in bar:
+            if (plain := self._plain_row(text, with_times)) is not None:
+                yield plain
+                continue
             try:
                 row = self._row(text, with_times)
             except RowError as error:
@@ -90,6 +92,19 @@ class PairsFile:
                 continue
             yield row
         self.bad_rows = len(bad.rows)
+
+    def _plain_row(self, text: str, with_times: bool) -> Row | None:
+        """A row of ids and, where wanted, epoch milliseconds, all in plain digits; None for any other row."""
+        columns, cells = self.columns, text.split(self.columns.separator)
+        if columns.time is None or len(cells) != columns.count or not text.isascii() or '"' in text:
+            return None
+        user, item, time = cells[columns.user], cells[columns.item], cells[columns.time]
+        if not (user.isdigit() and item.isdigit()):
+            return None
+        if not with_times:
+            return Row(text, user, (item,), None)
+        is_milliseconds = time.isdigit() and len(time) == 13 and time[0] != "0"
+        return Row(text, user, (item,), 1000 * int(time)) if is_milliseconds else None
 
     def _row(self, text: str, with_times: bool) -> Row:
         columns = self.columns

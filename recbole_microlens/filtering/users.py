@@ -105,7 +105,8 @@ def _dealt(pairs: PairsFile, without_items: Collection[str], scratch: Path) -> l
         streams = [stack.enter_context(writing(path)) for path in paths]
         for row in pairs.rows("dealing out", with_times=has_times):
             stream = streams[zlib.crc32(row.user.encode()) % count]
-            clicks = sum(item not in without_items for item in row.items)
+            items = row.items
+            clicks = sum(item not in without_items for item in items) if without_items else len(items)
             stream.write(f"{row.user}\t{clicks}\t{row.time_us if has_times else ''}\n")
     return paths
 

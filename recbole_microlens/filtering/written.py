@@ -54,6 +54,12 @@ def write_pairs(pairs: PairsFile, path: Path, items: Collection[str], users: Col
             stream.write(f"{header}\n")
         for row in pairs.rows("filtering"):
             done.read += len(row.items)
+            if len(row.items) == 1:
+                if row.items[0] not in items and row.user not in users:
+                    done.written += 1
+                    left.add(row.items[0])
+                    stream.write(row.line + "\n")
+                continue
             kept = [] if row.user in users else [item for item in row.items if item not in items]
             if not kept:
                 continue
