@@ -141,8 +141,15 @@ class CacheBuilder:
                 if not is_mine:
                     continue
                 parts = distributed.main_process_does(lambda: self._parts(folder, meta, in_memory))
-                if parts:
-                    self._fill(lambda: GrowingCache(growing_path(folder), meta), parts)
+                try:
+                    if parts:
+                        self._fill(lambda: GrowingCache(growing_path(folder), meta), parts)
+                except OSError as error:
+                    getLogger().warning(
+                        f"activation cache: {growing_path(folder)} cannot be written ({error}); continuing "
+                        "with what it has. Free disk space, lower `activation_cache_max_gb`, or set "
+                        "`activation_cache` to another folder, or off."
+                    )
             found = distributed.broadcast_object(open_growing(folder, meta.parts) is not None)
             return open_growing(folder, meta.parts) if found else None
 

@@ -196,6 +196,22 @@ def test_values_beyond_fp16_are_kept_in_fp32(folder, caplog):
     assert setting.caches._in_use["video"].meta.parts["dtype"] == "fp32"
 
 
+def test_a_disk_that_fills_up_leaves_the_rows_that_are_there(folder, caplog, monkeypatch):
+    write, parts = GrowingCache.write, []
+
+    def full(self, part, rows):
+        if parts:
+            raise OSError(28, "No space left on device")
+        parts.append(part)
+        write(self, part, rows)
+
+    monkeypatch.setattr(GrowingCache, "write", full)
+    setting = with_room_for(folder, 9)
+    assert "No space left on device" in caplog.text
+    assert setting.caches._in_use["video"].n_held == len(parts[0]) == 4
+    torch.testing.assert_close(setting.gradients()[0], Setting(None).gradients()[0], atol=1e-6, rtol=0)
+
+
 def test_rows_come_back_as_they_were_written(tmp_path):
     assert grow(tmp_path / "c", [7, 2, 5]) == [7, 2, 5]
     assert grow(tmp_path / "c", [2, 8, 7, 1]) == [8, 1]
