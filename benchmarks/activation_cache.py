@@ -214,7 +214,7 @@ def rounding(model: str, arguments, folder: Path) -> dict:
         dtype = DTYPES["uint8" if name.startswith("uint8") else name]
         losses = zip(runs[name]["losses"], runs["fp32"]["losses"], strict=True)
         found[name] = {
-            "row_bytes": sum(RowFormat.of(tensor, dtype).row_bytes for tensor in exact.tensors),
+            "row_bytes": sum(bytes_of(tensor, dtype, "shared" in name) for tensor in exact.tensors),
             "row_error": float(f"{(error / norm) ** 0.5:.2e}"),
             "loss_errors": [float(f"{abs(loss / wanted - 1):.1e}") for loss, wanted in losses],
             "losses": [round(loss, 5) for loss in runs[name]["losses"]],
@@ -222,6 +222,12 @@ def rounding(model: str, arguments, folder: Path) -> dict:
         }
         print(f"{model} {name}: {found[name]}", flush=True)
     return {"model": model, "encoder": ENCODERS[model][1], "kinds": found}
+
+
+def bytes_of(tensor: torch.Tensor, dtype: torch.dtype, is_shared: bool) -> int:
+    """Bytes of a row; scales that all items share are not in it."""
+    form = RowFormat.of(tensor, dtype)
+    return tensor[0].numel() if is_shared and form.scaled else form.row_bytes
 
 
 def write_sample(folder: Path, users: int, items: int) -> None:
