@@ -124,3 +124,22 @@ def test_a_key_frame_too_far_away_leaves_the_exact_frames(tmp_path, write_video,
     path = write_video(tmp_path / "v.mp4", g=1000)
     frames = read_video_frames(path, size=64, approximate=True)
     assert [ordinal_of(frame) for frame in frames] == [18, 19, 20, 21, 22]
+
+
+def test_frames_that_an_edit_list_hides_are_decoded_but_not_counted(tmp_path, write_video, monkeypatch):
+    source, path = write_video(tmp_path / "whole.mp4", preset="medium", bf=3), tmp_path / "v.mp4"
+    options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
+    with av.open(str(source)) as whole, av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None:
+                three = round(3 / 25 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - three, packet.dts - three, stream
+                container.mux(packet)
+    expected = _all_frames(path)
+    assert len(expected) == 37
+    for first in range(0, 36, 3):
+        monkeypatch.setattr(decode, "select_indices", lambda *_, first=first: [first, first + 1])
+        np.testing.assert_array_equal(
+            read_video_frames(path, size=32), expected[first : first + 2], f"frame {first}"
+        )
