@@ -1,9 +1,9 @@
 """Commands that are killed (kill -9) at random instants and started again: is it as if they were not?
 
-Of each of convert, frames (a store whose commits are of 50 MB), building an activation cache and a training
-with workers. A command runs in a fork of a process that has imported everything, so that the instants fall
-into its work; the process alone is killed, and its workers must end by themselves. Prints one JSON object as
-its last line.
+Of each of convert (in memory, and by way of files), frames (a store whose commits are of 50 MB), building an
+activation cache and a training with workers. A command runs in a fork of a process that has imported
+everything, so that the instants fall into its work; the process alone is killed, and its workers must end by
+themselves. Prints one JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class Kind:
 
 def convert_words(world: World, folder: Path) -> list:
     return ["convert", world.seeds / "log.csv", "--dataset", "log", "--data-path", folder]
+
+
+def convert_by_files_words(world: World, folder: Path) -> list:
+    return [*convert_words(world, folder), "--memory", "330MiB", "--store", "--atomic"]
 
 
 def frames_words(world: World, folder: Path) -> list:
@@ -113,6 +117,7 @@ def result_and_rows(folder: Path) -> tuple:
 
 KINDS = {
     "convert": Kind(convert_words, convert_words, digests),
+    "convert by files": Kind(convert_by_files_words, convert_by_files_words, digests),
     "frames": Kind(
         frames_words,
         frames_words,

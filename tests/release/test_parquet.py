@@ -53,7 +53,11 @@ MICROSECONDS = [int(moment.timestamp()) * 1_000_000 + 5 for moment in MOMENTS]
             list(zip("112", ("v7", "007", "用户"), MICROSECONDS, strict=True)),
         ),
         (
-            {"user": pa.array(["a", "a", "b"]).dictionary_encode(), "item": [-1, 2, 3], "ts": ["5", "6", "7"]},
+            {
+                "user": pa.array(["a", "a", "b"]).dictionary_encode(),
+                "item": [-1, 2, 3],
+                "ts": ["5", "6", "7"],
+            },
             [("a", "-1", 5000), ("a", "2", 6000), ("b", "3", 7000)],
         ),
         (
@@ -85,8 +89,14 @@ def test_every_form_is_read(columns, expected, write):
         ({"user": [1, None, 3], "item": [1, 2, 3], "ts": [5, 6, 7]}, "line 2: empty user"),
         ({"user": [1, 2, 3], "item": ["a", "b", "NA"], "ts": [5, 6, 7]}, "line 3: the item id 'NA'"),
         ({"user": [1, 2, 3], "item": [1, 2, 3], "ts": [5, 6, -7]}, "line 3: timestamp '-7' is negative"),
-        ({"user": [1, 2, 3], "item": [1, 2, 3], "ts": [5.0, 6.5, 7]}, "line 2: timestamp '6.5' is not a whole"),
-        ({"user": [1, 2], "item": [1, 2], "ts": [5, FIRST]}, "its time is in epoch milliseconds, 1 other rows"),
+        (
+            {"user": [1, 2, 3], "item": [1, 2, 3], "ts": [5.0, 6.5, 7]},
+            "line 2: timestamp '6.5' is not a whole",
+        ),
+        (
+            {"user": [1, 2], "item": [1, 2], "ts": [5, FIRST]},
+            "its time is in epoch milliseconds, 1 other rows",
+        ),
         ({"user": [1, 2], "item_seq": [[1], []]}, "line 2: no items after the user"),
         ({"user": [1, 2], "item_seq": [[1], [2, None]]}, "line 2: empty item"),
     ],
@@ -133,7 +143,9 @@ def test_columns_and_events_are_chosen_and_both_ways_write_the_same(write, tmp_p
     columns = {"user": "who", "item": "clip", "time": "when", "event": "kind"}
     written = []
     for name in ("memory", "files"):
-        done = convert(path, "mine", tmp_path / name, columns=columns, events=("play",), store=True, atomic=True)
+        done = convert(
+            path, "mine", tmp_path / name, columns=columns, events=("play",), store=True, atomic=True
+        )
         assert "left out: skip 20" in done.report()
         folder = tmp_path / name / "mine"
         written.append({p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()})

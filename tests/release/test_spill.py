@@ -284,7 +284,7 @@ def test_partitions_hold_like_numbers_of_rows_and_every_key():
     ("options", "message"),
     [
         ({"latest": 0}, "--latest 0: give a whole number from 1 on"),
-        ({"memory": 1000}, "--memory: 1,000 bytes are too few, give 512MiB"),
+        ({"memory": 1000}, "--memory: 1,000 bytes are too few, give 330MiB"),
         ({"atomic": False, "store": False}, "nothing is left to write"),
     ],
 )

@@ -110,6 +110,14 @@ COMMANDS: dict[str, Command] = {
         _files,
         codes=(2,),
     ),
+    "convert by files": Command(
+        lambda world, disk: [
+            *("convert", world.seeds / "release", "--dataset", "d", "--data-path", disk),
+            *("--memory", "330MiB", "--store", "--atomic"),
+        ],
+        _files,
+        codes=(2,),
+    ),
     "frames": Command(
         lambda world, disk: ["frames", world.seeds / FEW, "--dataset", FEW, "--data-path", disk, *_SIZE],
         _values,

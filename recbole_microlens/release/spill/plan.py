@@ -17,11 +17,11 @@ ROW = np.dtype([("user", "<i8"), ("time", "<i8"), ("item", "<i4")])
 
 UNIT_SHIFT = 28
 MOST_ITEMS = 1 << UNIT_SHIFT
-LEAST_MEMORY = 512 << 20
 LEAST_ROWS = 10_000  # of a partition
 SORTED_AT_ONCE = 2
 
 _OWN_BYTES = 330 << 20  # of the program with its libraries and the item ids
+LEAST_MEMORY = _OWN_BYTES
 _BYTES_A_ROW = 100  # while a partition is sorted
 _SORTED_BYTES = 12  # of a row in a partition that has been sorted, without its user
 _SLOTS = 1 << 16

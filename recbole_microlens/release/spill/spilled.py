@@ -85,7 +85,7 @@ def spill_folder(out: Path, dataset: str, identity: dict) -> Iterator[Path]:
     MicroLensError
         Another process is converting this dataset.
     """
-    folder = out / f".{dataset}.converting"
+    folder = out / f".{dataset}.converting.partial"
     with locked_folder(folder) as is_ours:
         if not is_ours:
             raise MicroLensError(
