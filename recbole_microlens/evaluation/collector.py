@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from logging import getLogger
 
-import torch
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.evaluator.register import metric_information
 from torch import Tensor
 
 from recbole_microlens import distributed
 from recbole_microlens.evaluation.groups import TargetGroups, training_counts
+from recbole_microlens.evaluation.growing_rows import GrowingRows
 from recbole_microlens.evaluation.ranks import RankCollector, Ranks
 from recbole_microlens.evaluation.top_items import hit_rows, top_items
 
@@ -34,7 +34,7 @@ class HitsCollector(Collector):
 
     def __init__(self, config):
         super().__init__(config)
-        self._batches: dict[str, list[Tensor]] = {}
+        self._batches: dict[str, GrowingRows] = {}
         self.groups: TargetGroups | None = None
         self.keeps_ranks = False
         self._ranks: RankCollector | None = None
@@ -76,10 +76,10 @@ class HitsCollector(Collector):
 
     def _keep_rows(self, top: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
         if self.register.need("rec.items"):
-            self._batches.setdefault("rec.items", []).append(top)
+            self._batches.setdefault("rec.items", GrowingRows()).append(top)
         if self.register.need("rec.topk"):
             hits = hit_rows(top, positive_u.to(top.device), positive_i.to(top.device))
-            self._batches.setdefault("rec.topk", []).append(hits)
+            self._batches.setdefault("rec.topk", GrowingRows()).append(hits)
         if self.groups:
             self.groups.collect(top, positive_u, positive_i)
 
@@ -93,7 +93,7 @@ class HitsCollector(Collector):
             top items; each only where a metric needs it. What RecBole's way collects, where a metric goes
             that way.
         """
-        rows = {name: torch.cat(batches) for name, batches in self._batches.items()}
+        rows = {name: batches.joined() for name, batches in self._batches.items()}
         self._batches = {}
         for name in [name for name in self.data_struct._data_dict if _is_of_a_batch(name)]:
             rows[name] = self.data_struct.get(name)

@@ -11,6 +11,7 @@ from recbole.evaluator.register import metric_information
 from torch import Tensor
 
 from recbole_microlens import distributed
+from recbole_microlens.evaluation.growing_rows import GrowingRows
 from recbole_microlens.evaluation.top_items import hit_rows
 
 RARE_AT_MOST = 3
@@ -42,7 +43,7 @@ class TargetGroups:
 
     def __init__(self, counts: Tensor):
         self._members = {name: (counts >= least) & (counts <= most) for name, (least, most) in GROUPS.items()}
-        self._batches: dict[str, list[Tensor]] = {name: [] for name in GROUPS}
+        self._batches = {name: GrowingRows() for name in GROUPS}
 
     def collect(self, top: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
         """Keep the hits of a batch, of each user those on targets of a group.
@@ -68,12 +69,12 @@ class TargetGroups:
             By group, ``targets`` and, unless it is 0, the evaluator's metrics by name, over the users who
             have such a target; metrics that need more than hits are left out. Empty if nothing was collected.
         """
-        batches, self._batches = self._batches, {name: [] for name in GROUPS}
+        batches, self._batches = self._batches, {name: GrowingRows() for name in GROUPS}
         if not all(batches.values()):
             return {}
         of_hits = copy(evaluator)
         of_hits.metrics = [name for name in evaluator.metrics if metric_information[name] == ["rec.topk"]]
-        return {name: _metrics(torch.cat(rows), of_hits) for name, rows in batches.items()}
+        return {name: _metrics(rows.joined(), of_hits) for name, rows in batches.items()}
 
 
 def _metrics(rows: Tensor, evaluator: Evaluator) -> dict[str, float]:

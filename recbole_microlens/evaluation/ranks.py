@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_microlens import distributed, files
 from recbole_microlens.data.sequences import HISTORY_LENGTH
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.evaluation.growing_rows import GrowingRows
 
 RANKS = "ranks.npz"
 _UNKNOWN = -1
@@ -72,7 +73,7 @@ class RankCollector:
         self._user_field = dataset.uid_field
         self._tokens = [dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field)]
         self._counts = counts.cpu().numpy()
-        self._batches: list[Tensor] = []
+        self._batches = GrowingRows()
         self._lists = 0
 
     def collect(self, scores: Tensor, top: Tensor, interaction, positive_u: Tensor, positive_i: Tensor):
@@ -106,10 +107,10 @@ class RankCollector:
         """The ranks of all that was collected since the last call, by all processes; ``None`` if nothing
         was.
         """
-        batches, self._batches, self._lists = self._batches, [], 0
+        batches, self._batches, self._lists = self._batches, GrowingRows(), 0
         if not batches:
             return None
-        rows = distributed.all_gather_rows(torch.cat(batches)).numpy()
+        rows = distributed.all_gather_rows(batches.joined()).numpy()
         number, user, item, rank, history = rows[np.argsort(rows[:, 0], kind="stable")].T
         users, items = self._tokens
         columns = {
