@@ -19,6 +19,7 @@ NO_KEYS = {
     "key",
     "nproc_per_node",
     "force-reinstall",
+    "head",  # of `ray start`
     "only-binary",
     "dynamic",
     "candidate_num",
