@@ -6,7 +6,7 @@ moves where a user begins, and no row. ``min_item_interactions`` alone leaves ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,7 +191,7 @@ class StoredSequences:
         is_sorted = len(times) == 0 or (times == times[0]).all()
         return users if is_sorted else users[stable_argsort(times)]
 
-    def count_at(self, positions: list[Callable[[np.ndarray], np.ndarray]], progress: bool) -> np.ndarray:
+    def count_at(self, positions: Sequence[Callable[[np.ndarray], np.ndarray]], progress: bool) -> np.ndarray:
         """How often each item stands at some positions of users, [n_items] int64.
 
         Parameters
