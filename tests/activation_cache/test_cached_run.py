@@ -38,34 +38,30 @@ def trained(content_settings, tmp_path):
 
 
 @pytest.mark.parametrize("finetune", ["top", "frozen"])
-@pytest.mark.parametrize("fraction", [0.5, 0])
-def test_losses_and_rankings_are_those_without_a_cache(trained, tmp_path, finetune, fraction):
-    cache = {"activation_cache": str(tmp_path / "caches"), "activation_cache_device_fraction": fraction}
+def test_losses_and_rankings_are_those_without_a_cache(trained, tmp_path, finetune):
     plain = trained(finetune=finetune, activation_cache="off")
-    cached = trained(finetune=finetune, **cache)
-    assert cached[0] == pytest.approx(plain[0], rel=1e-6)
-    assert cached[1] == plain[1]
-    table, expected = (result[2].model.item_embedding.weight for result in (cached, plain))
-    torch.testing.assert_close(table, expected, atol=1e-6, rtol=1e-5)
-    assert set(cached[2].reader.readers) == (set() if fraction else {"video"})
+    for room, fraction in [(None, 0.5), (None, 0), (31e-6, 0.5), (31e-6, 0)]:  # An item takes 3 kB, or 8.
+        cached = trained(
+            finetune=finetune,
+            activation_cache=str(tmp_path / f"caches-{room}"),
+            activation_cache_device_fraction=fraction,
+            activation_cache_max_gb=room,
+        )
+        assert cached[0] == pytest.approx(plain[0], rel=1e-6)
+        assert cached[1] == plain[1]
+        table, expected = (result[2].model.item_embedding.weight for result in (cached, plain))
+        torch.testing.assert_close(table, expected, atol=1e-6, rtol=1e-5)
+        assert set(cached[2].reader.readers) == ({"video"} if room or not fraction else set())
+        if room:
+            assert_most_drawn(cached[2])
 
 
-@pytest.mark.parametrize("fraction", [0.5, 0])
-def test_with_some_items_cached_losses_and_rankings_are_those_without(trained, tmp_path, fraction):
-    cache = {"activation_cache": str(tmp_path / "caches"), "activation_cache_device_fraction": fraction}
-    plain = trained(activation_cache="off")
-    some = trained(**cache, activation_cache_max_gb=31e-6)  # an item takes 3 kB
-    rows = some[2].caches._in_use["video"]
-    assert (rows.n_held, rows.meta.n_items) == (10, 21)
-    assert some[0] == pytest.approx(plain[0], rel=1e-6)
-    assert some[1] == plain[1]
-    torch.testing.assert_close(
-        some[2].model.item_embedding.weight, plain[2].model.item_embedding.weight, atol=1e-6, rtol=1e-5
-    )
-    assert set(some[2].reader.readers) == {"video"}
-    drawn = some[2].caches.work.draws_of(21)
-    held = (rows.slots >= 0).numpy()
-    assert drawn[held].min() >= drawn[1:][~held[1:]].max()
+def assert_most_drawn(trainer):
+    """Some items are cached, and no other is drawn more often than one of them."""
+    rows = trainer.caches._in_use["video"]
+    held, draws = (rows.slots >= 0).numpy(), trainer.caches.work.draws_of(21)
+    assert 3 <= rows.n_held <= 10
+    assert draws[held].min() >= draws[1:][~held[1:]].max()
 
 
 def test_a_frozen_head_with_dropout_draws_behind_the_cache_what_it_draws_without(trained, tmp_path):
