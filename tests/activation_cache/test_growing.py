@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cached_layer import IDS, TOKENS, Setting
+from elsewhere import AWAY, Elsewhere
 from miniature import N_ITEMS, Pixels
 
 from recbole_microlens.activation_cache import plan
@@ -88,6 +89,23 @@ def test_an_item_has_one_value_whether_it_is_cached_or_not(folder, dtype, fracti
     whole = Setting(folder / "all", dtype=dtype)
     whole.caches.ensure(may_build=True)
     assert torch.equal(some.gradients()[0], whole.gradients()[0])
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "uint8"])
+@pytest.mark.parametrize("fraction", [0.5, 0.0])
+def test_another_device_computes_what_the_cpu_does(folder, dtype, fraction):
+    setting = with_room_for(folder, 4, dtype=dtype, device_fraction=fraction)
+    ids = torch.tensor([2, 7, 9, 11])
+    setting.layer.eval()
+    with torch.no_grad():
+        expected = setting.layer.encode(setting.reader.read(ids))
+        with Elsewhere():
+            layer = setting.layer.to(AWAY)
+            if fraction:
+                layer.read_trunk_output("video", setting.caches._in_use["video"].load(AWAY))
+            got = layer.encode(setting.reader.read(ids).to(AWAY))
+    assert got.device == AWAY
+    torch.testing.assert_close(got.cpu(), expected, atol=1e-6, rtol=0)
 
 
 def test_a_table_of_all_items_is_that_without_a_cache(folder):
