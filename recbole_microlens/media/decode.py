@@ -156,7 +156,7 @@ def _decode_without_probing(path: Path, select, size: int, approximate: bool) ->
             return _decode_packets(stream, wanted, size, unwanted)
     except MemoryError:
         raise
-    except (MediaError, av.FFmpegError, OSError):
+    except (MediaError, av.FFmpegError, OSError, ValueError):  # PyAV's, of a file without streams
         return None
 
 
