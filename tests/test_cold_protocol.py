@@ -14,6 +14,8 @@ from recbole_microlens.sample.dataset import SAMPLE, make_sample
 COLD = {"protocol": "cold", "cold_cut": 0.7, "epochs": 1, "topk": [5], "valid_metric": "Hit@5"}
 ITEMS = 20  # of the tiny dataset
 
+SLOW = [pytest.param(model, marks=pytest.mark.slow) for model in ("NARMV", "YouTubeIDV")]
+
 
 def read_ranks_of(result):
     return read_ranks(Path(result["folder"]))
@@ -43,7 +45,7 @@ def test_models_of_ids_are_tested_on_items_that_they_have_never_seen(model, run_
     assert "time" in result["dataset_fingerprint"]
 
 
-@pytest.mark.parametrize("model", ["SASRecV", "SASRecID", "NARMV", "YouTubeIDV"])
+@pytest.mark.parametrize("model", ["SASRecV", "SASRecID", *SLOW])
 def test_models_of_content_are_tested_on_the_same_targets(model, run_cold):
     result = run_cold(model, **TINY_CONTENT)
     ranks, of_pop = read_ranks_of(result), read_ranks_of(run_cold("Pop"))

@@ -83,7 +83,7 @@ def _local_and_global_loss(model, settings):
     return [_first_loss(model, settings | {"negatives": which}) for which in ("local", "global")]
 
 
-@pytest.mark.parametrize("model", ["SASRecID", "NARMID"])
+@pytest.mark.parametrize("model", ["SASRecID", pytest.param("NARMID", marks=pytest.mark.slow)])
 def test_local_negatives_are_those_of_a_process_alone(model, content_settings):
     settings = content_settings | EXACT | {"encoder_weights": None}
     halves = [_first_loss(model, settings | {"negatives": "local"}, share) for share in (0, 1)]
@@ -121,6 +121,7 @@ def test_one_command_starts_several_processes_one_of_them_writes_and_as_many_res
     assert len(json.loads((folder / "result.json").read_text())["epoch_times_s"]) == 2
 
 
+@pytest.mark.slow
 def test_what_only_the_second_process_finds_wrong_is_said(content_settings, tmp_path):
     """Such as a disk that the second machine does not have."""
     (tmp_path / "sitecustomize.py").write_text(

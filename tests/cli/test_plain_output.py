@@ -25,7 +25,7 @@ def run_of(model, settings, folder):
     return output, log.read_bytes().decode()
 
 
-@pytest.mark.parametrize("model", ["SASRecV", "BPR"])
+@pytest.mark.parametrize("model", ["SASRecV", pytest.param("BPR", marks=pytest.mark.slow)])
 def test_a_run_writes_plain_lines_and_no_warning_of_a_library(
     model, settings, content_settings, tiny_data, tmp_path
 ):
@@ -37,6 +37,7 @@ def test_a_run_writes_plain_lines_and_no_warning_of_a_library(
         assert "Warning: " not in text
 
 
+@pytest.mark.slow
 def test_a_bar_that_is_asked_for_is_shown(tiny_data, tmp_path):
     settings = {"data_path": tiny_data} | SHORT | {"show_progress": True}
     output, log = run_of("BPR", settings, tmp_path)

@@ -107,6 +107,7 @@ def test_two_at_the_same_time_run_no_cell_twice(settings):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_killed_run_is_a_failed_cell_and_the_rest_goes_on(settings):
     killed = []
 
@@ -259,6 +260,7 @@ def test_runs_made_by_hand_are_tested_and_what_cannot_be_is_a_message(settings, 
     assert "has no ranks.npz" in captured.err and "Traceback" not in captured.err
 
 
+@pytest.mark.slow
 def test_rows_are_run_on_cold_items_and_made_anew_for_another_cut(settings, capfd, tmp_path):
     chosen = words(settings, protocol="cold", cold_cut=0.7)
     command = ["compare", "--dataset=tiny", "--models=Pop", f"--out={tmp_path / 'cold'}"]

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
+import pytest
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 from scipy import sparse
@@ -86,6 +87,7 @@ def test_doctor_names_what_is_missing(monkeypatch):
     assert "Missing: no-such-package" in report
 
 
+@pytest.mark.slow
 def test_importing_this_package_lets_a_users_own_models_of_transformers_import():
     code = "import recbole_microlens; from transformers import ViTModel; print(ViTModel.__name__)"
     assert printed_by(code) == "ViTModel"
@@ -96,6 +98,7 @@ def test_importing_this_package_imports_no_library_that_takes_long():
     assert printed_by(code) == "set()"
 
 
+@pytest.mark.slow
 def test_torchvision_that_was_looked_for_is_watched_no_longer():
     code = (
         "import recbole_microlens, torchvision.models.video; "

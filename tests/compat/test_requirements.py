@@ -93,6 +93,7 @@ def test_without_recbole_the_first_command_says_in_one_line_what_to_type(without
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
+@pytest.mark.slow
 def test_without_recbole_doctor_says_what_to_type(without_recbole):
     done = without_recbole("doctor")
     assert done.returncode == 1

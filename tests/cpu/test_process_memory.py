@@ -24,7 +24,11 @@ print([faults() for _ in range(12)][-1])
 
 @pytest.mark.parametrize(
     ("device", "environment", "is_kept"),
-    [("cpu", {}, True), ("cuda", {}, False), ("cpu", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
+    [
+        ("cpu", {}, True),
+        ("cuda", {}, False),
+        pytest.param("cpu", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, marks=pytest.mark.slow),
+    ],
 )
 def test_freed_memory_is_used_again(device, environment, is_kept):
     command = [sys.executable, "-c", COUNT_FAULTS, device]

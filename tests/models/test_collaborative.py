@@ -70,6 +70,7 @@ def test_a_repeated_run_gives_the_same_and_a_loaded_one_ranks_as_it_did(settings
     assert load(first["folder"]).evaluate() == first["test_result"]
 
 
+@pytest.mark.slow
 def test_frozen_features_come_from_a_file_or_are_made_once(settings, tiny_encoders, tiny_data, tmp_path):
     own = (
         settings

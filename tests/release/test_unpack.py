@@ -259,6 +259,7 @@ def test_an_encrypted_zip_is_said(tmp_path):
         unpacked(tmp_path, "c.zip", [tmp_path / "c.zip"])
 
 
+@pytest.mark.slow
 def test_any_cut_or_flipped_byte_gives_the_files_or_words(tmp_path):
     """A fixed choice of damages: the result is what was packed, or a sentence, and never half a folder."""
     rng = random.Random(14)

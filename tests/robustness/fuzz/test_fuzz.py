@@ -19,7 +19,7 @@ FOUND: tuple[tuple[str, bytes], ...] = (
 def test_bytes_are_taken_or_refused_with_the_one_error(name):
     target, rng = targets()[name], random.Random(7)
     seeds = target.seeds()
-    for _ in range(40 if target.native else 150):
+    for _ in range(20 if target.native else 150):
         content = varied(rng.choice(seeds), rng)
         fault = fault_of(target, content)
         assert fault is None, f"{content!r}\n{fault}"
