@@ -4,7 +4,7 @@
 Then the commands that a user would type: convert into a sequence store, two epochs of SASRecV with
 ``--features`` and the test of all users, recommendations for some. Each runs in a process of its own.
 
-    python benchmarks/whole_chain.py --folder /tmp/chain --users 1000000
+    python benchmarks/whole_chain.py --users 1000000
 """
 
 from __future__ import annotations
