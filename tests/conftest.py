@@ -1,7 +1,10 @@
 """A tiny converted dataset with real videos, made once for all tests that train on it."""
 
+import gc
+import multiprocessing
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +25,21 @@ from recbole_microlens.sample.release import write_release
 # A shell lets what it starts in the background ignore it, and all that this starts; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(nextitem):
+    """Before the last fixtures end, end a loader's workers that some test has left: they hold copies of the
+    pipes of servers and browsers, which then wait for ever for the pipes' end.
+    """
+    if nextitem is not None:
+        return
+    gc.collect()
+    for process in multiprocessing.active_children():
+        with suppress(OSError):
+            if Path(f"/proc/{process.pid}/comm").read_text() == "pt_data_worker\n":
+                process.kill()
+                process.join()
 
 
 @pytest.fixture(scope="session")
