@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import pairs_columns
 from recbole_microlens.release.ids import clean_id
+from recbole_microlens.release.parsing import split_row
 from recbole_microlens.release.rows import BadRows, RowError, first_line, read_lines
 from recbole_microlens.release.times import microseconds
 
@@ -108,14 +108,7 @@ class PairsFile:
 
     def _row(self, text: str, with_times: bool) -> Row:
         columns = self.columns
-        cells = text.split(columns.separator)
-        if '"' in text:
-            try:
-                cells = next(csv.reader([text], delimiter=columns.separator, strict=True))
-            except csv.Error as error:
-                raise RowError(f"bad quoting ({error})") from error
-        if len(cells) != columns.count:
-            raise RowError(f"{len(cells)} columns instead of {columns.count}")
+        cells = split_row(text, columns)
         user = _id(cells[columns.user], "user")
         if columns.time is None:
             items = tuple(_id(name, "item") for name in cells[columns.item].split(" ") if name)

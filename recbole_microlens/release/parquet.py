@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
-from tqdm import tqdm
 
-from recbole_microlens.errors import MicroLensError, first_line, printable
+from recbole_microlens.errors import MicroLensError, first_line
 from recbole_microlens.release.columns import COMMON_NAMES, PairsColumns, header_cell, pairs_columns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.ids import IdColumn
@@ -28,7 +27,7 @@ from recbole_microlens.release.parsing import (
     plain_numbers,
 )
 from recbole_microlens.release.rows import BadRows, RowError
-from recbole_microlens.release.table import START, Part, Place, Sample
+from recbole_microlens.release.table import START, Part, Place, Sample, reading_bar
 from recbole_microlens.release.times import ISO, UNITS, numbers_in_microseconds
 
 BATCH = 1 << 20
@@ -65,23 +64,17 @@ class ParquetTable:
         return cls(path, columns, EventFilter(path, columns, events), block, wanted)
 
     def parts(self, place: Place = START) -> Iterator[Part]:
-        with _reading(self.path), parquet.ParquetFile(self.path, memory_map=True) as file:
-            total = file.metadata.num_rows
-            with tqdm(
-                total=total,
-                initial=place.end,
-                desc=f"reading {printable(self.path.name)}",
-                unit=" rows",
-                unit_scale=True,
-                delay=2,
-                disable=None,
-            ) as progress:
-                for batch in self._batches(file, place.end):
-                    parsed = self._parsed(batch, place.end + 1)
-                    end = place.end + batch.num_rows
-                    place = Place(end, end + 1, True)
-                    yield Part(parsed.rows, parsed.bad, parsed.events, place)
-                    progress.update(batch.num_rows)
+        with (
+            _reading(self.path),
+            parquet.ParquetFile(self.path, memory_map=True) as file,
+            reading_bar(self.path, file.metadata.num_rows, place, " rows") as progress,
+        ):
+            for batch in self._batches(file, place.end):
+                parsed = self._parsed(batch, place.end + 1)
+                end = place.end + batch.num_rows
+                place = Place(end, end + 1, True)
+                yield Part(parsed.rows, parsed.bad, parsed.events, place)
+                progress.update(batch.num_rows)
 
     def _batches(self, file: parquet.ParquetFile, skipped: int) -> Iterator[pa.RecordBatch]:
         for group in range(file.num_row_groups):

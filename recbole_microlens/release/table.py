@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from recbole_microlens.errors import MicroLensError
+from tqdm import tqdm
+
+from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.release.columns import PairsColumns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.parsing import Parsed, Rows
@@ -79,3 +81,16 @@ class Table(Protocol):
 
     def nothing_left(self, bad: BadRows) -> MicroLensError:
         """The error of a table of which nothing is left."""
+
+
+def reading_bar(path: Path, total: int | None, place: Place, unit: str) -> tqdm:
+    """A progress bar of a table that is read from a place on."""
+    return tqdm(
+        total=total,
+        initial=place.end,
+        desc=f"reading {printable(path.name)}",
+        unit=unit,
+        unit_scale=True,
+        delay=2,
+        disable=None,
+    )

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from recbole_microlens.errors import MicroLensError, printable
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.blocks import Block, read_blocks
 from recbole_microlens.release.columns import PairsColumns
 from recbole_microlens.release.events import EventFilter
 from recbole_microlens.release.packed import is_packed, open_bytes, unpacking
 from recbole_microlens.release.parsing import parse_block, rows_of_other_units
 from recbole_microlens.release.rows import BadRows
-from recbole_microlens.release.table import START, Part, Place, Sample
+from recbole_microlens.release.table import START, Part, Place, Sample, reading_bar
 from recbole_microlens.release.times import UNITS
 
 _SAMPLED_BYTES, _SAMPLED_PLACES = 1 << 18, 64
@@ -33,15 +31,7 @@ class TextTable:
 
     def parts(self, place: Place = START) -> Iterator[Part]:
         size = None if is_packed(self.path) else self.path.stat().st_size
-        with tqdm(
-            total=size,
-            initial=place.end,
-            desc=f"reading {printable(self.path.name)}",
-            unit="B",
-            unit_scale=True,
-            delay=2,
-            disable=None,
-        ) as progress:
+        with reading_bar(self.path, size, place, "B") as progress:
             for block, is_first, behind in self._blocks(place):
                 parsed = parse_block(block, self.columns, self.kept, is_first)
                 yield Part(parsed.rows, parsed.bad, parsed.events, behind)

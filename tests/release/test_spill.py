@@ -115,6 +115,7 @@ def test_odd_tables_give_the_same_by_both_ways(name, skip, make_release, tmp_pat
         atomic=True,
     )
     assert short == long
+    assert not list(tmp_path.rglob(".mine.*"))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda data: pa.compress(data, "zstd", asbytes=True)])

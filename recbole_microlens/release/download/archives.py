@@ -145,15 +145,7 @@ def _placed(info: zipfile.ZipInfo, shifts: list[int] | None) -> zipfile.ZipInfo:
     """A member with its place in the joined file."""
     placed = zipfile.ZipInfo(info.orig_filename)
     placed.filename = info.filename
-    for field in (
-        "compress_type",
-        "compress_size",
-        "file_size",
-        "CRC",
-        "flag_bits",
-        "external_attr",
-        "header_offset",
-    ):
+    for field in _FIELDS:
         setattr(placed, field, getattr(info, field))
     if shifts is not None:
         if info.volume >= len(shifts):

@@ -76,7 +76,8 @@ class SpilledInteractions:
 
 @contextmanager
 def spill_folder(out: Path, dataset: str, identity: dict) -> Iterator[Path]:
-    """The folder of the partitions of a conversion, beside the dataset's; it goes when the block ends well.
+    """The folder of the partitions of a conversion, beside the dataset's; it goes when the block ends well,
+    and with input that is refused.
 
     What a process left there that converted the same in the same way is kept.
 
@@ -95,7 +96,11 @@ def spill_folder(out: Path, dataset: str, identity: dict) -> Iterator[Path]:
             _empty(folder)
             with written_whole(folder / _IDENTITY) as file:
                 json.dump(identity, file)
-        yield folder
+        try:
+            yield folder
+        except MicroLensError:  # the same table would end in it again
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 
