@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
+from recbole_microlens.encoders.example_content import example_content
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 
-_TOKENS = 30
 _SECONDS = 1.0
 _STAGES = 6
 _HEADERS = {
@@ -125,13 +125,6 @@ def on_meta(name: str, options: EncoderOptions, modality: str | None = None) -> 
         return create_encoder(name, options, modality).to("meta")
 
 
-def _content(encoder: Encoder, items: int, frames: int, size: int, device: str) -> torch.Tensor:
-    if encoder.spec.modality == "text":
-        return torch.ones(items, 2, _TOKENS, dtype=torch.int32, device=device)
-    shape = (items, frames, size, size, 3) if encoder.spec.modality == "video" else (items, size, size, 3)
-    return torch.zeros(shape, dtype=torch.uint8, device=device)
-
-
 def content_for_shapes(encoder: Encoder, frames: int, size: int) -> torch.Tensor:
     """The content of one item, which an encoder of :func:`on_meta` computes shapes with."""
     device = "meta"
@@ -140,7 +133,7 @@ def content_for_shapes(encoder: Encoder, frames: int, size: int) -> torch.Tensor
         encoder.to_empty(device=device)
         for tensor in (*encoder.parameters(), *encoder.buffers()):
             tensor.zero_()
-    return _content(encoder, 1, frames, size, device)
+    return example_content(encoder.spec, 1, frames, size, device)
 
 
 @torch.no_grad()
@@ -154,7 +147,7 @@ def _multiply_adds(encoder: Encoder, frames: int, size: int) -> float:
 @torch.no_grad()
 def _items_per_second(name: str, frames: int, size: int, batch: int = 4) -> float:
     encoder = create_encoder(name, EncoderOptions(frames, size)).eval()
-    content = _content(encoder, batch, frames, size, "cpu")
+    content = example_content(encoder.spec, batch, frames, size)
     encoder(content)
     batches, start = 0, time.perf_counter()
     while time.perf_counter() - start < _SECONDS:
