@@ -83,7 +83,7 @@ def run(
     distributed.join(config["device"])
     process_memory.keep_freed(config["device"])
     if resume is None and config["init_from"] is not None:
-        _require_start(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
+        require_start(Path(config["init_from"]))  # Before any work; a resume no longer needs it.
     _main_process_first(lambda: require_all(config))
     init_seed(config["seed"], config["reproducibility"])
 
@@ -95,7 +95,8 @@ def run(
         return _experiment(config, folder, resume is not None)
 
 
-def _require_start(folder: Path) -> None:
+def require_start(folder: Path) -> None:
+    """Raise a :class:`MicroLensError` where the run that `init_from` names cannot be begun with."""
     try:
         run_folder.settings_of(folder)
     except MicroLensError as error:
@@ -106,7 +107,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     getLogger().info(config)
     say_whose_data(config)
     warn_without_gpu(config)
-    (train_data, valid_data, test_data), trainer, parts = _build(config, folder, trains=True)
+    (train_data, valid_data, test_data), trainer, parts = build_run(config, folder, trains=True)
     fingerprint = distributed.main_process_does(lambda: _fingerprint(config, folder))
 
     if is_resumed and any((folder / name).exists() for name in (LAST, BEFORE)):
@@ -133,7 +134,7 @@ def _experiment(config, folder: Path, is_resumed: bool) -> dict:
     return result
 
 
-def _build(config, folder: Path, trains: bool):
+def build_run(config, folder: Path, trains: bool):
     """The loaders of training, validation and test, a trainer with its model, and the parts of the dataset.
 
     Parameters
@@ -221,7 +222,7 @@ class _WholeRun:
     def of(cls, config, folder: Path) -> _WholeRun:
         require_dataset(config)
         scratch = TemporaryDirectory()
-        loaders, trainer, parts = _build(config, Path(scratch.name), trains=False)
+        loaders, trainer, parts = build_run(config, Path(scratch.name), trains=False)
         trainer.load_model(folder / BEST)
         trainer.eval_collector.data_collect(loaders[0])
         return cls(loaders, trainer, parts, scratch)

@@ -18,6 +18,7 @@ from recbole_microlens.encoders.trunk_output import TrunkOutput
 from recbole_microlens.files import locked_folder
 
 DONE = "done.txt"
+_RECORDS = "done*.txt"  # of the processes of a run together, of each part of its own
 # Ranges are looked at for so long, or until so much of the work is done, before anything is said.
 _SECONDS, _SHARE = 20, 0.1
 
@@ -38,26 +39,26 @@ class PartialCache:
     range_items : int
         Items of a range. The ranges are the same in every build, so that rows do not depend on where a build
         was killed, and processes may share them out.
+    record : str, default DONE
+        The file in which this process says what it has built; that of others is read, never written to.
     """
 
-    def __init__(self, final: Path, meta: CacheMeta, range_items: int):
+    def __init__(self, final: Path, meta: CacheMeta, range_items: int, record: str = DONE):
         self.final = final
         self.folder = partial_path(final)
         self.meta = meta
-        self._ranges = [
-            range(start, min(start + range_items, meta.n_items))
-            for start in range(1, meta.n_items, range_items)
-        ]
+        self.ranges = ranges_of(meta, range_items)
+        self._record = record
         if CacheMeta.read(self.folder) != meta:
-            self._start()
+            begin(self.folder, meta)
         self._files = [
             rows_path(self.folder, number).open("r+b", buffering=0) for number in range(len(meta.formats))
         ]
 
     def remaining(self) -> list[range]:
         """The ranges that are not on the disk yet."""
-        done = recorded(self.folder / DONE)
-        return [items for items in self._ranges if (items.start, items.stop) not in done]
+        done = recorded(self.folder, self._record)
+        return [items for items in self.ranges if (items.start, items.stop) not in done]
 
     def write(self, items: range, rows: TrunkOutput) -> None:
         """Store the rows of a range of items, and record that once they are on the disk.
@@ -68,7 +69,7 @@ class PartialCache:
             A finite value became infinite in the type of the rows.
         """
         write_rows(self._files, self.meta.formats, items.start, rows)
-        with (self.folder / DONE).open("a", encoding="ascii") as record:
+        with (self.folder / self._record).open("a", encoding="ascii") as record:
             record.write(f"{items.start} {items.stop}\n")
 
     def finish(self) -> None:
@@ -77,7 +78,7 @@ class PartialCache:
         if self.final.exists():  # damaged, or it would have been opened
             shutil.rmtree(self.final)
         self.folder.rename(self.final)
-        (self.final / DONE).unlink()
+        remove_records(self.final)
 
     def discard(self) -> None:
         self.close()
@@ -88,15 +89,24 @@ class PartialCache:
         for file in self._files:
             file.close()
 
-    def _start(self) -> None:
-        (self.folder / META).unlink(missing_ok=True)  # first: without it nothing of the rest counts
-        for path in self.folder.iterdir():
-            path.unlink()
-        (self.folder / DONE).touch()
-        for number, form in enumerate(self.meta.formats):
-            with rows_path(self.folder, number).open("wb") as file:
-                file.truncate(self.meta.n_items * form.row_bytes)
-        self.meta.write(self.folder)
+
+def ranges_of(meta: CacheMeta, range_items: int) -> list[range]:
+    """The ranges of so many items that a cache is built in."""
+    return [
+        range(start, min(start + range_items, meta.n_items)) for start in range(1, meta.n_items, range_items)
+    ]
+
+
+def begin(folder: Path, meta: CacheMeta) -> None:
+    """Make an unfinished cache without a row of a folder, whatever is in it."""
+    (folder / META).unlink(missing_ok=True)  # first: without it nothing of the rest counts
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / DONE).touch()
+    for number, form in enumerate(meta.formats):
+        with rows_path(folder, number).open("wb") as file:
+            file.truncate(meta.n_items * form.row_bytes)
+    meta.write(folder)
 
 
 def sole_builder(final: Path) -> AbstractContextManager[bool]:
@@ -125,14 +135,32 @@ def partial_path(final: Path) -> Path:
     return final.with_name(final.name + ".partial")
 
 
-def recorded(path: Path, repair: bool = True) -> set[tuple[int, int]]:
-    """The ranges of a record. A kill may have cut its last line: that line is dropped, where we may write."""
-    text = path.read_text(encoding="ascii") if path.is_file() else ""
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text and repair:
-        path.write_text(whole, encoding="ascii")
-    pairs = (line.split() for line in whole.splitlines())
-    return {(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2}
+def overflow_path(final: Path) -> Path:
+    """Where it is said that values do not fit into the type of a cache."""
+    return final.with_name(final.name + ".overflow")
+
+
+def recorded(folder: Path, mine: str | None = None) -> set[tuple[int, int]]:
+    """The ranges that all records of a folder name.
+
+    A kill may have cut the last line of a record: it does not count, and is dropped from the record of the
+    process that asks.
+    """
+    done = set()
+    for path in folder.glob(_RECORDS):
+        text = path.read_text(encoding="ascii")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text and path.name == mine:
+            path.write_text(whole, encoding="ascii")
+        pairs = (line.split() for line in whole.splitlines())
+        done |= {(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2}
+    return done
+
+
+def remove_records(folder: Path) -> None:
+    """Remove all records of a folder, which says in another way what it holds."""
+    for path in folder.glob(_RECORDS):
+        path.unlink(missing_ok=True)
 
 
 def write_rows(files: list, formats: tuple[RowFormat, ...], first: int, rows: TrunkOutput) -> None:

@@ -16,22 +16,28 @@ from tqdm import tqdm
 from recbole_microlens import distributed
 from recbole_microlens.activation_cache import growing
 from recbole_microlens.activation_cache.build import (
+    DONE,
     Overflow,
     Pace,
     PartialCache,
+    overflow_path,
     partial_path,
     sole,
     sole_builder,
 )
 from recbole_microlens.activation_cache.growing import GrowingCache, Part, growing_path, open_growing
+from recbole_microlens.activation_cache.in_use import held as held_file
 from recbole_microlens.activation_cache.memory import in_words
 from recbole_microlens.activation_cache.plan import Room, Work, lacking_space, most_drawn, room, share_served
 from recbole_microlens.activation_cache.settings import CacheSettings
+from recbole_microlens.activation_cache.shares import SharedCache, listed, without_parts
 from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, open_cache
 from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
 from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import locked_folder
 from recbole_microlens.items.constant_part import constant_part
+from recbole_microlens.media.shards import Shard
 
 
 class CacheBuilder:
@@ -83,6 +89,8 @@ class CacheBuilder:
             In all processes.
         """
         is_there = distributed.broadcast_object(CacheMeta.read(growing_path(folder)) == meta)
+        if self.settings.shard is not None:
+            return self._build_part(folder, meta, self.settings.shard, is_there)
         if is_there:  # It is added to, whatever room there is: nothing is built twice.
             return self._grow(folder, meta, in_memory)
         unfinished = bytes_on_disk(partial_path(folder))
@@ -104,11 +112,7 @@ class CacheBuilder:
     def _build_all(self, folder: Path, meta: CacheMeta) -> CachedRows | None:
         while not distributed.broadcast_object(open_cache(folder, meta.parts) is not None):
             with ExitStack() as held:
-                is_mine = distributed.main_process_does(
-                    lambda: (
-                        held.enter_context(sole_builder(folder)) and open_cache(folder, meta.parts) is None
-                    )
-                )
+                is_mine = distributed.main_process_does(lambda: self._is_held(folder, meta, held))
                 if not is_mine:
                     continue
                 remaining = distributed.main_process_does(lambda: self._remaining(folder, meta))
@@ -116,6 +120,56 @@ class CacheBuilder:
                     return None
                 self._fill(lambda: PartialCache(folder, meta, self.settings.range_items), remaining)
         return open_cache(folder, meta.parts)
+
+    def _is_held(self, folder: Path, meta: CacheMeta, held: ExitStack) -> bool:
+        """Whether nobody else builds the cache, in parts or as a whole, until ``held`` is left."""
+        if not held.enter_context(sole_builder(folder)) or open_cache(folder, meta.parts) is not None:
+            return False
+        PartialCache(folder, meta, self.settings.range_items).close()  # begins it, where nobody has
+        return held.enter_context(without_parts(folder))
+
+    def _build_part(self, folder: Path, meta: CacheMeta, shard: Shard, some: bool) -> CachedRows | None:
+        """The rows of all items, if no other part is lacking once this one is built."""
+        whole = SharedCache(folder, meta, self.settings.range_items)
+        self._require_room(folder, meta, some)
+        while open_cache(folder, meta.parts) is None:
+            try:
+                with whole.joined(shard) as cache:
+                    if cache is None:
+                        continue
+                    self._fill_part(cache, whole.remaining(shard), shard)
+            except Overflow:
+                whole.discard()
+                raise
+            lacking = whole.finish(shard.count)
+            if lacking:
+                getLogger().info(
+                    f"activation cache: {whole.folder}: part {shard} is finished. Of {shard.count} parts "
+                    f"these are not: {listed(lacking)}"
+                )
+                return None
+        return open_cache(folder, meta.parts)
+
+    def _require_room(self, folder: Path, meta: CacheMeta, some: bool) -> None:
+        if some:
+            raise MicroLensError(
+                f"--shard: {growing_path(folder)} has some of the items already, and one process adds to it. "
+                f"Leave out --shard, or remove it with `cache prune --name {growing_path(folder).name}`."
+            )
+        allowed = self._room(folder, bytes_on_disk(partial_path(folder)), None)
+        if meta.size > allowed.size:
+            raise MicroLensError(
+                f"--shard: a cache in parts is of all items. {in_words(meta.size)} are needed in {folder}, "
+                f"{allowed.reason}. {allowed.remedy}."
+            )
+
+    def _fill_part(self, cache: PartialCache, remaining: list[range], shard: Shard) -> None:
+        items = sum(map(len, remaining))
+        getLogger().info(f"activation cache: building part {shard} in {cache.folder}: {items} items to go")
+        if remaining:
+            self._write(cache, remaining)
+        if overflow_path(cache.final).exists():  # in another part
+            raise Overflow(cache.meta.formats[0].dtype)
 
     def _remaining(self, folder: Path, meta: CacheMeta) -> list[range] | None:
         """The ranges of items that are still to build, or ``None`` where the disk has no space for them."""
@@ -158,7 +212,9 @@ class CacheBuilder:
         """Hold the growing cache; what an unfinished one of all items has goes into it."""
         if partial_path(folder).exists():
             with locked_folder(partial_path(folder)) as is_mine:
-                if is_mine and growing.adopt_unfinished(folder, meta):
+                with held_file(partial_path(folder) / DONE, alone=True) as is_idle:
+                    is_adopted = is_mine and is_idle and growing.adopt_unfinished(folder, meta)
+                if is_adopted:
                     getLogger().info(f"activation cache: {partial_path(folder)} is used as far as it goes")
         with sole(growing_path(folder)) as is_mine:
             yield is_mine

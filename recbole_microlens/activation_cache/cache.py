@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from recbole_microlens import distributed
 from recbole_microlens.activation_cache import used
-from recbole_microlens.activation_cache.build import Overflow
+from recbole_microlens.activation_cache.build import Overflow, overflow_path
 from recbole_microlens.activation_cache.builder import CacheBuilder
 from recbole_microlens.activation_cache.fingerprint import cache_parts, differences, digest
 from recbole_microlens.activation_cache.growing import open_growing
@@ -35,8 +36,10 @@ from recbole_microlens.activation_cache.row_format import DTYPES
 from recbole_microlens.activation_cache.settings import CacheSettings
 from recbole_microlens.activation_cache.store import CachedRows, CacheMeta, open_cache
 from recbole_microlens.encoders.encoder import Encoder
+from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.constant_part import has_constant_part
 from recbole_microlens.items.content import ContentItemEmbedding
+from recbole_microlens.media.shards import Shard
 
 
 class ActivationCaches:
@@ -92,6 +95,42 @@ class ActivationCaches:
             if rows is not None or may_build:
                 self._unchecked.discard(modality)
 
+    def build(self, shard: Shard | None) -> dict[str, Path | None]:
+        """Build the caches without using them, whatever time that takes or saves.
+
+        Parameters
+        ----------
+        shard : Shard | None
+            Only this part of each; who finishes the last one makes the whole of them.
+
+        Returns
+        -------
+        dict[str, Path | None]
+            By modality, the folder of the cache; ``None`` where parts of it are lacking.
+
+        Raises
+        ------
+        MicroLensError
+            There is nothing to cache, or a cache cannot be built.
+        """
+        self.settings = replace(self.settings, always=True, shard=shard)
+        modalities = self._cacheable()
+        if not modalities:
+            raise MicroLensError(
+                "There is nothing to cache: `activation_cache` is off, or no encoder of this model has a "
+                "part that stays as it is. Set `finetune: frozen`, or `top`."
+            )
+        return {name: self._built(name, shard) for name in sorted(modalities)}
+
+    def _built(self, modality: str, shard: Shard | None) -> Path | None:
+        rows = self._find_or_build(modality, self.layer.encoders()[modality], may_build=True)
+        if rows is None and shard is None:
+            raise MicroLensError(f"No cache was built for {modality}; what is said above says why.")
+        if rows is None:
+            return None
+        used.remember(rows.folder, self.settings.used_by.get(modality, {}))
+        return rows.folder
+
     def _cacheable(self) -> list[str]:
         if self.settings.folder is None:
             return []
@@ -113,7 +152,7 @@ class ActivationCaches:
             parts = cache_parts(encoder, reader, self.tokens, dtype)
             name = Path(encoder.spec.name).name  # a hub id or a folder ends in it
             folder = self.settings.folder / f"{modality}-{name}-{digest(parts)}"
-            overflowed = folder.with_name(folder.name + ".overflow")
+            overflowed = overflow_path(folder)
             if overflowed.exists():
                 continue
             try:
@@ -153,6 +192,8 @@ class ActivationCaches:
                     folder, meta, in_memory
                 )
             except OSError as error:
+                if self.settings.shard is not None:
+                    raise
                 getLogger().warning(
                     f"activation cache: {folder} cannot be written ({error}); continuing without it. What "
                     "was built is kept for the next run. Free disk space, or set `activation_cache` to "

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from recbole_microlens.activation_cache.build import DONE, partial_path, recorded, write_rows
+from recbole_microlens.activation_cache.build import partial_path, recorded, remove_records, write_rows
 from recbole_microlens.activation_cache.store import META, CachedRows, CacheMeta, begun, rows_path
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 
@@ -127,14 +127,14 @@ def adopt_unfinished(final: Path, meta: CacheMeta) -> bool:
     growing one.
     """
     partial, folder = partial_path(final), growing_path(final)
-    done = recorded(partial / DONE) if CacheMeta.read(partial) == meta else set()
+    done = recorded(partial) if CacheMeta.read(partial) == meta else set()
     if not done or folder.exists():
         return False
     (partial / HELD).unlink(missing_ok=True)
     for start, stop in sorted(done):
         record(partial, start, range(start, min(stop, meta.n_items)))
     partial.rename(folder)
-    (folder / DONE).unlink()
+    remove_records(folder)
     return True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -71,3 +71,52 @@ def _is_locked(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def held(file: Path, *, alone: bool, wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Hold a file that processes build a cache by, alone or together with others that do not hold it alone.
+
+    Parameters
+    ----------
+    wait : Callable[[], None], optional
+        Called where another process holds it, before this one waits; ``None``: do not wait.
+
+    Yields
+    ------
+    bool
+        False where another process holds it, or has removed it, or renamed its folder: look again.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR if alone else os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _is_taken(descriptor, alone, wait) and _is_still(descriptor, file)
+    finally:
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked from this one has it open, too
+        os.close(descriptor)
+
+
+def _is_taken(descriptor: int, alone: bool, wait: Callable[[], None] | None) -> bool:
+    if fcntl is None:
+        return True
+    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if wait is None:
+            return False
+        wait()
+        fcntl.flock(descriptor, how)
+    return True
+
+
+def _is_still(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except FileNotFoundError:
+        return False

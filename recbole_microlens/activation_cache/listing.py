@@ -104,7 +104,7 @@ def remove(cache: Listed) -> bool:
     """
     meta = cache.path / META
     with locked_folder(cache.path) as is_mine:
-        if not is_mine:
+        if not is_mine or _is_built_in_parts(cache.path):
             return False
         if meta.is_file():
             with only_mine(meta) as nobody_reads:
@@ -161,7 +161,7 @@ def _state(path: Path, meta: CacheMeta | None, ending: str | None) -> tuple[int,
         return 0, UNFINISHED if ending == ".partial" else DAMAGED
     try:
         if ending == ".partial":
-            done = recorded(path / DONE, repair=False)
+            done = recorded(path)
             return sum(max(stop - start, 0) for start, stop in done), UNFINISHED
         if ending == ".some":
             items = int((held_slots(path, meta) >= 0).sum())
@@ -201,10 +201,18 @@ def _last_used(path: Path, is_unfinished: bool) -> float:
 
 def _is_in_use(path: Path) -> bool:
     with locked_folder(path) as is_mine:
-        if not is_mine:
+        if not is_mine or _is_built_in_parts(path):
             return True
     try:
         with only_mine(path / META) as is_mine:
+            return not is_mine
+    except OSError:  # not there, or of somebody else
+        return False
+
+
+def _is_built_in_parts(path: Path) -> bool:
+    try:
+        with only_mine(path / DONE) as is_mine:
             return not is_mine
     except OSError:  # not there, or of somebody else
         return False

@@ -12,6 +12,7 @@ from recbole_microlens.items.modality import (
     modality_settings,
     of_modality,
 )
+from recbole_microlens.media.shards import Shard
 
 FOLDER = "activation_cache"
 # YAML reads a bare off as false.
@@ -42,6 +43,8 @@ class CacheSettings:
         Bytes that a cache may take on the disk; ``None``: what the disk has.
     used_by : dict[str, dict]
         By modality, the settings that a cache depends on, and the model, for whoever looks at the caches.
+    shard : Shard | None
+        Build only this part of each cache; ``None``: all.
     """
 
     folder: Path | None
@@ -53,6 +56,7 @@ class CacheSettings:
     progress: bool
     max_bytes: int | None = None
     used_by: dict[str, dict] = field(default_factory=dict)
+    shard: Shard | None = None
 
     @classmethod
     def of(cls, config) -> CacheSettings:

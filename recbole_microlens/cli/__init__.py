@@ -74,6 +74,7 @@ _COMMANDS = {
 _OF_SETTINGS = ("run", "config")
 # These take settings beside their own options.
 _AND_SETTINGS = ("compare", "tune")
+_ACTION_AND_SETTINGS = ["cache", "build"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,12 +113,14 @@ def _call(argv: list[str]) -> int:
 
 
 def _parsed(argv: list[str]) -> argparse.Namespace:
-    if not argv or argv[0] not in _AND_SETTINGS:
+    has_settings = argv[:1] and (argv[0] in _AND_SETTINGS or argv[:2] == _ACTION_AND_SETTINGS)
+    if not has_settings:
         return parser().parse_args(argv)
     arguments, rest = parser().parse_known_args(argv)
+    name = " ".join(argv[:2]) if argv[:2] == _ACTION_AND_SETTINGS else argv[0]
     for word in rest:
         if "=" not in word:
-            raise MicroLensError(f"{word} is no option of {argv[0]}. Write a setting as --key=value.")
+            raise MicroLensError(f"{word} is no option of {name}. Write a setting as --key=value.")
     arguments.settings = run.parse_settings(rest)
     return arguments
 

@@ -1,4 +1,4 @@
-"""The sub-command ``cache``: list the activation caches of a dataset, and remove those not needed."""
+"""The sub-command ``cache``: build, list and remove the activation caches of a dataset."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_microlens.cli import cache_build
 from recbole_microlens.cli.options import add_data_path, dataset_of
 from recbole_microlens.errors import MicroLensError, printable
 
 if TYPE_CHECKING:
     from recbole_microlens.activation_cache.listing import Listed
 
-HELP = "list and remove the activation caches of a dataset"
+HELP = "build, list and remove the activation caches of a dataset"
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two actions of ``cache`` and their options to its parser."""
+    """Add the actions of ``cache`` and their options to its parser."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    building = actions.add_parser(
+        "build",
+        help=cache_build.HELP,
+        description="Build the activation caches that a run with these settings would use, without training.",
+        allow_abbrev=False,  # a setting is no shortened option
+    )
+    cache_build.add_arguments(building)
     listing = actions.add_parser("list", help="list them", description="List the activation caches.")
     _add_place(listing)
     listing.add_argument("--json", action="store_true", help="as JSON")
@@ -45,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """List the caches, or remove some; 1 if one that was chosen is in use."""
+    """Build caches, list them, or remove some; 1 if one that was chosen is in use."""
+    if arguments.action == "build":
+        return cache_build.call(arguments)
     from recbole_microlens.activation_cache.listing import list_caches
     from recbole_microlens.activation_cache.settings import FOLDER
     from recbole_microlens.release.names import check_dataset_name

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_microlens.cli.options import add_data_path, add_dataset, dataset_of
+from recbole_microlens.cli.where import add_engine, engine_of, shard_of
 from recbole_microlens.errors import MicroLensError
 
 HELP = "write an encoder's features of all items to a .npy file"
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only one of N parts of the items; `merge --features FILE` joins them"
     )
+    add_engine(parser, items=4096)
     parser.add_argument("--batch-size", type=int, help="items encoded at once (default 64)")
     parser.add_argument("--workers", type=int, help="processes that read and decode (default 4)")
     add_data_path(parser, was_out=False)
@@ -51,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Extract, and print the file and what it is for."""
     from recbole_microlens.cpu import process_memory
+    from recbole_microlens.export.feature_tasks import extract_on
     from recbole_microlens.export.features import extract
-    from recbole_microlens.media.shards import Shard
 
     process_memory.allow()
 
@@ -64,17 +66,14 @@ def call(arguments: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is known from the run. Remove it, or remove --run."
             )
     settings = {_SETTINGS[name]: str(v) if isinstance(v, Path) else v for name, v in given.items()}
-    shard = None if arguments.shard is None else Shard.parse(arguments.shard)
-    path = extract(
-        dataset,
-        encoder=arguments.encoder,
-        run=arguments.run,
-        modality=arguments.modality,
-        out=arguments.out,
-        settings=settings,
-        tokens=arguments.tokens,
-        shard=shard,
-    )
+    asked = {name: getattr(arguments, name) for name in ("encoder", "run", "modality", "out")}
+    shard, engine = shard_of(arguments), engine_of(arguments)
+    if engine is None:
+        path = extract(dataset, settings=settings, tokens=arguments.tokens, shard=shard, **asked)
+    elif arguments.tokens:
+        raise MicroLensError("--engine ray is for features, not for --tokens. Leave out one of them.")
+    else:
+        path = extract_on(engine, arguments.parts, dataset, settings=settings, **asked)
     if shard is not None:
         whole = str(path.parent).removesuffix(".shards")
         print(f"{path}\nWhen all are there: recbole-microlens merge --dataset {dataset} --features {whole}")

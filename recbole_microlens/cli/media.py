@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from recbole_microlens.cli.options import add_data_path, add_dataset
-from recbole_microlens.errors import MicroLensError, printable
+from recbole_microlens.cli.where import add_engine, engine_of, shard_of
+from recbole_microlens.errors import printable
 
 _MOST_MISSING = 0.1  # of the dataset's items; more is rather a wrong folder than a few bad files
 
@@ -31,16 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="build one of N parts of the store, on as many machines as you like"
     )
-    parser.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="where it is built: processes of this machine, or all machines of a Ray cluster",
-    )
-    parser.add_argument(
-        "--address", help="of the Ray cluster, `auto` for that of this machine (default: a new one)"
-    )
-    parser.add_argument("--parts", type=int, help="tasks on Ray (default: one for each 300 items)")
+    add_engine(parser, items=300)
     parser.add_argument(
         "--interacted-only", action="store_true", help="leave out files of items without interactions"
     )
@@ -75,20 +67,10 @@ def build_store(arguments: argparse.Namespace, build, kinds: tuple[str, ...], st
 
 def _where(arguments: argparse.Namespace) -> dict:
     """One part of the store, all of it on a cluster, or all of it here."""
-    from recbole_microlens.media.ray_engine import RayEngine
-    from recbole_microlens.media.shards import Shard
-
-    if arguments.engine == "local":
-        for name in ("address", "parts"):
-            if getattr(arguments, name) is not None:
-                raise MicroLensError(f"--{name} is for --engine ray. Add that, or remove it.")
-        return {} if arguments.shard is None else {"shard": Shard.parse(arguments.shard)}
-    for name in ("shard", "workers"):
-        if getattr(arguments, name) is not None:
-            raise MicroLensError(f"--{name} is not for --engine ray, which shares out the work. Remove it.")
-    if arguments.parts is not None:
-        Shard(1, arguments.parts)
-    return {"engine": RayEngine(arguments.address), "parts": arguments.parts}
+    engine = engine_of(arguments, instead_of=("shard", "workers"))
+    if engine is not None:
+        return {"engine": engine, "parts": arguments.parts}
+    return {} if arguments.shard is None else {"shard": shard_of(arguments)}
 
 
 def _media_folder(arguments: argparse.Namespace, kinds: tuple[str, ...]) -> Path:

@@ -97,15 +97,10 @@ def extract(
         Neither or both of ``encoder`` and ``run`` are given; something in the settings, the run or the
         dataset does not fit; or tokens are asked of an encoder of videos, or are too large for float16.
     """
-    if (encoder is None) == (run is None):
-        raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
-    if run is None:
-        assert encoder is not None
-        config, modality = _config_of_encoder(dataset, encoder, modality, settings or {})
-        network = _frozen_encoder(config, modality)
-    else:
-        config, modality = _config_of_run(dataset, Path(run), modality, settings or {})
-        network = _trained_encoder(config, modality, Path(run))
+    config, modality = config_of(dataset, encoder, run, modality, settings or {})
+    network = (
+        _frozen_encoder(config, modality) if run is None else _trained_encoder(config, modality, Path(run))
+    )
     folder = Path(config["data_path"])
     if tokens:
         require_tokens(network, modality)
@@ -123,6 +118,20 @@ def extract(
     write = write_tokens if tokens else write_features
     _write(write, path, config, modality, network, reader, str(run) if run else None, progress)
     return path
+
+
+def config_of(
+    dataset: str, encoder: str | None, run: str | Path | None, modality: str | None, settings: dict
+) -> tuple[Config, str]:
+    """The settings of an extraction, and what its encoder looks at; the parameters are those of
+    :func:`extract`.
+    """
+    if (encoder is None) == (run is None):
+        raise MicroLensError("Give an encoder (--encoder NAME) or the folder of a run (--run FOLDER).")
+    if run is not None:
+        return _config_of_run(dataset, Path(run), modality, settings)
+    assert encoder is not None
+    return _config_of_encoder(dataset, encoder, modality, settings)
 
 
 def ensure_features(config) -> None:

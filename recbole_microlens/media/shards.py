@@ -66,6 +66,12 @@ class Shard:
         return number_of(item_id.encode(errors="surrogateescape"), self.count) == self.number
 
 
+def shards_for(items: int, parts: int | None, items_of_a_task: int, most: int = MOST_SHARDS) -> list[Shard]:
+    """All shards of a whole of so many items: as many as are asked for, or as tasks of a good size take."""
+    count = parts or max(1, min(-(-items // items_of_a_task), most, MOST_SHARDS))
+    return [Shard(number, count) for number in range(1, count + 1)]
+
+
 def number_of(key: bytes, count: int) -> int:
     """Number, 1 to ``count``, of the shard that an item's key belongs to."""
     return zlib.crc32(key) % count + 1

@@ -82,7 +82,7 @@ def test_a_node_killed_in_the_middle_costs_nothing_but_time(cluster, videos, who
 def test_a_worker_that_dies_each_time_is_given_up_and_the_build_continues_later(
     cluster, videos, whole, tmp_path, monkeypatch
 ):
-    def dies(part, tally):
+    def dies(*_):
         os._exit(1)
 
     monkeypatch.setattr(ray_engine, "build_task", dies)

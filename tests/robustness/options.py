@@ -95,7 +95,8 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--dataset=few", "--encoder=two_convolutions", "--encoder-weights=none", "--data-path=data")
         + ("--frame-size=32", "--num-frames=2", "--workers=0", "--out=features.npy"),
         ("--encoder", "--encoder-weights", "--run", "--modality", "--frame-size", "--num-frames", "--output")
-        + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", "--shard", ""),
+        + ("--dataset", "--out", "--batch-size", "--workers", "--data-path", "--shard")
+        + ("--engine", "--address", "--parts", ""),
     ),
     "encoders": ((), ("--modality", "--json", "--markdown", "")),
     "compare": (
@@ -141,6 +142,12 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("prune", "few", "--data-path=data", "--dry-run"),
         ("--data-path", "--folder", "--older-than", "--name", ""),
     ),
+    # Without a cache to build: it says so after everything else was looked at.
+    "cache build": (
+        ("few", "--model=SASRecV", "--data-path=data", "--activation_cache=off", "--encoder=two_convolutions")
+        + ("--encoder_weights=none", "--frame_size=32", "--num_frames=2", "--worker=0", *_FEW[1:]),
+        ("--model", "--dataset", "--data-path", "--shard", "--engine", "--address", "--parts", ""),
+    ),
     "run": (
         ("--model=Pop", "--dataset=few", "--data_path=data", "--topk=[2]", "--valid_metric=Hit@2")
         + ("--use_gpu=false", "--state=WARNING", "--user_inter_num_interval=[3,inf)", "--epochs=1"),
@@ -177,7 +184,7 @@ def check(plan: dict, world: World, folder: Path) -> None:
         given = [word for word in given if plan["form"] == "last" or not word.startswith(f"{option}=")]
         given += [option, value] if plan["form"] == " " else [f"{option}={value}"]
     with whole_outputs(folder):
-        outcome = world.run(work, plan["command"], *given, seconds=60)
+        outcome = world.run(work, *plan["command"].split(), *given, seconds=60)
     require_clean(outcome, (0, 1, 2))
     beside = [path.name for path in folder.iterdir() if path != work]
     require(not beside, f"written outside the working directory: {beside}", outcome)
