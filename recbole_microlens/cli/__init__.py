@@ -10,6 +10,7 @@ from recbole_microlens import __version__
 from recbole_microlens.cli import (
     analyse,
     audience,
+    audio,
     cache,
     compare,
     config,
@@ -50,6 +51,7 @@ _COMMANDS = {
     "convert": convert,
     "frames": frames,
     "covers": covers,
+    "audio": audio,
     "merge": merge,
     "verify": verify,
     "sample": sample,

@@ -13,6 +13,7 @@ HELP = "build cover.lmdb from covers"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``covers`` to its parser."""
     parser.epilog = "Covers are <item> and one of " + " ".join(IMAGE_SUFFIXES) + "."
+    media.add_pictures(parser)
     media.add_arguments(parser)
 
 
@@ -20,4 +21,5 @@ def call(arguments: argparse.Namespace) -> int:
     """Build ``cover.lmdb``, and print what it holds and what is missing."""
     from recbole_microlens.media.build import build_covers
 
-    return media.build_store(arguments, build_covers, ("covers",), "cover.lmdb")
+    options = {"size": arguments.size, "quality": arguments.quality}
+    return media.build_store(arguments, build_covers, ("covers",), "image", **options)

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="frames that begin at the nearest key frame: several times as fast, other frames",
     )
+    media.add_pictures(parser)
     media.add_arguments(parser)
 
 
@@ -32,5 +33,5 @@ def call(arguments: argparse.Namespace) -> int:
     from recbole_microlens.media.build import build_frames
 
     options = {"num_frames": arguments.num_frames, "interval": arguments.interval}
-    options["approximate"] = arguments.approximate
-    return media.build_store(arguments, build_frames, ("videos", "frames"), "video.lmdb", **options)
+    options |= {"size": arguments.size, "quality": arguments.quality, "approximate": arguments.approximate}
+    return media.build_store(arguments, build_frames, ("videos", "frames"), "video", **options)

@@ -1,4 +1,4 @@
-"""What the sub-commands ``frames`` and ``covers`` share: options, what they print, and when they fail."""
+"""What ``frames``, ``covers`` and ``audio`` share: options, what they print, and when they fail."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ _MOST_MISSING = 0.1  # of the dataset's items; more is rather a wrong folder tha
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that both have to a parser."""
+    """Add the options that all have to a parser."""
     parser.add_argument(
         "release", type=Path, help="folder of a release, or of the media files; sub-folders are searched"
     )
     add_dataset(parser)
     add_data_path(parser)
-    parser.add_argument("--size", type=int, default=224, help="height and width in pixels (default 224)")
-    parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="build from scratch, whatever is there")
     parser.add_argument(
@@ -38,18 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_store(arguments: argparse.Namespace, build, kinds: tuple[str, ...], store: str, **options) -> int:
-    """Build a store, and print what it holds and what is missing."""
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add the options of stores of pictures to a parser."""
+    parser.add_argument("--size", type=int, default=224, help="height and width in pixels (default 224)")
+    parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
+
+
+def build_store(
+    arguments: argparse.Namespace, build, kinds: tuple[str, ...], modality: str, **options
+) -> int:
+    """Build the store of a modality, and print what it holds and what is missing."""
+    from recbole_microlens.media.store_kinds import STORE_KINDS
     from recbole_microlens.release.item_ids import read_item_ids
 
+    kind = STORE_KINDS[modality]
     folder = arguments.data_path / arguments.dataset
     items = read_item_ids(folder, arguments.dataset)
     report = build(
         _media_folder(arguments, kinds),
         items,
-        folder / store,
-        size=arguments.size,
-        quality=arguments.quality,
+        folder / kind.file,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
         new_items=not arguments.interacted_only,
@@ -59,7 +65,7 @@ def build_store(arguments: argparse.Namespace, build, kinds: tuple[str, ...], st
     each = report.bytes / report.stored / 1000 if report.stored else 0
     print(
         f"{report.store}: {report.stored} items ({report.built} new), {report.bytes / 1e6:.1f} MB, "
-        f"{each:.1f} kB an item, {report.frames_per_second:.0f} frames/s"
+        f"{each:.1f} kB an item, {report.frames_per_second:.0f} {kind.unit}/s"
     )
     _print_new_items(report)
     return _judge(report, len(items), arguments.allow_missing)

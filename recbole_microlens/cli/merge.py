@@ -7,9 +7,10 @@ from pathlib import Path
 
 from recbole_microlens.cli.options import add_data_path, add_dataset, dataset_of
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.store_kinds import STORE_KINDS
 
 HELP = "make one file of what was built with --shard or --engine ray"
-_STORES = ("video", "cover")
+_STORES = tuple(kind.name for kind in STORE_KINDS.values())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,8 @@ def _merge_features(arguments: argparse.Namespace, folder: Path, dataset: str) -
     from recbole_microlens.release.item_ids import read_item_ids
 
     if any(getattr(arguments, name) for name in _STORES):
-        raise MicroLensError("--features is a file of its own. Leave out --video and --cover.")
+        others = ", ".join(f"--{name}" for name in _STORES)
+        raise MicroLensError(f"--features is a file of its own. Leave out {others}.")
     path = arguments.features
     print(f"{path}: {merge_features(path, read_item_ids(folder, dataset), arguments.keep_shards)} items")
     return 0

@@ -19,13 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Print what is wrong with each store; 1 if anything is."""
     from recbole_microlens.media import shards
+    from recbole_microlens.media.store_kinds import STORE_KINDS
     from recbole_microlens.media.verify import verify
     from recbole_microlens.release.item_ids import read_item_ids
 
     dataset = dataset_of(arguments)
     folder = arguments.data_path / dataset
     items = read_item_ids(folder, dataset)
-    stores = [path for path in (folder / "video.lmdb", folder / "cover.lmdb") if shards.is_there(path)]
+    paths = [folder / kind.file for kind in STORE_KINDS.values()]
+    stores = [path for path in paths if shards.is_there(path)]
     if not stores:
         raise MicroLensError(
             f"{folder} holds no store. Run: recbole-microlens frames RELEASE_FOLDER --dataset {dataset}"

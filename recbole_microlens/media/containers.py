@@ -1,9 +1,10 @@
-"""Opens a video file and nothing else: no playlist, no pattern of names, no address."""
+"""Opens a file of video or sound and nothing else: no playlist, no pattern of names, no address."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -15,6 +16,9 @@ _DEMUXERS = (
     "nut", "yuv4mpegpipe", "mjpeg", "m4v", "h264", "hevc", "ivf", "obu", "wtv", "gif",
 )  # fmt: skip
 """What files of ``VIDEO_SUFFIXES`` are read by. None of them opens another file; those for playlists do."""
+
+_SOUND_DEMUXERS = (*_DEMUXERS, "mp3", "wav", "w64", "flac", "aac")
+"""What files of ``AUDIO_SUFFIXES`` are read by, and those of video, for their tracks."""
 
 _OPTIONS = {
     "protocol_whitelist": "file",
@@ -44,6 +48,19 @@ _UNPROBED = {
 }
 
 
+MAX_SAMPLE_RATE = 768_000
+NO_SOUND_TRACK = "no sound track"
+
+
+def open_sound(path: Path) -> av.container.InputContainer:
+    """Open a file of sound, or a video for its sound; raises ``MediaError`` with the reason.
+
+    Of an mp4 nothing is decoded to open it: all that sound needs is in its headers.
+    """
+    probe = not is_iso_media(path)
+    return _opened(path, {"format_whitelist": ",".join(_SOUND_DEMUXERS)}, probe)
+
+
 def open_video(path: Path, probe: bool = True) -> av.container.InputContainer:
     """Open a video file, whatever its name looks like; raises ``MediaError`` with the reason.
 
@@ -51,10 +68,15 @@ def open_video(path: Path, probe: bool = True) -> av.container.InputContainer:
     decodes none, which for an mp4 saves nine tenths of the time: the index and the size of the pictures are
     known, their pixel format is not, and the order in which frames come out only where the headers say it.
     """
+    return _opened(path, {}, probe)
+
+
+def _opened(path: Path, options: dict[str, str], probe: bool) -> av.container.InputContainer:
+    how: dict[str, Any] = {"options": _OPTIONS} if probe else _UNPROBED
+    how = {**how, "options": how["options"] | options}
     try:
         # A name may look like an address, or like a pattern of names: http:x.mp4, concat:a|b.mp4.
-        address, how = f"file:{os.path.abspath(path)}", {"options": _OPTIONS} if probe else _UNPROBED
-        container = av.open(address, format=_format_of(path), **how)
+        container = av.open(f"file:{os.path.abspath(path)}", format=_format_of(path), **how)
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:
         raise MediaError(_why_not(path)) from error
     try:
@@ -81,6 +103,20 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
         codec.thread_count = 1  # a build runs one process per core
         return stream
     raise MediaError("no video stream")
+
+
+def sound_stream(container: av.container.InputContainer) -> av.AudioStream:
+    """The first stream of sound, ready to be decoded; raises ``MediaError`` where there is none."""
+    if not container.streams.audio:
+        raise MediaError(NO_SOUND_TRACK)
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    if codec is None:
+        raise MediaError("no decoder for its sound")
+    if codec.sample_rate and codec.sample_rate > MAX_SAMPLE_RATE:
+        raise MediaError(f"its sound says it has {codec.sample_rate:,} samples a second")
+    codec.thread_count = 1  # a build runs one process per core
+    return stream
 
 
 def is_iso_media(path: Path) -> bool:

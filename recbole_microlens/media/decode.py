@@ -15,7 +15,14 @@ from recbole_microlens.media.containers import is_iso_media, open_video, video_s
 from recbole_microlens.media.limits import MAX_PIXELS, require_size
 from recbole_microlens.media.timeline import MediaError, WantedFrames, has_index, locate_frames
 
-__all__ = ["MediaError", "read_frame_files", "read_image", "read_video_frames", "select_indices"]
+__all__ = [
+    "MediaError",
+    "read_frame_files",
+    "read_image",
+    "read_video_frames",
+    "require_content",
+    "select_indices",
+]
 
 ALPHA_BACKGROUND = "white"
 """What shows through a transparent cover: the page it was designed for."""
@@ -63,7 +70,7 @@ def read_video_frames(
     wanted frames.
     """
     path = Path(path)
-    _require_content(path)
+    require_content(path)
 
     def select(total_frames: int) -> list[int]:
         return select_indices(total_frames, num_frames, interval)
@@ -89,7 +96,7 @@ def read_image(path: str | Path, size: int = 224) -> np.ndarray:
     EXIF rotation is applied and transparency shown on white. Raises ``MediaError`` with the reason.
     """
     path = Path(path)
-    _require_content(path)
+    require_content(path)
     try:
         with _open_image(path) as image:
             require_size(*image.size)
@@ -126,7 +133,8 @@ def _describe(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _require_content(path: Path) -> None:
+def require_content(path: Path) -> None:
+    """Raise a ``MediaError`` for a file that is not there, or empty."""
     if not path.is_file():
         raise MediaError("missing")
     if not path.stat().st_size:

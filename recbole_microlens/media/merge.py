@@ -23,7 +23,8 @@ def merge(path: str | Path, keep_shards: bool = False, progress: bool = True) ->
     Parameters
     ----------
     path : str | Path
-        ``video.lmdb`` or ``cover.lmdb`` of a dataset folder, beside which the folder of its shards lies.
+        ``video.lmdb``, ``cover.lmdb`` or ``audio.lmdb`` of a dataset folder, beside which the folder of its
+        shards lies.
     keep_shards : bool
         Leave the shards where they are.
 

@@ -19,6 +19,8 @@ from recbole_microlens.media.environments import MAX_KEY_BYTES
 from recbole_microlens.media.partial import FailedItem, PartialStore, parameters_of, partial_path
 from recbole_microlens.media.report import BuildReport, report_path, write_report
 from recbole_microlens.media.shards import Shard
+from recbole_microlens.media.sound import read_windows
+from recbole_microlens.media.sound_values import encode_sound
 from recbole_microlens.media.sources import Source, read_item
 from recbole_microlens.media.store import MediaStore, encode_value
 from recbole_microlens.media.store_meta import RESERVED_KEYS, StoreMeta
@@ -110,7 +112,7 @@ def build_part(part: Part, workers: int, bar: Bar = BARS[False]) -> BuildReport:
         failed=[(item.item_id, item.reason) for item in failed if item.item_id in of_dataset],
         bytes=part.path.stat().st_size,
         seconds=seconds,
-        frames_per_second=built * part.parameters.num_frames / seconds,
+        frames_per_second=built * part.parameters.of_an_item / seconds,
         without_interactions=len(stored - of_dataset),
         failed_without_interactions=[
             (item.item_id, item.reason) for item in failed if item.item_id not in of_dataset
@@ -191,17 +193,21 @@ def _results(source: Source, item_ids: list[str], parameters: StoreMeta, workers
 def encode_item(kind: str, parameters: StoreMeta, task: tuple[str, list[str]]) -> bytes | Failure:
     """Read one item's files and encode them as a value of the store; runs in a worker process."""
     try:
-        frames = read_item(
-            kind,
-            task[1],
-            parameters.num_frames,
-            parameters.interval,
-            parameters.size,
-            parameters.approximate,
-        )
+        return (_encode_sound if kind == "audio" else _encode_frames)(kind, task[1], parameters)
     except MediaError as error:
         return Failure(str(error))
+
+
+def _encode_frames(kind: str, files: list[str], parameters: StoreMeta) -> bytes:
+    frames = read_item(
+        kind, files, parameters.num_frames, parameters.interval, parameters.size, parameters.approximate
+    )
     return encode_value(frames, parameters.quality)
+
+
+def _encode_sound(kind: str, files: list[str], parameters: StoreMeta) -> bytes:
+    windows = read_windows(files[0], parameters.sample_rate, parameters.seconds, parameters.windows)
+    return encode_sound(windows, parameters)
 
 
 def _finished_store(out_path: Path, parameters: StoreMeta) -> MediaStore | None:

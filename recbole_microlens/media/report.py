@@ -10,9 +10,9 @@ from pathlib import Path
 
 from recbole_microlens.files import written_whole
 from recbole_microlens.media.partial import FailedItem
+from recbole_microlens.media.store_kinds import STORE_KINDS
 from recbole_microlens.media.store_meta import StoreMeta
 
-REPORT_NAMES = {"video": "frames_report.csv", "image": "covers_report.csv"}
 _EXAMPLES = 3
 # What a reason says of one item alone: the frame file at fault, the ordinal of a frame.
 _PARTICULAR = ((re.compile(r"^.+-\d+\.\w+: "), "a frame: "), (re.compile(r"\bframe \d+\b"), "a frame"))
@@ -24,6 +24,7 @@ class BuildReport:
 
     ``failed`` are (item id, reason) of the dataset's items. ``without_interactions`` is how many stored items
     are none of these, ``failed_without_interactions`` are those of which there are files, but nothing came.
+    ``frames_per_second`` counts windows, of sound.
     """
 
     store: Path
@@ -41,7 +42,7 @@ class BuildReport:
 def report_path(store_path: Path, modality: str) -> Path:
     """The report lies beside the store; that of a shard begins with its name."""
     of_shard = f"{store_path.stem}." if store_path.parent.suffix == ".shards" else ""
-    return store_path.parent / (of_shard + REPORT_NAMES[modality])
+    return store_path.parent / (of_shard + STORE_KINDS[modality].report)
 
 
 def combined(
@@ -58,7 +59,7 @@ def combined(
         failed=[failed for report in reports for failed in report.failed],
         bytes=sum(report.bytes for report in reports),
         seconds=seconds,
-        frames_per_second=built * parameters.num_frames / seconds,
+        frames_per_second=built * parameters.of_an_item / seconds,
         without_interactions=sum(report.without_interactions for report in reports),
         failed_without_interactions=[
             failed for report in reports for failed in report.failed_without_interactions

@@ -143,17 +143,14 @@ def require_alike(path: Path, metas: Sequence[StoreMeta]) -> None:
 
     The folder of the videos may have another name on every machine.
     """
-    forms = [[getattr(meta, name) for name in _FORM] for meta in metas]
+    forms = [{"modality": meta.modality, "approximate": meta.approximate, **meta.form} for meta in metas]
     for number, form in enumerate(forms, start=1):
-        differing = [name for name, old, new in zip(_FORM, forms[0], form, strict=True) if old != new]
+        differing = [name for name in {**forms[0], **form} if forms[0].get(name) != form.get(name)]
         if differing:
             raise MicroLensError(
                 f"{folder_of(path)}: shard {number} was built with another {', '.join(differing)} than "
                 "shard 1. Build one of them again."
             )
-
-
-_FORM = ("modality", "num_frames", "size", "interval", "quality", "approximate")
 
 
 def identity_of(

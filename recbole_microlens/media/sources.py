@@ -12,9 +12,12 @@ import numpy as np
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.decode import read_frame_files, read_image, read_video_frames
-from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from recbole_microlens.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _FRAME_NAME = re.compile(r"(.+)-(\d+)")
+
+SOUND_SUFFIXES = tuple(dict.fromkeys((*AUDIO_SUFFIXES, *VIDEO_SUFFIXES)))
+_SUFFIXES_OF = {"covers": IMAGE_SUFFIXES, "audios": SOUND_SUFFIXES}
 
 READERS = {
     "videos": lambda files, num_frames, interval, size, approximate: read_video_frames(
@@ -29,7 +32,7 @@ READERS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A folder, what is in it (a key of ``READERS``), and each item's files in the order they are read.
+    """A folder, what is in it (a key of ``READERS``, or ``audio``), and each item's files as they are read.
 
     ``ambiguous`` are items for which sub-folders have different files, and these files.
     """
@@ -98,9 +101,24 @@ def find_covers(folder: str | Path) -> Source:
     return Source(folder.resolve(), "covers", covers, ambiguous)
 
 
+def find_audio(folder: str | Path) -> Source:
+    """Take a folder for files of sound, ``<item>.mp3`` (.flac, .wav, .m4a, .ogg), and for videos with sound.
+
+    As ``find_frames``; of several files for one item in a folder, sound comes before video.
+    """
+    folder = Path(folder)
+    sounds, ambiguous = _one_file_per_item(_files(folder), SOUND_SUFFIXES)
+    if not sounds and not ambiguous:
+        raise MicroLensError(
+            f"{folder}: holds neither sound (<item>.mp3, .wav, .m4a, .flac, .ogg) nor videos (<item>.mp4), "
+            "nor do its sub-folders. Give the folder in which these files lie, e.g. MicroLens-50k_videos."
+        )
+    return Source(folder.resolve(), "audio", sounds, ambiguous)
+
+
 def holds_media(folder: Path, kind: str) -> bool:
-    """Whether files for ``frames`` or ``covers`` lie in a folder itself, not in its sub-folders."""
-    suffixes = IMAGE_SUFFIXES if kind == "covers" else VIDEO_SUFFIXES
+    """Whether files for a kind of source lie in a folder itself, not in its sub-folders."""
+    suffixes = _SUFFIXES_OF.get(kind, VIDEO_SUFFIXES)
     try:
         with os.scandir(folder) as entries:
             return any(_suffix(entry.name) in suffixes and not entry.is_dir() for entry in entries)

@@ -1,14 +1,13 @@
-"""The media store: one LMDB file per modality, an item's id to its frames as JPEG.
+"""The media store: one LMDB file per modality, an item's id to its frames as JPEG, or to windows of sound.
 
-Key: the item's original id, UTF-8. Value: ``b"RMLF"``, version, number of frames, the length of each JPEG,
-the JPEGs. The record ``__meta__`` is JSON (``StoreMeta``). Nothing is pickled, so opening a store runs no
-code of whoever made it.
+Key: the item's original id, UTF-8. Value: frames or windows behind a small header (``packed_parts``). The
+record ``__meta__`` is JSON (``StoreMeta``). Nothing is pickled, so opening a store runs no code of whoever
+made it.
 """
 
 import dataclasses
 import heapq
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from PIL import Image
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media import environments, shards
-from recbole_microlens.media.store_meta import FORMAT_VERSION, META_KEY, REBUILD, StoreMeta
+from recbole_microlens.media.packed_parts import joined, parts_of
+from recbole_microlens.media.sound_values import decode_sound
+from recbole_microlens.media.store_kinds import command_of
+from recbole_microlens.media.store_meta import META_KEY, REBUILD, StoreMeta
 
-_MAGIC = b"RMLF"
-_HEADER = struct.Struct("<4sHH")  # magic, version, number of frames
 _CHROMA = "420"  # what the videos are stored in already; 4:4:4 costs 30 % more bytes and adds nothing to them
 
 
@@ -32,8 +32,7 @@ def encode_value(frames: np.ndarray, quality: int = 90) -> bytes:
         simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", colorsubsampling=_CHROMA)
         for frame in frames
     ]
-    lengths = struct.pack(f"<{len(jpegs)}I", *map(len, jpegs))
-    return _HEADER.pack(_MAGIC, FORMAT_VERSION, len(jpegs)) + lengths + b"".join(jpegs)
+    return joined(jpegs)
 
 
 def decode_value(
@@ -44,27 +43,8 @@ def decode_value(
     ``frames`` are those to decode. Raises ``ValueError`` where the value is malformed, or holds more pixels
     than ``largest * largest``.
     """
-    jpegs = _split_value(memoryview(value))[frames]
+    jpegs = parts_of(memoryview(value))[frames]
     return np.stack([_decode_jpeg(jpeg, size, largest) for jpeg in jpegs])
-
-
-def _split_value(value: memoryview) -> list[memoryview]:
-    if len(value) < _HEADER.size:
-        raise ValueError("shorter than its header")
-    magic, version, num_frames = _HEADER.unpack_from(value)
-    if (magic, version) != (_MAGIC, FORMAT_VERSION) or not num_frames:
-        raise ValueError("not a value of this format")
-    start = _HEADER.size + 4 * num_frames
-    if len(value) < start:
-        raise ValueError("shorter than its header")
-    lengths = struct.unpack_from(f"<{num_frames}I", value, _HEADER.size)
-    if start + sum(lengths) != len(value):
-        raise ValueError(f"{len(value)} bytes, its header says {start + sum(lengths)}")
-    jpegs = []
-    for length in lengths:
-        jpegs.append(value[start : start + length])
-        start += length
-    return jpegs
 
 
 def _decode_jpeg(jpeg: memoryview, size: int | None, largest: int) -> np.ndarray:
@@ -79,16 +59,16 @@ def _decode_jpeg(jpeg: memoryview, size: int | None, largest: int) -> np.ndarray
 
 
 class MediaStore:
-    """Read frames by item id; any number of processes and threads may read one store, forked or spawned.
+    """Read frames or sound by item id; any number of processes and threads may read one, forked or spawned.
 
     Pickling gives the paths only: every process opens the files itself, when it first reads.
 
     Parameters
     ----------
     path : str | Path
-        ``video.lmdb`` or ``cover.lmdb`` of a dataset folder; where that file is not there, but a folder of
-        its shards, these are read as one store. Raises ``MicroLensError`` where it is missing, unfinished,
-        damaged or something else, and says which command builds it.
+        ``video.lmdb``, ``cover.lmdb`` or ``audio.lmdb`` of a dataset folder; where that file is not there,
+        but a folder of its shards, these are read as one store. Raises ``MicroLensError`` where it is
+        missing, unfinished, damaged or something else, and says which command builds it.
 
     Attributes
     ----------
@@ -136,16 +116,25 @@ class MediaStore:
         ``frames`` are those to decode, all by default. Raises ``MicroLensError`` where the stored value is
         damaged.
         """
-        try:
-            return self._get(item_id, lambda value: decode_value(value, size, frames, self.meta.size))
-        except (ValueError, lmdb.Error) as error:
-            raise MicroLensError(
-                f"{self.path}: the value of item {item_id!r} is damaged ({error}). {REBUILD}"
-            ) from error
+        return self._decoded(item_id, lambda value: decode_value(value, size, frames, self.meta.size))
+
+    def read_sound(self, item_id: str) -> list[np.ndarray] | None:
+        """Windows of an item, each int16 of at most ``meta.window_samples``, or None where the store has none
+        for it. Raises ``MicroLensError`` where the stored value is damaged.
+        """
+        return self._decoded(item_id, lambda value: decode_sound(value, self.meta))
 
     def environments(self) -> list[lmdb.Environment]:
         """The open files, in the order of ``files``."""
         return [self._environment(file) for file in self.files]
+
+    def _decoded(self, item_id: str, decode):
+        try:
+            return self._get(item_id, decode)
+        except (ValueError, lmdb.Error) as error:
+            raise MicroLensError(
+                f"{self.path}: the value of item {item_id!r} is damaged ({error}). {REBUILD}"
+            ) from error
 
     def _get(self, item_id, use):
         key = item_id.encode()
@@ -186,5 +175,5 @@ class MediaStore:
         )
 
     def _build_command(self) -> str:
-        command = "covers" if "cover" in self.path.name else "frames"
+        command = command_of(self.path.name)
         return f"Build it with: recbole-microlens {command} RELEASE_FOLDER --dataset NAME"

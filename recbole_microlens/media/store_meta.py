@@ -13,9 +13,19 @@ import lmdb
 from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.store_kinds import STORE_KINDS
 
 FORMAT_VERSION = 1
-LIMITS = {"num_frames": (1, 1000), "interval": (1, 1_000_000), "size": (1, 4096), "quality": (1, 100)}
+LIMITS = {
+    "num_frames": (1, 1000),
+    "interval": (1, 1_000_000),
+    "size": (1, 4096),
+    "quality": (1, 100),
+    "sample_rate": (8_000, 48_000),
+    "seconds": (0.1, 600),
+    "windows": (1, 1000),
+}
+CODECS = ("flac", "int16")
 META_KEY = b"__meta__"
 FAILURES_KEY = b"__failures__"
 RESERVED_KEYS = (META_KEY, FAILURES_KEY)
@@ -27,25 +37,49 @@ class StoreMeta:
     """What a store says of itself: how it was built, how many items it holds, whether it is finished.
 
     ``identity`` is a hash of everything stored: equal stores have equal identities, and a store that is
-    rebuilt with other content has another one. ``approximate`` frames begin at the nearest key frame.
+    rebuilt with other content has another one. ``approximate`` frames begin at the nearest key frame. Of a
+    modality only the fields of its :class:`~recbole_microlens.media.store_kinds.StoreKind` mean something; of
+    sound these are samples a second, seconds of a window, windows of an item, and what they are stored as.
     """
 
     modality: str
-    num_frames: int
-    size: int
-    interval: int
-    quality: int
-    source: str
+    num_frames: int = 0
+    size: int = 0
+    interval: int = 0
+    quality: int = 0
+    source: str = ""
     count: int = 0
     complete: bool = False
     identity: str = ""
     format_version: int = FORMAT_VERSION
     approximate: bool = False
+    sample_rate: int = 0
+    seconds: float = 0.0
+    windows: int = 0
+    codec: str = ""
+
+    @property
+    def form(self) -> dict[str, int | float | str]:
+        """How an item is stored, by the names of the fields that say so."""
+        kind = STORE_KINDS.get(self.modality)
+        return {name: getattr(self, name) for name in (kind.form if kind else ())}
+
+    @property
+    def of_an_item(self) -> int:
+        """How many frames, or windows of sound, an item has."""
+        return self.windows if self.modality == "audio" else self.num_frames
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of a window of sound."""
+        return round(self.seconds * self.sample_rate)
 
     def to_json(self) -> bytes:
         fields = dataclasses.asdict(self)
+        foreign = {name for kind in STORE_KINDS.values() for name in kind.form} - self.form.keys()
         if not self.approximate:  # as stores were written before there were others
-            del fields["approximate"]
+            foreign.add("approximate")
+        fields = {name: value for name, value in fields.items() if name not in foreign}
         return json.dumps(fields, sort_keys=True).encode()
 
     @classmethod
@@ -72,8 +106,19 @@ class StoreMeta:
 
 
 def _out_of_range(meta: StoreMeta) -> list[str]:
-    odd = [name for name, (low, high) in LIMITS.items() if not low <= getattr(meta, name) <= high]
-    return odd + ["modality"] * (meta.modality not in ("video", "image"))
+    if meta.modality not in STORE_KINDS:
+        return ["modality"]
+    return [name for name, wrong in wrong_values(meta) if wrong]
+
+
+def wrong_values(meta: StoreMeta) -> Iterator[tuple[str, str]]:
+    """By field of a store's form, what a value may be; empty where it is."""
+    for name, value in meta.form.items():
+        if isinstance(value, str):
+            yield name, "" if value in CODECS else f"choose one of {', '.join(CODECS)}"
+        else:
+            low, high = LIMITS[name]
+            yield name, "" if low <= value <= high else f"choose a value from {low} to {high}"
 
 
 def bare_parameters(meta: StoreMeta) -> StoreMeta:
@@ -89,7 +134,7 @@ def content_identity(
 
     With their ``count`` a bar is shown while they are read.
     """
-    form: list = [meta.format_version, meta.modality, meta.num_frames, meta.size, meta.interval, meta.quality]
+    form: list = [meta.format_version, meta.modality, *meta.form.values()]
     form += ["approximate"] * meta.approximate
     digest = hashlib.blake2b(json.dumps(form).encode(), digest_size=16)
     bar = {"total": count, "desc": "identity of the store", "unit": "item", "delay": 2}

@@ -8,5 +8,8 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 """What PyAV reads and people keep videos in; of several files for one item the first of these is taken."""
 
+AUDIO_SUFFIXES = (".flac", ".wav", ".m4a", ".mp3", ".ogg", ".oga", ".opus", ".aac", ".mka", ".wma", ".w64")
+"""What sound is kept in; it is also read from the tracks of files of ``VIDEO_SUFFIXES``."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Covers and ready frames."""

@@ -72,15 +72,25 @@ def _check_values(store: MediaStore, keys: list[str], workers: int, progress: bo
 
 def check_items(store: MediaStore, item_ids: list[str]) -> dict[str, str]:
     """Item id to what is wrong with it, for the damaged ones alone; runs in a worker process."""
-    expected = (store.meta.num_frames, store.meta.size, store.meta.size, 3)
+    check = _check_sound if store.meta.modality == "audio" else _check_frames
     found = {}
     for item_id in item_ids:
         try:
-            frames = store.read(item_id)
-            shape = () if frames is None else frames.shape
+            wrong = check(store, item_id)
         except MicroLensError as error:
-            found[item_id] = str(error)
-        else:
-            if shape != expected:
-                found[item_id] = f"its frames are {shape}, the store says {expected}"
+            wrong = str(error)
+        if wrong:
+            found[item_id] = wrong
     return found
+
+
+def _check_frames(store: MediaStore, item_id: str) -> str | None:
+    expected = (store.meta.num_frames, store.meta.size, store.meta.size, 3)
+    frames = store.read(item_id)
+    shape = () if frames is None else frames.shape
+    return None if shape == expected else f"its frames are {shape}, the store says {expected}"
+
+
+def _check_sound(store: MediaStore, item_id: str) -> str | None:
+    found = len(store.read_sound(item_id) or ())
+    return None if found == store.meta.windows else f"it has {found} windows, not {store.meta.windows}"

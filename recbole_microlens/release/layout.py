@@ -20,6 +20,7 @@ FOLDER_PATTERNS = {
     "covers": ("*_covers", "covers", "*_cover", "cover"),
     "videos": ("*_videos", "videos", "*_video", "video"),
     "frames": ("*_frames", "frames", "*frames*"),
+    "audios": ("*_audios", "audios", "*_audio", "audio"),
 }
 
 
@@ -38,6 +39,7 @@ class Release:
     covers: Path | None
     videos: Path | None
     frames: Path | None
+    audios: Path | None
 
 
 @dataclass(frozen=True)

@@ -80,3 +80,42 @@ def video_bytes(tmp_path_factory):
 @pytest.fixture(name="coded_frame")
 def give_coded_frame():
     return coded_frame
+
+
+def _write_sound(
+    path,
+    seconds,
+    frequency,
+    codec="aac",
+    rate=44_100,
+    video=False,
+    gains=(1.0, 1.0),
+    container_options=None,
+):
+    """A tone whose ``frequency`` is a function of seconds, on two channels; ``video``: with pictures."""
+    time = np.arange(int(seconds * rate)) / rate
+    hertz = frequency(time)
+    wave = 0.4 * np.sin(2 * np.pi * (np.cumsum(hertz) - hertz[0]) / rate)
+    channels = np.stack([gain * wave for gain in gains]).astype(np.float32)
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        pictures = container.add_stream("libx264", rate=10) if video else None
+        stream = container.add_stream(codec, rate=rate)
+        stream.codec_context.layout = "stereo"
+        if pictures:
+            pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+            for ordinal in range(int(seconds * 10)):
+                frame = av.VideoFrame.from_ndarray(coded_frame(ordinal, 32, 32), format="rgb24")
+                container.mux(pictures.encode(frame))
+            container.mux(pictures.encode())
+        for start in range(0, len(time), rate):
+            part = np.ascontiguousarray(channels[:, start : start + rate])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = rate, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_sound():
+    return _write_sound

@@ -87,6 +87,10 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("{few}", "--dataset=few", "--data-path=data", "--size=32", "--workers=1"),
         ("--dataset", "--data-path", "--size", "--quality", "--workers", "--shard", ""),
     ),
+    "audio": (
+        ("{few}", "--dataset=few", "--data-path=data", "--seconds=0.5", "--workers=1", "--allow-missing"),
+        ("--dataset", "--data-path", "--sample-rate", "--seconds", "--windows", "--codec", "--workers", ""),
+    ),
     "merge": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "--features", "")),
     "verify": (("--dataset=few", "--data-path=data"), ("--dataset", "--data-path", "")),
     # A seed that is refused: with a good one it makes 200 videos before it comes to the rest.

@@ -15,7 +15,7 @@ import yaml
 from recbole_microlens.errors import MicroLensError, did_you_mean, first_line
 from recbole_microlens.release.download.names import is_safe
 
-KINDS = ("pairs", "titles", "likes_and_views", "tags", "covers", "videos", "frames", "comments")
+KINDS = ("pairs", "titles", "likes_and_views", "tags", "covers", "videos", "frames", "audios", "comments")
 """What ``--only`` takes."""
 
 _VERSION = 1
