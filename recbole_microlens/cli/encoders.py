@@ -11,7 +11,9 @@ HELP = "list the content encoders"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``encoders`` to its parser."""
-    parser.add_argument("--modality", choices=("video", "image", "text"), help="of this modality alone")
+    parser.add_argument(
+        "--modality", choices=("video", "image", "text", "audio"), help="of this modality alone"
+    )
     parser.add_argument("--measure", action="store_true", help="time each on this machine's CPU")
     parser.add_argument(
         "--families",

@@ -17,12 +17,14 @@ from recbole_microlens.encoders.batchnorm import checkpointed, freeze_statistics
 from recbole_microlens.encoders.finetune import cut_stages
 from recbole_microlens.encoders.frame_by_frame import FrameByFrame, MeanOfFrames
 from recbole_microlens.encoders.pooling import mean_of_channels_last, tokens_of
+from recbole_microlens.encoders.sound.windows import WindowByWindow, each_window
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 
 # What transformers writes into a config, or reads from it, beside the architecture.
 _NOT_OF_THE_NETWORK = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+_FULL_SCALE = 32768  # of samples in int16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +105,10 @@ class Encoder(nn.Module):
         self.network = network
         staged_forward = self.spec.staged_forward(network)
         self.frame_pool = _frame_pool(spec, options.frame_pooling)
-        self.staged_forward: StagedForward = (
-            FrameByFrame(staged_forward) if self.frame_pool else staged_forward
-        )
+        self.front_end = spec.front_end() if spec.front_end else None
+        self.staged_forward: StagedForward = staged_forward
+        if self.frame_pool or self.front_end:
+            self.staged_forward = (FrameByFrame if self.frame_pool else WindowByWindow)(staged_forward)
         self.n_stages = len(stages)
         self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
         self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
@@ -152,7 +155,8 @@ class Encoder(nn.Module):
         ----------
         content : Tensor
             ``video``: uint8 [N, T, S, S, 3]; ``image``: uint8 [N, S, S, 3]; ``text``: int32 [N, 2, L], token
-            ids and attention mask.
+            ids and attention mask; ``audio``: int16 [N, W, L], W windows of L samples at the spec's
+            ``sample_rate``, zero-padded at the end.
 
         Returns
         -------
@@ -194,10 +198,13 @@ class Encoder(nn.Module):
 
         Pixels, uint8 [N, T, S, S, 3] or [N, S, S, 3], are normalised; the clips [N, 3, T, S, S] are a view in
         channels-last order, which is also what convolutions are fastest in. Tokens, int32 [N, 2, L], stay as
-        they are.
+        they are. Sound, int16 [N, W, L], becomes what the front end makes of each window, and how many steps
+        of that are sound: [N, W, ...] and [N, W].
         """
         if self.spec.modality == "text":
             return content
+        if self.front_end:
+            return each_window(self.front_end, content.float() / _FULL_SCALE)
         channel_first = (0, 4, 1, 2, 3) if content.dim() == 5 else (0, 3, 1, 2)
         pixels = (content.float() * self.scale + self.shift).permute(channel_first)
         if self.frame_pool:
@@ -253,6 +260,7 @@ class Encoder(nn.Module):
             "architecture": _hash_config(self.network),
             **{name: getattr(self.options, name) for name in ("frames", "size", "output", "pooling")},
             **({"frame pooling": self.options.frame_pooling or "mean"} if self.frame_pool else {}),
+            **({"front end": repr(self.front_end)} if self.front_end else {}),
         }
 
     def train(self, mode: bool = True) -> Encoder:

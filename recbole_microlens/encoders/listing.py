@@ -72,12 +72,12 @@ def list_encoders(
 
     Parameters
     ----------
-    modality : {'video', 'image', 'text'}, optional
+    modality : {'video', 'image', 'text', 'audio'}, optional
         Leave out the others.
     measure : bool
         Time the forward pass of each on this machine's CPU.
     frames, size : int
-        Of the clips, in frames and pixels; a title has 30 tokens.
+        Of the clips, in frames and pixels; a title has 30 tokens, a sound is one window of 10 seconds.
     progress : bool
         Show a bar.
     """

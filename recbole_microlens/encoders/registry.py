@@ -8,6 +8,7 @@ from torch import nn
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.frame_by_frame import frames_of
 from recbole_microlens.encoders.image import IMAGE_ENCODERS
+from recbole_microlens.encoders.sound.logmel_cnn import LOGMEL_CNN
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
 from recbole_microlens.encoders.transformers.folder import folder_spec
@@ -15,7 +16,7 @@ from recbole_microlens.encoders.video import VIDEO_ENCODERS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
 ENCODERS: dict[str, EncoderSpec] = {
-    spec.name: spec for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS)
+    spec.name: spec for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS, LOGMEL_CNN)
 }
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")
@@ -29,7 +30,7 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
     ----------
     name : str
         A key of :data:`ENCODERS`, a hub id, or a folder.
-    modality : {'video', 'image', 'text'}, optional
+    modality : {'video', 'image', 'text', 'audio'}, optional
         What it is to look at; ``video`` for an image encoder is its form that looks at each frame.
 
     Raises

@@ -37,7 +37,7 @@ class EncoderSpec:
         What ``--encoder`` takes.
     paper_name : str
         The encoder's name in the tables of the paper; empty if it is in none.
-    modality : {'video', 'image', 'text'}
+    modality : {'video', 'image', 'text', 'audio'}
     build : callable
         ``(frames, size) -> network``, the library's own network, with its classification layer if ``head``
         names one.
@@ -47,7 +47,7 @@ class EncoderSpec:
     feature_dim : int
         Length of the pooled feature vector.
     mean, std : tuple of float
-        Per RGB channel, on pixels in [0, 1]; empty for text.
+        Per RGB channel, on pixels in [0, 1]; empty for text and sound.
     published : PublishedWeights or PackagedWeights
         What ``encoder_weights: pretrained`` loads.
     head : tuple of str
@@ -73,6 +73,11 @@ class EncoderSpec:
     check : callable, optional
         ``(encoder)``, raises where the encoder does not compute what its library does; for networks that
         no test has tried.
+    sample_rate : int, optional
+        Of sound: samples a second that the network was trained with.
+    front_end : callable, optional
+        ``() -> FrontEnd``, what turns windows of sound into the network's input, see
+        :mod:`recbole_microlens.encoders.sound.front_end`; sound only.
     """
 
     name: str
@@ -94,6 +99,8 @@ class EncoderSpec:
     pools: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     frame_pools: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     check: Callable[[Any], None] | None = None
+    sample_rate: int | None = None
+    front_end: Callable[[], nn.Module] | None = None
 
     def takes_head(self, output: str) -> bool:
         """Whether logits are what an ``encoder_output`` gives."""

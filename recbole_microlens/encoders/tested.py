@@ -102,6 +102,7 @@ TESTED: tuple[Tested, ...] = (
         _TABLE,
         library="pytorchvideo",
     ),
+    Tested("log-mel CNN", "audio", ("logmel_cnn",), _TABLE, library="its own"),
     Tested(
         "any other that AutoModel loads",
         "text, image, video",

@@ -35,6 +35,7 @@ class PublishedWeights:
     Attributes
     ----------
     url, licence, trained_on : str
+        Empty where there is none.
     hash_in_name : bool
         The file's name ends in the start of its SHA-256, which is then checked.
     """
@@ -119,6 +120,8 @@ def load_published(
     if source is None or is_none(source):
         return
     is_published = source in PUBLISHED
+    if is_published:
+        require_any(published)
     state = published.read() if is_published else read_state(Path(str(source)))
     own = network.state_dict()
     absent = tuple(f"{name}." for name in head if not any(key.startswith(f"{name}.") for key in own))
@@ -136,10 +139,21 @@ def require_published(source: str | None, published: PublishedWeights | Packaged
         return
     if source not in PUBLISHED:
         require_file(Path(str(source)))
-    elif isinstance(published, PublishedWeights):
+        return
+    require_any(published)
+    if isinstance(published, PublishedWeights):
         kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(published.url).path).name
         if not kept.is_file():
             _download(published)
+
+
+def require_any(published: PublishedWeights | PackagedWeights) -> None:
+    """Raise a :class:`MicroLensError` for an encoder of which nobody published weights."""
+    if not published.url:
+        raise MicroLensError(
+            "encoder_weights: nobody published weights of this encoder. Set `encoder_weights` to none, or to "
+            "a checkpoint's path."
+        )
 
 
 def is_none(source: object) -> bool:

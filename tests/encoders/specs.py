@@ -65,5 +65,16 @@ def content_of(spec, frames, size, items=2):
         mask = torch.ones_like(ids)
         mask[-1, 7:] = 0
         return torch.stack([ids * mask, mask], dim=1).int()
+    if spec.modality == "audio":
+        return sound_of(spec, items)
     shape = (items, frames, size, size, 3) if spec.modality == "video" else (items, size, size, 3)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def sound_of(spec, items=2, windows=2, seconds=0.7):
+    """Noise for an encoder of sound, int16 [items, windows, L]; the last window of all is half as long."""
+    samples = int(seconds * spec.sample_rate)
+    generator = torch.Generator().manual_seed(0)
+    content = torch.randint(-8000, 8000, (items, windows, samples), generator=generator, dtype=torch.int16)
+    content[-1, -1, samples // 2 :] = 0
+    return content

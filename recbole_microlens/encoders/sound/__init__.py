@@ -1,0 +1,1 @@
+"""Encoders of sound: from the samples of windows to what a network takes, in torch, on the device."""
