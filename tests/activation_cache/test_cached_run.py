@@ -96,6 +96,7 @@ def test_a_finished_run_evaluates_the_same_when_it_is_loaded_again(content_setti
     assert len(list((tmp_path / "caches").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_a_cache_ends_like_the_unbroken_one(content_settings, tmp_path):
     chosen = content_settings | TOP | {"activation_cache": str(tmp_path / "caches"), "epochs": 2}
     unbroken = run("SASRecV", "tiny", config_dict=chosen)

@@ -119,7 +119,10 @@ def test_out_of_memory_says_what_to_change(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [["-m", "recbole_microlens", "--help"], [str(ROOT / "run_recbole_ml.py"), "--help"]],
+    [
+        ["-m", "recbole_microlens", "--help"],
+        pytest.param([str(ROOT / "run_recbole_ml.py"), "--help"], marks=pytest.mark.slow),
+    ],
 )
 def test_help_names_every_command_and_model(command, tmp_path):
     done = subprocess.run(

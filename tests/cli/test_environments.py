@@ -31,7 +31,7 @@ def test_an_output_that_nobody_reads_ends_quietly():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], pytest.param(["run", "--help"], marks=pytest.mark.slow)])
 def test_an_output_that_cannot_be_written_is_told(arguments):
     with open("/dev/full", "w") as full:
         done = ended(arguments, stdout=full)

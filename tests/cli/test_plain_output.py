@@ -52,6 +52,7 @@ write_release(Path(sys.argv[1]), users=24, items=16)
 """
 
 
+@pytest.mark.slow
 def test_the_commands_write_plain_lines(tiny_release, tmp_path):
     own = ("--dataset", "tiny", "--data-path", tmp_path)
     command = ("-m", "recbole_microlens")

@@ -41,6 +41,7 @@ def test_sparse_matrices_take_the_update_of_recboles_graph_models():
     assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_video_libraries_import_whatever_torchvision_was_compiled_for():
     code = (
         "import recbole_microlens; "

@@ -26,7 +26,7 @@ print([faults() for _ in range(12)][-1])
     ("device", "environment", "is_kept"),
     [
         ("cpu", {}, True),
-        ("cuda", {}, False),
+        pytest.param("cuda", {}, False, marks=pytest.mark.slow),
         pytest.param("cpu", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, marks=pytest.mark.slow),
     ],
 )

@@ -12,7 +12,7 @@ from recbole_microlens.encoders.registry import ENCODERS, create_encoder
 OF_FRAMES = ("efficientnet_lite0", "vit_mae_base")
 
 
-# Of each of these families a smaller one is built in a second.
+# Of each of these families a smaller or a plainer one is built in a second.
 LARGE = {
     "x3d_m",
     "x3d_l",
@@ -23,7 +23,8 @@ LARGE = {
     "resnet101",
     "resnet152",
 }
-LARGE |= {"resnet101", "swin_s", "swin_b", "videomae_base", "videomae_large", "dinov2_base"}
+LARGE |= {"x3d_s", "i3d_r50", "slow_r50", "r3d_r50", "csn_r101", "resnet34", "resnet50"}
+LARGE |= {"swin_s", "swin_b", "videomae_base", "videomae_large", "dinov2_base"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in ENCODERS]
 
 
@@ -33,6 +34,7 @@ def built(request):
     return Built(frames_of(small_spec(name)) if of_frames else small_spec(name))
 
 
+@pytest.mark.slow
 def test_features_have_the_stated_length_for_any_clip(built):
     if built.spec.modality in ("text", "audio"):
         pytest.skip("a title and a sound have no frames and no size")

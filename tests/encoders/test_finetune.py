@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from quick import some
 from specs import Built, small_spec
 from torch import nn
 
@@ -15,7 +16,7 @@ from recbole_microlens.items.constant_part import has_constant_part
 KINDS = ("x3d_xs", "slowfast_r50", "mvit_base_16x4", "swin3d_t", "resnet18")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=some(KINDS, "x3d_xs", "slowfast_r50", "resnet18"))
 def built(request):
     return Built(ENCODERS[request.param])
 
@@ -35,14 +36,14 @@ def test_fine_tuning_modes(mode, stages, expected):
 @pytest.mark.parametrize(
     ("name", "module", "n_stages", "n_top"),
     [
-        ("r3d_18", "layer3", 5, 2),
-        ("r3d_18", "layer3.0", 5, 2),
+        pytest.param("r3d_18", "layer3", 5, 2, marks=pytest.mark.slow),
+        pytest.param("r3d_18", "layer3.0", 5, 2, marks=pytest.mark.slow),
         ("r3d_18", "layer4.1", 6, 1),
         ("x3d_xs", "blocks.5.pool", 6, 1),
         ("x3d_xs", "blocks.4.res_blocks.3", 6, 1),
-        ("swin_t", "features.4", 5, 2),
+        pytest.param("swin_t", "features.4", 5, 2, marks=pytest.mark.slow),
         ("swin_t", "features.5.2", 6, 2),
-        ("mvit_base_16x4", "blocks.13", 6, 2),
+        pytest.param("mvit_base_16x4", "blocks.13", 6, 2, marks=pytest.mark.slow),
     ],
 )
 def test_everything_from_a_named_module_on_trains(name, module, n_stages, n_top):

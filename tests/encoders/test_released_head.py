@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from quick import some
 from torch import nn
 
 from recbole_microlens.encoders.encoder import EncoderOptions
@@ -40,7 +41,7 @@ def library_network(name):
     return getattr(hub, function)(head_pool_kernel_size=(1, space, space))
 
 
-@pytest.mark.parametrize("name", WITH_HEAD)
+@pytest.mark.parametrize("name", some(WITH_HEAD, "c2d_r50", "x3d_xs"))
 def test_released_output_is_that_of_the_librarys_own_head(name):
     torch.manual_seed(0)
     library = library_network(name).eval()

@@ -105,13 +105,13 @@ def test_mismatch_lists_keys_and_shapes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "wrapper"),
     [
-        ("slowfast_r50", "model_state"),
         ("c2d_r50", "model_state"),
-        ("csn_r101", "model_state"),
-        ("mvit_base_32x3", "model_state"),
-        ("swin3d_t", None),
         ("resnet18", None),
-        ("swin_t", None),
+        pytest.param("slowfast_r50", "model_state", marks=pytest.mark.slow),
+        pytest.param("csn_r101", "model_state", marks=pytest.mark.slow),
+        pytest.param("mvit_base_32x3", "model_state", marks=pytest.mark.slow),
+        pytest.param("swin3d_t", None, marks=pytest.mark.slow),
+        pytest.param("swin_t", None, marks=pytest.mark.slow),
     ],
 )
 def test_published_form_is_loaded_with_its_head_and_without(name, wrapper, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import some
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.index import KINDS, ItemIndex
@@ -49,7 +50,11 @@ def agree(answer, expected):
     return all(np.array_equal(one, other) for one, other in zip(answer, expected, strict=True))
 
 
-@pytest.fixture(scope="module", params=[(kind, name) for kind in APPROXIMATE for name in LARGE], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=some([(kind, name) for kind in APPROXIMATE for name in LARGE], ("ivf", "moderate")),
+    ids="-".join,
+)
 def large(request):
     """An approximate index of 20,000 vectors, these, and vectors of users that it was not built with."""
     kind, name = request.param

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from quick import A_FEW, some
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.new_items import NewItem
@@ -81,7 +82,7 @@ def test_a_folder_of_videos(on_content, release, tmp_path):
     assert texts.titles[-2:].tolist() == ["a disc, red", "x"]
 
 
-@pytest.mark.parametrize("backbone", backbones())
+@pytest.mark.parametrize("backbone", some(backbones(), *A_FEW))
 def test_a_copy_of_an_item_is_scored_as_the_item_by_every_backbone(backbone, small, features, moved):
     model, _ = moved(f"{backbone}V", small | {"features": features, "epochs": 1, "topk": [5, 10]})
     asked = model.asked_by("all", at="test")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from quick import A_FEW, some
 from untrained import untrained_run
 
 from recbole_microlens import cli
@@ -44,7 +45,7 @@ def written(made, tmp_path):
     return write
 
 
-@pytest.mark.parametrize("backbone", backbones())
+@pytest.mark.parametrize("backbone", some(backbones(), *A_FEW))
 def test_products_of_queries_and_exported_vectors_are_the_scores(backbone, written):
     run, export = written(f"{backbone}ID")
     assert np.array_equal(export.embeddings, run.item_vectors()[1:].numpy())
@@ -309,7 +310,7 @@ def test_an_odd_manifest_is_one_sentence(change, said, written):
         read_export(export.folder)
 
 
-@pytest.mark.parametrize("model", ["SASRecID", "COREID", "BERT4RecID", "LightSANsID"])
+@pytest.mark.parametrize("model", some(("SASRecID", "COREID", "BERT4RecID", "LightSANsID"), "SASRecID"))
 def test_the_example_of_the_page_recommends_what_the_model_does(model, made, tmp_path, capsys):
     example = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
     assert len(example.splitlines()) <= 20

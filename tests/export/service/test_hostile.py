@@ -18,7 +18,9 @@ def live(run_folder, tmp_path_factory):
         yield found
 
 
-@pytest.mark.parametrize("mode", [by_schema.POSITIVE, by_schema.NEGATIVE])
+@pytest.mark.parametrize(
+    "mode", [pytest.param(by_schema.POSITIVE, marks=pytest.mark.slow), by_schema.NEGATIVE]
+)
 def test_what_openapi_promises_is_kept(mode, live):
     service, port = live
     document = endpoints(service, needs_token=False).openapi()
