@@ -260,7 +260,9 @@ def test_sample_is_whole_and_the_same_from_the_same_seed(tmp_path):
     assert inter[0] == inter[1]
 
 
-@pytest.mark.parametrize("frame_pooling", [None, "difference"])
+@pytest.mark.parametrize(
+    "frame_pooling", [None, "difference", pytest.param("attention", marks=pytest.mark.slow)]
+)
 def test_video_through_an_image_encoder_with_its_installed_weights(
     frame_pooling, content_settings, tmp_path, monkeypatch
 ):
@@ -279,6 +281,23 @@ def test_video_through_an_image_encoder_with_its_installed_weights(
     loaded = load(result["folder"])
     test_data, trainer = loaded.test_data, loaded.trainer
     assert trainer.evaluate(test_data, load_best_model=False) == result["test_result"]
+
+
+@pytest.mark.slow
+def test_a_frozen_encoder_below_attention_learns_the_same_from_its_cache(content_settings, tmp_path):
+    chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
+    chosen |= {"frame_pooling": "attention", "finetune": "frozen"}
+    caches = {"activation_cache": str(tmp_path / "cache"), "activation_cache_dtype": "fp32"}
+    cached, plain = (
+        run("SASRecV", "tiny", config_dict=chosen | each) for each in (caches, {"activation_cache": "off"})
+    )
+    assert cached["test_result"] == plain["test_result"]
+    scores = "item_embedding.towers.video.encoder.frame_pool.score.weight"
+    one, other = (
+        checkpoint.load(Path(r["folder"]) / "model.pth")["state_dict"][scores] for r in (cached, plain)
+    )
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+    assert one.abs().sum() > 0
 
 
 def test_covers_through_the_same_encoder(content_settings):

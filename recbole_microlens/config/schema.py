@@ -143,7 +143,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
             "frame_pooling": (
                 by_modality(or_null(word(*FRAME_POOLS))),
-                "where an image encoder looks at each frame of a video; difference sees motion",
+                "where an image encoder looks at each frame: difference sees motion, attention is trained",
             ),
             "normalisation": (
                 by_modality(word(*NORMALISATIONS)),

@@ -140,12 +140,17 @@ class Encoder(nn.Module):
         """Whether the lowest stage trains though those above it are frozen."""
         return self.options.finetune_embeddings and 0 < self.trainable_stages < self.n_stages
 
+    @property
+    def trained_pool(self) -> nn.Module | None:
+        """The pooling over the frames if it has weights: it stands above the stages, and always trains."""
+        return self.frame_pool if self.frame_pool and self.frame_pool.trains else None
+
     def stages(self) -> list[nn.ModuleList]:
-        """The modules of each stage, in the order of the forward pass; the pooling over the frames and the
-        head belong to the last one.
+        """The modules of each stage, in the order of the forward pass; the head belongs to the last one, and
+        so does a pooling over the frames that has nothing to train.
         """
         *lower, last = self.staged_forward.stages
-        above = [self.frame_pool] if self.frame_pool else []
+        above = [self.frame_pool] if self.frame_pool and not self.trained_pool else []
         return [nn.ModuleList(modules) for modules in (*lower, [*last, *above, *self.head])]
 
     def forward(self, content: Tensor) -> Tensor:
@@ -175,7 +180,8 @@ class Encoder(nn.Module):
         content : Tensor [N, ...]
             As :meth:`forward` takes it.
         n_top : int
-            0 to ``n_stages``; with 0 the output is the features themselves.
+            0 to ``n_stages``; with 0 the output is the features themselves, or those of each frame,
+            [N, d, T], below a pooling over the frames that trains.
 
         Returns
         -------
@@ -191,7 +197,8 @@ class Encoder(nn.Module):
         -------
         Tensor [N, feature_dim]
         """
-        return self._run(output.features, self.n_stages - n_top, self.n_stages)
+        features = self._run(output.features, self.n_stages - n_top, self.n_stages)
+        return self.trained_pool(features) if self.trained_pool else features
 
     def prepare(self, content: Tensor) -> Features:
         """An item's content -> the network's input.
@@ -274,7 +281,9 @@ class Encoder(nn.Module):
         return self
 
     def _run(self, features: Features, first: int, last: int) -> Any:
-        """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head."""
+        """Run the stages ``first`` .. ``last - 1``; after the very last one, pool and apply the head. A
+        pooling over the frames that trains is left to :meth:`forward_top`.
+        """
         if not (self.options.gradient_checkpointing and torch.is_grad_enabled()):
             return self._run_at_once(features, first, last)
         for number in range(first, last):
@@ -287,7 +296,9 @@ class Encoder(nn.Module):
 
     def _run_at_once(self, features: Features, first: int, last: int) -> Features:
         features = self.staged_forward(features, first, last)
-        return self.through_head(self._pool(features)) if first < last == self.n_stages else features
+        if not first < last == self.n_stages:
+            return features
+        return self.pool(features) if self.trained_pool else self.through_head(self._pool(features))
 
     def _pool(self, features: Features) -> Tensor:
         pooled = self.pool(features)
@@ -302,7 +313,7 @@ class Encoder(nn.Module):
             id(tensor)
             for stage in self.stages()[self.n_stages - n_top :]
             for tensor in (*stage.parameters(), *stage.buffers())
-        }
+        } | {id(parameter) for parameter in (self.trained_pool or nn.Module()).parameters()}
         named = sorted([*self.named_parameters(), *self.named_buffers()], key=lambda pair: pair[0])
         return [(name, tensor) for name, tensor in named if id(tensor) not in top]
 

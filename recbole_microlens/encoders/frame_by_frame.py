@@ -28,7 +28,12 @@ class MeanOfFrames(nn.Module):
     ----------
     feature_dim : int
         Length of what :meth:`forward` returns.
+    trains : bool
+        Whether it has weights, which train whatever part of the encoder does: it then stands above all
+        stages, so that the output of a frozen encoder is what it takes, the features of each frame.
     """
+
+    trains = False
 
     def __init__(self, frame_dim: int):
         super().__init__()
@@ -67,6 +72,38 @@ class Differences(MeanOfFrames):
         return torch.cat([features[:, :, :frames].mean(2), features[:, :, frames:].mean(2)], dim=1)
 
 
+class AttentionOverFrames(MeanOfFrames):
+    """A weighted mean over the frames, whose weights follow from the features of each: equation 8 of Ilse et
+    al., *Attention-based Deep Multiple Instance Learning*, https://arxiv.org/abs/1802.04712.
+
+    ``a_t = softmax_t(w tanh(V f_t))``. It does not see the order of the frames. ``w`` starts at zero, so that
+    the pooling begins as the mean and learns which frames count.
+
+    Parameters
+    ----------
+    frame_dim : int
+        Length of a frame's features.
+    hidden : int
+        Rows of V, the paper's 128 by default.
+    """
+
+    trains = True
+
+    def __init__(self, frame_dim: int, hidden: int = 128):
+        super().__init__(frame_dim)
+        self.hidden = nn.Linear(frame_dim, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def weights(self, features: Tensor) -> Tensor:
+        """Features of the frames, [N, frame_dim, T] -> what each frame counts, [N, T], with sum 1."""
+        scores = self.score(torch.tanh(self.hidden(features.transpose(1, 2))))  # [N, T, 1]
+        return scores.squeeze(2).softmax(1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features * self.weights(features).unsqueeze(1)).sum(2)
+
+
 def pictures_of_motion(clips: Tensor) -> Tensor:
     """Normalised clips [N, 3, T, S, S] -> [N, 3, pictures, S, S], from -1, no change, to 1, a change by 1 or
     more in any colour. Where there are fewer than three changes, the last one is repeated.
@@ -78,7 +115,7 @@ def pictures_of_motion(clips: Tensor) -> Tensor:
     return (2 * pictures).clamp(max=2) - 1
 
 
-FRAME_POOLS = {"mean": MeanOfFrames, "difference": Differences}
+FRAME_POOLS = {"mean": MeanOfFrames, "difference": Differences, "attention": AttentionOverFrames}
 
 
 def frames_of(image: EncoderSpec) -> EncoderSpec:

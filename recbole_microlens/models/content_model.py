@@ -64,9 +64,12 @@ class ContentModel:
 
     def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """Trainable parameters of the ``encoder`` and all ``others``; projections belong to either by their
-        ``projection_group``.
+        ``projection_group``. A trained pooling over frames is no part of the pretrained encoder.
         """
-        encoder = list(self.item_embedding.encoders().parameters())
+        encoders = self.item_embedding.encoders()
+        pools = [encoder.trained_pool for encoder in encoders.values() if encoder.trained_pool]
+        fresh = {id(parameter) for pool in pools for parameter in pool.parameters()}
+        encoder = [parameter for parameter in encoders.parameters() if id(parameter) not in fresh]
         for tower in self.item_embedding.towers.values():
             if getattr(tower, "trains_with_encoder", False):
                 encoder += tower.projection.parameters()

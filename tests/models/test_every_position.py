@@ -109,6 +109,13 @@ def test_parameter_groups_part_the_encoder_from_everything_else(built):
     assert len(groups["encoder"]) + len(groups["others"]) == trainable
 
 
+def test_a_trained_pooling_over_frames_has_the_rates_of_all_but_the_encoder(built):
+    model, _, _ = built("SASRecV", video_encoder="resnet18", frame_pooling="attention", finetune="frozen")
+    groups, pool = model.parameter_groups(), model.item_embedding.towers["video"].encoder.trained_pool
+    assert not groups["encoder"]
+    assert {id(p) for p in pool.parameters()} < {id(p) for p in groups["others"]}
+
+
 @pytest.mark.parametrize("name", ["SASRecID", "GRU4RecID", "NextItNetID"])
 def test_scores_are_the_state_of_the_last_item_times_the_item_table(built, name):
     model, train, _ = built(name)
