@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval", type=int, default=1, help="distance between the frames in the video (default 1)"
     )
     parser.add_argument(
+        "--spread",
+        choices=("middle", "uniform"),
+        default="middle",
+        help="frames around the middle of the video (default), or spread evenly over all of it",
+    )
+    parser.add_argument(
         "--approximate",
         action="store_true",
         help="frames that begin at the nearest key frame: several times as fast, other frames",
@@ -33,5 +39,6 @@ def call(arguments: argparse.Namespace) -> int:
     from recbole_microlens.media.build import build_frames
 
     options = {"num_frames": arguments.num_frames, "interval": arguments.interval}
-    options |= {"size": arguments.size, "quality": arguments.quality, "approximate": arguments.approximate}
+    options |= {"size": arguments.size, "quality": arguments.quality}
+    options |= {"approximate": arguments.approximate, "spread": arguments.spread}
     return media.build_store(arguments, build_frames, ("videos", "frames"), "video", **options)

@@ -116,7 +116,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 word(*IMAGE_SOURCES),
                 "what an image encoder sees: the cover, or the middle frame of the video",
             ),
-            "num_frames": (whole(1), "frames of a clip, at most as many as the store holds"),
+            "num_frames": (whole(1), "frames of a clip; of more in the store the middle ones, or spread as those are"),
             "frame_size": (whole(1), "height and width of a frame in pixels"),
             "max_title_tokens": (whole(2), "a longer title is cut"),
             "missing_media": (

@@ -53,7 +53,8 @@ class Catalogue:
         Of a model that is nothing but the product of two tables.
     media : dict[str, dict]
         By modality, how the content of an item is read: of a store ``num_frames``, ``size``, ``interval`` and
-        ``quality``, of features from a file their ``dim``.
+        ``quality`` (also ``approximate`` and ``spread`` where they are not the default), of features from a
+        file their ``dim``.
     """
 
     item_ids: np.ndarray
@@ -61,7 +62,7 @@ class Catalogue:
     train_count: Tensor
     table: Tensor | None
     user_table: Tensor | None
-    media: dict[str, dict[str, int]]
+    media: dict[str, dict[str, Any]]
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -259,7 +260,8 @@ def _media(config):
             store = "video" if name == "video" else config["image_source"]
             meta = MediaStore(Path(config["data_path"]) / f"{store}.lmdb").meta
             stored = {field: getattr(meta, field) for field in _FIELDS_OF_STORE}
-            yield name, stored | ({"approximate": True} if meta.approximate else {})
+            other = {} if meta.spread == "middle" else {"spread": meta.spread}
+            yield name, stored | ({"approximate": True} if meta.approximate else {}) | other
         elif name in ENCODED:
             yield name, {}
 

@@ -24,6 +24,7 @@ from recbole_microlens.items.modality import ENCODED, features_path, modalities,
 from recbole_microlens.items.towers import create_towers
 from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.sources import find_covers, find_frames
+from recbole_microlens.media.spread import frames_of_clip
 from recbole_microlens.media.store import StoreMeta, decode_value
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
@@ -274,22 +275,20 @@ class ItemEncoder:
     def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
         """Frames [m, frames, S, S, 3] as a store of the run's kind would hold and give them."""
         field, stored = self.fields[modality], self._media[modality]
-        kind = "videos" if field == "video" else "covers"
-        read = functools.partial(encode_item, kind, StoreMeta(modality, **stored, source=""))
+        kind, meta = "videos" if field == "video" else "covers", StoreMeta(modality, **stored, source="")
+        read = functools.partial(encode_item, kind, meta)
         tasks = [(item.item_id, (str(getattr(item, field)),)) for item in items]
         with tqdm(total=len(tasks), desc="decode", unit="item", disable=None if progress else True) as bar:
             values = {}
             for task, value in run_in_processes(read, tasks, min(available_cores(), len(tasks))):
                 values[task] = value
                 bar.update()
-        first = (stored["num_frames"] - frames) // 2
-        middle = slice(first, first + frames)
-        found = []
+        found, wanted = [], frames_of_clip(meta, frames)
         for item, (path,) in tasks:
             value = values[item, (path,)]
             if isinstance(value, Failure):
                 raise MicroLensError(f"{item}: {path}: {value.reason}. Give another file.")
-            found.append(decode_value(value, self.config["frame_size"], middle))
+            found.append(decode_value(value, self.config["frame_size"], wanted))
         return torch.from_numpy(np.stack(found))
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from recbole_microlens.media.part import BARS, Items, Part, build_part
 from recbole_microlens.media.report import BuildReport, combined, join_reports
 from recbole_microlens.media.shards import MOST_SHARDS, Shard
 from recbole_microlens.media.sources import Source, find_audio, find_covers, find_frames, frame_of
+from recbole_microlens.media.spread import SPREADS
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.media.store_meta import StoreMeta, wrong_values
 from recbole_microlens.media.workers import available_cores
@@ -37,6 +38,7 @@ def build_frames(
     overwrite: bool = False,
     new_items: bool = False,
     approximate: bool = False,
+    spread: str = "middle",
     shard: Shard | None = None,
     engine: Engine | None = None,
     parts: int | None = None,
@@ -57,7 +59,7 @@ def build_frames(
     out_path
         ``video.lmdb`` in the dataset's folder; ``frames_report.csv`` is written beside it.
     num_frames, interval, size, quality
-        See ``decode.select_indices``; frames are size x size pixels, JPEG quality 1 to 100.
+        See ``spread.select_indices``; frames are size x size pixels, JPEG quality 1 to 100.
     workers
         Processes; by default one per available core.
     overwrite
@@ -67,6 +69,9 @@ def build_frames(
         and can be recommended as new.
     approximate
         Frames that begin at the nearest key frame, several times as fast; see ``timeline.locate_frames``.
+    spread
+        ``middle``, or ``uniform``: frames of the whole video, at the centres of equal parts; see
+        ``spread.spread_evenly``. Then ``interval`` stays 1, and ``approximate`` False.
     shard
         Build only this part of the store; see ``shards``. When all are there, they are read as the store.
     engine, parts
@@ -76,7 +81,9 @@ def build_frames(
     Raises ``MicroLensError`` for a wrong folder or option, where another build of this store is running, and
     where no item at all gave frames. A single item that fails only goes to the report.
     """
-    parameters = StoreMeta("video", num_frames, size, interval, quality, "", approximate=approximate)
+    parameters = StoreMeta(
+        "video", num_frames, size, interval, quality, "", approximate=approximate, spread=spread
+    )
     whole = _whole(find_frames, source, item_ids, Path(out_path), parameters, overwrite, new_items)
     return _build(whole, workers, progress, shard, engine, parts)
 
@@ -237,6 +244,14 @@ def _check_options(parameters: StoreMeta) -> None:
     for name, wrong in wrong_values(parameters):
         if wrong:
             raise MicroLensError(f"--{name.replace('_', '-')} {parameters.form[name]}: {wrong}")
+    if parameters.spread not in SPREADS:
+        raise MicroLensError(f"--spread {parameters.spread}: choose one of {', '.join(SPREADS)}")
+    if parameters.spread != "middle" and (parameters.interval != 1 or parameters.approximate):
+        needless = "--approximate" if parameters.approximate else f"--interval {parameters.interval}"
+        raise MicroLensError(
+            f"{needless} is for frames around the middle; those of --spread {parameters.spread} lie where "
+            "the length of each video puts them. Leave it out, or choose --spread middle."
+        )
 
 
 def _check_names(source: Source, item_ids: list[str]) -> None:

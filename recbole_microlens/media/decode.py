@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from recbole_microlens.compat.pyav import ACCURATE_BICUBIC
 from recbole_microlens.media.containers import is_iso_media, open_video, video_stream
 from recbole_microlens.media.limits import MAX_PIXELS, require_size
+from recbole_microlens.media.spread import SPREADS, select_indices
 from recbole_microlens.media.timeline import MediaError, WantedFrames, has_index, locate_frames
 
 __all__ = [
@@ -38,27 +39,16 @@ _SEEK_EARLIER_SECONDS = (0, 10)
 """Some containers (MPEG-TS) seek to a byte, not to a key frame: a miss is tried again this much earlier."""
 
 
-def select_indices(total_frames: int, num_frames: int, interval: int) -> list[int]:
-    """Ordinals, in display order, of the frames to take from the middle of a video.
-
-    The span of ``(num_frames - 1) * interval`` frames is centred: an odd number has the middle frame
-    ``total_frames // 2`` at its centre, an even number the two middle ones (at interval 1) and outwards. A
-    video shorter than the span gives its frames from the first on, and repeats its last: 3 frames asked for 5
-    at interval 1 give 0, 1, 2, 2, 2.
-
-    Raises ``ValueError`` for an argument below 1.
-    """
-    if min(total_frames, num_frames, interval) < 1:
-        raise ValueError(f"below 1: {total_frames=}, {num_frames=}, {interval=}")
-    span = (num_frames - 1) * interval
-    start = max(0, total_frames // 2 - (span + 1) // 2)
-    return [min(start + k * interval, total_frames - 1) for k in range(num_frames)]
-
-
 def read_video_frames(
-    path: str | Path, num_frames: int = 5, interval: int = 1, size: int = 224, approximate: bool = False
+    path: str | Path,
+    num_frames: int = 5,
+    interval: int = 1,
+    size: int = 224,
+    approximate: bool = False,
+    spread: str = "middle",
 ) -> np.ndarray:
-    """Decode frames around the middle of a video, resized to a square (the aspect ratio is not kept).
+    """Decode frames of a video, resized to a square (the aspect ratio is not kept): those around its middle,
+    or where another ``spread`` of ``spread.SPREADS`` puts them.
 
     Only the group of pictures around the wanted frames is decoded, and of an H.264 mp4 only what these depend
     on. Rotation metadata is applied; a cover image embedded in the file is not taken for the video. With
@@ -73,7 +63,7 @@ def read_video_frames(
     require_content(path)
 
     def select(total_frames: int) -> list[int]:
-        return select_indices(total_frames, num_frames, interval)
+        return SPREADS[spread].of_video(total_frames, num_frames, interval)
 
     try:
         frames = _decode_without_probing(path, select, size, approximate)
@@ -112,14 +102,17 @@ def read_image(path: str | Path, size: int = 224) -> np.ndarray:
     return pixels[np.newaxis]
 
 
-def read_frame_files(paths: Sequence[str | Path], num_frames: int = 5, size: int = 224) -> np.ndarray:
+def read_frame_files(
+    paths: Sequence[str | Path], num_frames: int = 5, size: int = 224, spread: str = "middle"
+) -> np.ndarray:
     """Read frames that were extracted before, given in display order, as uint8 [num_frames, size, size, 3].
 
-    Of more files than wanted the middle ones are taken; of fewer the last is repeated. Raises ``MediaError``.
+    The files are taken for the frames of a video: of more than wanted the middle ones are read, of fewer the
+    last is repeated; or as another ``spread`` of ``spread.SPREADS`` says. Raises ``MediaError``.
     """
     if not paths:
         raise MediaError("missing")
-    chosen = [Path(paths[i]) for i in select_indices(len(paths), num_frames, 1)]
+    chosen = [Path(paths[i]) for i in SPREADS[spread].of_video(len(paths), num_frames, 1)]
     frames = {}
     for path in dict.fromkeys(chosen):
         try:

@@ -200,7 +200,13 @@ def encode_item(kind: str, parameters: StoreMeta, task: tuple[str, list[str]]) -
 
 def _encode_frames(kind: str, files: list[str], parameters: StoreMeta) -> bytes:
     frames = read_item(
-        kind, files, parameters.num_frames, parameters.interval, parameters.size, parameters.approximate
+        kind,
+        files,
+        parameters.num_frames,
+        parameters.interval,
+        parameters.size,
+        parameters.approximate,
+        parameters.spread,
     )
     return encode_value(frames, parameters.quality)
 

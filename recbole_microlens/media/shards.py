@@ -143,7 +143,10 @@ def require_alike(path: Path, metas: Sequence[StoreMeta]) -> None:
 
     The folder of the videos may have another name on every machine.
     """
-    forms = [{"modality": meta.modality, "approximate": meta.approximate, **meta.form} for meta in metas]
+    forms = [
+        {"modality": meta.modality, "approximate": meta.approximate, "spread": meta.spread, **meta.form}
+        for meta in metas
+    ]
     for number, form in enumerate(forms, start=1):
         differing = [name for name in {**forms[0], **form} if forms[0].get(name) != form.get(name)]
         if differing:

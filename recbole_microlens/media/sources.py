@@ -20,13 +20,13 @@ SOUND_SUFFIXES = tuple(dict.fromkeys((*AUDIO_SUFFIXES, *VIDEO_SUFFIXES)))
 _SUFFIXES_OF = {"covers": IMAGE_SUFFIXES, "audios": SOUND_SUFFIXES}
 
 READERS = {
-    "videos": lambda files, num_frames, interval, size, approximate: read_video_frames(
-        files[0], num_frames, interval, size, approximate
+    "videos": lambda files, num_frames, interval, size, approximate, spread: read_video_frames(
+        files[0], num_frames, interval, size, approximate, spread
     ),
-    "frames": lambda files, num_frames, interval, size, approximate: read_frame_files(
-        files, num_frames, size
+    "frames": lambda files, num_frames, interval, size, approximate, spread: read_frame_files(
+        files, num_frames, size, spread
     ),
-    "covers": lambda files, num_frames, interval, size, approximate: read_image(files[0], size),
+    "covers": lambda files, num_frames, interval, size, approximate, spread: read_image(files[0], size),
 }
 
 
@@ -60,10 +60,16 @@ class _Candidate:
 
 
 def read_item(
-    kind: str, files: list[str], num_frames: int, interval: int, size: int, approximate: bool = False
+    kind: str,
+    files: list[str],
+    num_frames: int,
+    interval: int,
+    size: int,
+    approximate: bool = False,
+    spread: str = "middle",
 ) -> np.ndarray:
     """An item's frames, uint8 RGB [num_frames, size, size, 3]; raises ``MediaError`` with the reason."""
-    return READERS[kind](files, num_frames, interval, size, approximate)
+    return READERS[kind](files, num_frames, interval, size, approximate, spread)
 
 
 def find_frames(folder: str | Path) -> Source:

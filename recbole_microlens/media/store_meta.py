@@ -25,6 +25,7 @@ LIMITS = {
     "seconds": (0.1, 600),
     "windows": (1, 1000),
 }
+SPREAD_NAMES = ("middle", "uniform")
 CODECS = ("flac", "int16")
 META_KEY = b"__meta__"
 FAILURES_KEY = b"__failures__"
@@ -37,7 +38,8 @@ class StoreMeta:
     """What a store says of itself: how it was built, how many items it holds, whether it is finished.
 
     ``identity`` is a hash of everything stored: equal stores have equal identities, and a store that is
-    rebuilt with other content has another one. ``approximate`` frames begin at the nearest key frame. Of a
+    rebuilt with other content has another one. ``approximate`` frames begin at the nearest key frame;
+    ``spread`` is where frames lie in the video, a key of ``spread.SPREADS``. Of a
     modality only the fields of its :class:`~recbole_microlens.media.store_kinds.StoreKind` mean something; of
     sound these are samples a second, seconds of a window, windows of an item, and what they are stored as.
     """
@@ -53,6 +55,7 @@ class StoreMeta:
     identity: str = ""
     format_version: int = FORMAT_VERSION
     approximate: bool = False
+    spread: str = "middle"
     sample_rate: int = 0
     seconds: float = 0.0
     windows: int = 0
@@ -79,6 +82,8 @@ class StoreMeta:
         foreign = {name for kind in STORE_KINDS.values() for name in kind.form} - self.form.keys()
         if not self.approximate:  # as stores were written before there were others
             foreign.add("approximate")
+        if self.spread == "middle":
+            foreign.add("spread")
         fields = {name: value for name, value in fields.items() if name not in foreign}
         return json.dumps(fields, sort_keys=True).encode()
 
@@ -108,7 +113,7 @@ class StoreMeta:
 def _out_of_range(meta: StoreMeta) -> list[str]:
     if meta.modality not in STORE_KINDS:
         return ["modality"]
-    return [name for name, wrong in wrong_values(meta) if wrong]
+    return [name for name, wrong in wrong_values(meta) if wrong] + ["spread"] * (meta.spread not in SPREAD_NAMES)
 
 
 def wrong_values(meta: StoreMeta) -> Iterator[tuple[str, str]]:
@@ -136,6 +141,7 @@ def content_identity(
     """
     form: list = [meta.format_version, meta.modality, *meta.form.values()]
     form += ["approximate"] * meta.approximate
+    form += [meta.spread] * (meta.spread != "middle")
     digest = hashlib.blake2b(json.dumps(form).encode(), digest_size=16)
     bar = {"total": count, "desc": "identity of the store", "unit": "item", "delay": 2}
     with records(environments) as found:

@@ -12,6 +12,7 @@ from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.media.report import report_path
 from recbole_microlens.media.shards import is_there
+from recbole_microlens.media.spread import frames_of_clip
 from recbole_microlens.media.store import MediaStore
 
 
@@ -25,7 +26,8 @@ class VideoReader:
     tokens : np.ndarray
         Original item id of each internal id, [n_items]; index 0 is padding.
     num_frames, size : int
-        Frames of a clip and their height and width; the store must hold at least ``num_frames``.
+        Frames of a clip and their height and width; the store must hold at least ``num_frames``. Of more the
+        middle ones are read; of a store of evenly spread frames such as are evenly spread among them.
     missing : str
         What an item without media gives: ``zeros`` (black frames) or ``error``.
     """
@@ -42,8 +44,7 @@ class VideoReader:
         self.num_frames = num_frames
         self.size = size
         self.missing = missing
-        first = (stored - num_frames) // 2
-        self._middle = slice(first, first + num_frames)
+        self._frames = frames_of_clip(store.meta, num_frames)
 
     @property
     def missing_content(self) -> MissingContent:
@@ -71,12 +72,12 @@ class VideoReader:
         Returns
         -------
         Tensor [U, num_frames, size, size, 3], uint8
-            The middle ``num_frames`` of the stored frames.
+            Those of :func:`~recbole_microlens.media.spread.frames_of_clip`.
         """
         shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
         pixels = np.zeros(shape, dtype=np.uint8)
         for row, item in enumerate(item_ids.tolist()):
-            frames = self.store.read(str(self.tokens[item]), self.size, self._middle)
+            frames = self.store.read(str(self.tokens[item]), self.size, self._frames)
             if frames is not None:
                 pixels[row] = frames
             elif self.missing == "error":

@@ -16,6 +16,7 @@ from recbole_microlens.export.new_items import ItemEncoder, NewItem
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.decoders import Decoders
 from recbole_microlens.export.service.metrics import Metrics
+from recbole_microlens.media.spread import frames_of_clip
 from recbole_microlens.media.store import StoreMeta, decode_value, encode_value
 from recbole_microlens.media.timeline import MediaError
 
@@ -77,7 +78,7 @@ class UploadEncoder(ItemEncoder):
         return [name for name, field in self.fields.items() if field in _KIND_OF]
 
     def _meta(self, modality: str) -> StoreMeta:
-        return StoreMeta(modality, source="", **self._stored[modality])  # type: ignore[arg-type]
+        return StoreMeta(modality, source="", **self._stored[modality])
 
     def _decoded(self, modality: str, item: NewItem) -> bytes:
         field = self.fields[modality]
@@ -96,9 +97,8 @@ class UploadEncoder(ItemEncoder):
         if modality not in self._values:
             return super().content(modality, items, progress)
         frames = 1 if modality == "image" else self.config["num_frames"]
-        first = (self._stored[modality]["num_frames"] - frames) // 2
-        size, middle = self.config["frame_size"], slice(first, first + frames)
-        pixels = torch.from_numpy(decode_value(self._values[modality], size, middle))  # [frames, S, S, 3]
+        size, wanted = self.config["frame_size"], frames_of_clip(self._meta(modality), frames)
+        pixels = torch.from_numpy(decode_value(self._values[modality], size, wanted))  # [frames, S, S, 3]
         return pixels if modality == "image" else pixels.unsqueeze(0)
 
     def _picture(self, values: dict[str, bytes]) -> bytes:

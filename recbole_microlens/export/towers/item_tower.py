@@ -20,8 +20,10 @@ from recbole_microlens.export.scoring import ScoreKind
 from recbole_microlens.export.towers.onnx_export import BATCHES, Case, Tower
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.media_batch import ItemMedia
+from recbole_microlens.media.spread import SPREADS
 
 ITEM_VECTOR, INDEX_VECTOR = "item_vector", "index_vector"
+_CONTENT = {"middle": "frames from the middle of the video", "uniform": "frames of the whole video"}
 _REAL = 10  # items: as many as there are in a batch of each size
 _IDS_OF_ANY_TOKENIZER = 256
 
@@ -172,11 +174,11 @@ def _said_of(model: Recommender, part: Part) -> dict[str, Any]:
     }
     if part.kind == "image" and model.encoder.fields["image"] == "cover":
         return {"content": "the cover"} | pixels
+    spread = str(stored.get("spread", "middle"))
     chosen = {
-        "content": "frames from the middle of the video" if part.kind == "video" else "a frame of the video",
+        "content": _CONTENT[spread] if part.kind == "video" else "a frame of the video",
         "frames": config["num_frames"] if part.kind == "video" else 1,
-        "chosen": f"{stored['num_frames']} frames, {stored['interval']} apart, centred on frame total // 2, "
-        "and of these the middle ones; a video that is too short repeats its last frame",
+        "chosen": SPREADS[spread].in_words.format(**stored),
         "num_frames": stored["num_frames"],
         "interval": stored["interval"],
     }
