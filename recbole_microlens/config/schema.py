@@ -116,7 +116,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 word(*IMAGE_SOURCES),
                 "what an image encoder sees: the cover, or the middle frame of the video",
             ),
-            "num_frames": (whole(1), "frames of a clip; of more in the store the middle ones, or spread as those are"),
+            "num_frames": (
+                whole(1),
+                "frames of a clip; of a store of more the middle ones, or evenly spread ones",
+            ),
             "frame_size": (whole(1), "height and width of a frame in pixels"),
             "max_title_tokens": (whole(2), "a longer title is cut"),
             "missing_media": (
