@@ -113,7 +113,9 @@ class StoreMeta:
 def _out_of_range(meta: StoreMeta) -> list[str]:
     if meta.modality not in STORE_KINDS:
         return ["modality"]
-    return [name for name, wrong in wrong_values(meta) if wrong] + ["spread"] * (meta.spread not in SPREAD_NAMES)
+    return [name for name, wrong in wrong_values(meta) if wrong] + ["spread"] * (
+        meta.spread not in SPREAD_NAMES
+    )
 
 
 def wrong_values(meta: StoreMeta) -> Iterator[tuple[str, str]]:
