@@ -13,6 +13,7 @@ import torch
 from recbole.config import Config as RecBoleConfig
 
 from recbole_microlens import compat, distributed
+from recbole_microlens.config.kinds_by_model import BY_MODEL
 from recbole_microlens.config.loading import Layer, fold, origin, preset_layers, property_layers
 from recbole_microlens.config.loss_settings import check_loss
 from recbole_microlens.config.model_class import is_baseline, is_content_model, model_class, recbole_name
@@ -28,7 +29,6 @@ from recbole_microlens.config.model_settings import (
 )
 from recbole_microlens.config.renamed import under_new_names
 from recbole_microlens.config.schema import check, check_keys, kind_of
-from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import YamlLoader, as_plain, read_text, read_value, read_yaml
 from recbole_microlens.config.together import check_together
 from recbole_microlens.errors import MicroLensError

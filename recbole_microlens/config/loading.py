@@ -121,6 +121,8 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
     suffix = getattr(model_class, "suffix", "")
     backbone = model.removesuffix(suffix) if is_of_paper else recbole_name(model_class)
     own = model_files(model, backbone, suffix)[:1]
+    if backbone in OWN_BACKBONES:  # in the place of RecBole's own file of a backbone
+        layers = _of_files("RecBole", [recbole_file(backbone)]) + layers
     if not is_content and not is_of_paper:
         own = own if protocol != "recbole" else []
         return layers + _of_files("model", own, sections) + of_dataset
@@ -128,8 +130,6 @@ def property_layers(model: str, model_class: type[Any], dataset: str, user: dict
     made_of = as_list(model_class.item_modality)
     with_id = [folder / "content_and_id.yaml"] if "id" in made_of and len(made_of) > 1 else []
     for_kind = [folder / f"{kind}.yaml" for kind in kinds]
-    if backbone in OWN_BACKBONES:  # in the place of RecBole's own file of a backbone
-        layers = _of_files("RecBole", [recbole_file(backbone)]) + layers
     layers += _of_files("model", [*for_kind[:1], *with_id, *for_kind[1:], *own], sections)
     layers.append(Layer("model", {"item_modality": made_of}))
     if not is_content:

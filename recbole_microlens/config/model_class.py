@@ -9,7 +9,7 @@ from recbole.utils import get_model
 from recbole_microlens import compat
 from recbole_microlens.config.kinds import shown
 from recbole_microlens.errors import MicroLensError, did_you_mean
-from recbole_microlens.models.backbones import OWN_BACKBONES, SUFFIXES, content_class, grid_names
+from recbole_microlens.models.backbones import OWN_BACKBONES, SUFFIXES, content_class, grid_names, runs_alone
 from recbole_microlens.models.baseline_model import Baseline
 from recbole_microlens.models.baselines import BASELINES
 from recbole_microlens.models.content_model import ContentModel
@@ -41,6 +41,8 @@ def model_class(name: str) -> type:
         return _stock_class(name)
     if name in BASELINES:
         return BASELINES[name]
+    if name in OWN_BACKBONES and runs_alone(name):
+        return OWN_BACKBONES[name]
     if name in OWN_BACKBONES:
         raise MicroLensError(
             f"model: {name} is no model of RecBole; here it comes with a suffix. Set --model={name}ID, or "
@@ -51,7 +53,7 @@ def model_class(name: str) -> type:
     try:
         return content_class(name)
     except KeyError:
-        known = stock | grid_names() | BASELINES.keys() | set(ODMT_NAMES)
+        known = stock | OWN_BACKBONES.keys() | grid_names() | BASELINES.keys() | set(ODMT_NAMES)
         raise MicroLensError(
             f"model: there is no model {shown(name)}.{did_you_mean(name[:50], known)} Give any RecBole "
             f"model, or a sequential one with one of {', '.join(SUFFIXES)} after its name, such as "

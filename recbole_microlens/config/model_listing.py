@@ -20,14 +20,18 @@ from recbole_microlens.models.odmt import NAMES as ODMT_NAMES
 _NOTES = {
     "GRU4RecCPR": "with `use_out_emb` the output table stays by id",
     "HGN": "its output table stays by id",
+    "HSTU": "not RecBole's; without a suffix it is trained at the last position, by `loss_type`",
     "YouTube": "not RecBole's: a reconstruction, which comes with a suffix alone",
 }
+# Backbones that the paper does not have; their files follow those of SASRec.
+_NOT_OF_PAPER = ("HSTU",)
 
 
 def tuned_models() -> list[str]:
-    """The models with a suffix that have a property file of their own."""
+    """The models of the paper with a suffix that have a property file of their own."""
     paths = sorted((properties_folder() / "model").glob("*.yaml"))
-    return [path.stem for path in paths if is_grid_name(path.stem) or path.stem in BASELINES]
+    names = [path.stem for path in paths if not path.stem.startswith(_NOT_OF_PAPER)]
+    return [name for name in names if is_grid_name(name) or name in BASELINES]
 
 
 def format_models(markdown: bool = False) -> str:

@@ -70,7 +70,7 @@ def sections_of(path: Path) -> dict[str | None, dict]:
     """
     of_kinds = {"content", "baselines", "stock", *PROTOCOLS}
     ours = BASELINES.keys() | set(ODMT_NAMES) | grid_names()
-    names = of_kinds | ours | compat.recbole_model_names()
+    names = of_kinds | ours | compat.recbole_model_names() | OWN_BACKBONES.keys()
     settings = read_yaml(path)
     for_all = {key: value for key, value in settings.items() if key not in names}
     return {None: for_all} | {key: value or {} for key, value in settings.items() if key in names}

@@ -187,7 +187,7 @@ def _default(key: str) -> str:
 def _values_in_models() -> dict[str, tuple[str, ...]]:
     """By key, the values in RecBole's files of its models, each once."""
     values: dict[str, tuple[str, ...]] = {}
-    for model in sorted(compat.recbole_model_names()):
+    for model in sorted(compat.recbole_model_names() | OWN_BACKBONES.keys()):
         for key, value in read_yaml(recbole_file(model)).items():
             if _written(value) not in values.get(key, ()):
                 values[key] = (*values.get(key, ()), _written(value))

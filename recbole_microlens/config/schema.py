@@ -14,7 +14,9 @@ from recbole_microlens import compat
 from recbole_microlens.config import (
     cache_settings,
     cold_settings,
+    kinds_by_model,
     odmt_settings,
+    own_backbone_settings,
     schema_of_backbones,
     schema_of_recbole,
     side_settings,
@@ -229,6 +231,7 @@ _TABLES = (
     *_OURS.items(),
     (EVERY_RUN, schema_of_recbole.KEYS),
     (MODELS, {"Models of RecBole": schema_of_backbones.KEYS}),
+    (MODELS, {"Models that RecBole does not have": own_backbone_settings.KEYS}),
 )
 SCHEMA: dict[str, Setting] = {
     key: Setting(kind, meaning, group, readers)
@@ -257,7 +260,7 @@ def kind_of(key: str, backbone: str | None = None) -> Kind | None:
 
     ``None`` for a key that is not in the schema: that of a model of the user's own.
     """
-    own = schema_of_backbones.BY_MODEL.get(backbone, {}).get(key)
+    own = kinds_by_model.BY_MODEL.get(backbone, {}).get(key)
     return own or (SCHEMA[key].kind if key in SCHEMA else None)
 
 

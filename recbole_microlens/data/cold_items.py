@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_microlens.data.cold_cut import ColdCut, cold_cut
-from recbole_microlens.data.real_times import in_words
+from recbole_microlens.data.real_times import NoTimes, in_words
 from recbole_microlens.data.sequences import leave_one_out, take
 from recbole_microlens.errors import MicroLensError
 
@@ -35,7 +35,11 @@ class ColdItems:
     def _load_inter_feat(self, token, dataset_path):
         super()._load_inter_feat(token, dataset_path)
         # Before any row is dropped: an item that anybody has seen before the cut is not cold.
-        self.inter_feat[_TIME] = self.real_times()
+        try:
+            self.inter_feat[_TIME] = self.real_times()
+        except NoTimes as none:
+            what = "`protocol: cold` needs to know when each interaction took place"
+            raise MicroLensError(f"{what}: {none}") from none
         self.inter_feat[_FIRST_TIME] = self.inter_feat.groupby(self.iid_field)[_TIME].transform("min")
 
     def _keep_latest(self, order):
@@ -55,6 +59,8 @@ class ColdItems:
         self.is_cold = torch.from_numpy(is_cold)
         self._require_and_say(cut)
         self.inter_feat = self.inter_feat.iloc[cut.kept].reset_index(drop=True)
+        if hasattr(self, "_keep_times_of"):
+            self._keep_times_of(cut.kept)
 
     def _require_and_say(self, cut: ColdCut) -> None:
         """Log what the cut leaves.

@@ -16,6 +16,7 @@ from torch import Tensor
 from recbole_microlens.compat.float32_time import exact_times
 from recbole_microlens.compat.recbole import PandasThree
 from recbole_microlens.data.cold_items import ColdItems
+from recbole_microlens.data.history_times import TimedHistories
 from recbole_microlens.data.interactions_source import STORE, source_of
 from recbole_microlens.data.kept import latest_of_users, of_items_with
 from recbole_microlens.data.real_times import real_times
@@ -171,7 +172,7 @@ class ProtocolDataset(PandasThree):
         self._keep_item_rows()
 
 
-class SequentialProtocolDataset(ProtocolDataset):
+class SequentialProtocolDataset(TimedHistories, ProtocolDataset):
     """Mixin for RecBole's sequential datasets: RecBole's samples by array operations, and every user's items.
 
     The samples of training, validation and test are RecBole's, field by field. The dataset itself keeps the
@@ -181,9 +182,11 @@ class SequentialProtocolDataset(ProtocolDataset):
     user_items: UserItems
 
     def data_augmentation(self):
+        self._put_times()
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
         users = self.inter_feat[self.uid_field]
-        self.user_items = UserItems.of(users, self.inter_feat[self.iid_field].clone(), self.user_num)
+        items = self.inter_feat[self.iid_field].clone()
+        self.user_items = UserItems.of(users, items, self.user_num, self._taken_times())
         position = torch.arange(len(users)) - self.user_items.start[users]
         self._sequence_columns: dict[str, Tensor] = {}
         if super().data_augmentation.__func__ is recbole_datasets.SequentialDataset.data_augmentation:
@@ -221,6 +224,7 @@ class SequentialProtocolDataset(ProtocolDataset):
         columns = getattr(self, "_sequence_columns", {})
         for part in parts:
             self._fill_sequences(part.inter_feat, columns)
+            self._fill_times(part.inter_feat)
         for list_field in columns:
             if list_field in self.inter_feat:
                 self.inter_feat.drop(list_field)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from recbole_microlens.data.history_times import asks_for_times
 from recbole_microlens.data.interactions_source import STORE, source_of, store_of
 from recbole_microlens.files import written_whole
 from recbole_microlens.items.modality import features_path, modalities
@@ -19,7 +20,7 @@ _READ_AT_ONCE = 1 << 22
 INTERACTIONS = "inter"
 STORED = "sequences"
 _ATOMIC = (INTERACTIONS, "item", "user", "kg", "link", "net")
-_TIME = "time"  # protocol cold alone reads when interactions took place
+_TIME = "time"  # protocol cold reads when interactions took place, and some models do
 
 
 def dataset_fingerprint(config) -> dict[str, str]:
@@ -66,7 +67,7 @@ def write_fingerprint(folder: Path, fingerprint: dict[str, str]) -> None:
 def _atomic_files(folder: Path, config) -> Iterator[tuple[str, Path]]:
     benchmarks = [f"{part}.{INTERACTIONS}" for part in config["benchmark_filename"] or ()]
     suffixes = [*(benchmarks or _ATOMIC[:1]), *_ATOMIC[1:], *(config["additional_feat_suffix"] or ())]
-    suffixes += [_TIME] * (config["protocol"] == "cold")
+    suffixes += [_TIME] * (config["protocol"] == "cold" or asks_for_times(config))
     for suffix in suffixes:
         path = folder / f"{config['dataset']}.{suffix}"
         if path.is_file():

@@ -16,6 +16,10 @@ _COLUMNS = {"user_id:token": str, "item_id:token": str, "time_ms:float": np.floa
 _TOO_LARGE = 2.0**63
 
 
+class NoTimes(MicroLensError):
+    """The data do not say when interactions took place."""
+
+
 def real_times(inter: Path, users: np.ndarray, items: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
     """Times that can be compared between users.
 
@@ -37,8 +41,10 @@ def real_times(inter: Path, users: np.ndarray, items: np.ndarray, timestamps: np
 
     Raises
     ------
+    NoTimes
+        There are no such times.
     MicroLensError
-        There are no such times; or ``.time`` is of other rows, or has another order of a user's interactions.
+        ``.time`` is of other rows, or has another order of a user's interactions.
     """
     path = inter.with_suffix(".time")
     if path.is_file():
@@ -46,11 +52,10 @@ def real_times(inter: Path, users: np.ndarray, items: np.ndarray, timestamps: np
         _require_same_order(path, inter, users, timestamps, times)
         return times
     if _begin_alike(users, timestamps):
-        raise MicroLensError(
-            f"{inter}: `protocol: cold` needs to know when each interaction took place, but its timestamps "
-            f"begin with the same number for every user, as positions do, and there is no {path.name} beside "
-            "it. Convert the release again from a pairs file with times, or put times such as epoch "
-            "milliseconds into the column."
+        raise NoTimes(
+            f"{inter} does not say when: its timestamps begin with the same number for every user, as "
+            f"positions do, and there is no {path.name} beside it. Convert the release again from a pairs "
+            "file with times, or put times such as epoch milliseconds into the column."
         )
     return timestamps.astype(np.float64)
 

@@ -25,16 +25,19 @@ class UserItems:
         Sorted by user (and time, where the order matters).
     start : Tensor [n_users + 1], int64
         The items of user u are ``items[start[u]:start[u + 1]]``.
+    times : Tensor [interactions], int32, optional
+        Seconds since the user's first interaction, where a model reads them.
     """
 
     items: Tensor
     start: Tensor
+    times: Tensor | None = None
 
     @classmethod
-    def of(cls, users: Tensor, items: Tensor, n_users: int) -> UserItems:
+    def of(cls, users: Tensor, items: Tensor, n_users: int, times: Tensor | None = None) -> UserItems:
         """From (user, item) pairs, [interactions] each, that are sorted by user."""
         counts = torch.bincount(users, minlength=n_users)
-        return cls(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+        return cls(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), times)
 
     def before(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The first ``lengths[b]`` items of user ``users[b]`` as (row b, item) pairs, flat.
@@ -43,10 +46,20 @@ class UserItems:
         ----------
         users, lengths : Tensor [B], int64
         """
+        rows, places = self._places(users, lengths)
+        return rows, self.items[places]
+
+    def first_of(self, users: Tensor, lengths: Tensor) -> UserItems:
+        """The first ``lengths[b]`` items of user ``users[b]``, which becomes user b; int64 [B] both."""
+        _, places = self._places(users, lengths)
+        start = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return UserItems(self.items[places], start, None if self.times is None else self.times[places])
+
+    def _places(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
         first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
         within = torch.arange(len(rows)) - first
-        return rows, self.items[self.start[users][rows] + within]
+        return rows, self.start[users][rows] + within
 
     def all_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All items of user ``users[b]`` as (row b, item) pairs, flat."""

@@ -14,10 +14,13 @@ from recbole.data import dataset as recbole_datasets
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
+from recbole_microlens.data.history_times import asks_for_times, say_there_are_none
 from recbole_microlens.data.interactions_source import store_of
+from recbole_microlens.data.real_times import NoTimes
 from recbole_microlens.data.stored_ids import PADDING, UserNumbers, UserTokens
 from recbole_microlens.data.stored_samples import Names, StoredSamples, StoredUserItems, Targets
 from recbole_microlens.data.stored_sequences import Rows, StoredSequences
+from recbole_microlens.data.stored_times import StoredTimes
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.release.sequence_store import SequenceStore
 
@@ -92,7 +95,15 @@ class StoredTable:
             self.set_field_property(field, kind, FeatureSource.INTERACTION, 1)
 
     def real_times(self) -> np.ndarray:
-        """When each interaction took place, epoch milliseconds, [interactions] float64."""
+        """When each interaction took place, epoch milliseconds, [interactions] float64.
+
+        Raises
+        ------
+        NoTimes
+            The store has none.
+        """
+        if self._store.times is None:
+            raise NoTimes(_no_times(self._store))
         return np.asarray(self._store.times).astype(np.float64)
 
 
@@ -123,9 +134,18 @@ class StoredDataset:
             rows, self._kept_users(rows), self.config["max_user_interactions"], store.manifest.items, progress
         )
         self._name()
-        self.user_items = StoredUserItems(self.sequences)
+        self._times = self._read_times()
+        self.user_items = StoredUserItems(self.sequences, self._times)
         self._order = self.sequences.order
         self.inter_feat = dict.fromkeys((self.uid_field, self.iid_field, self.time_field))
+
+    def _read_times(self) -> StoredTimes | None:
+        if not asks_for_times(self.config):
+            return None
+        if self._store.times is None:
+            say_there_are_none(self.logger, _no_times(self._store))
+            return None
+        return StoredTimes(self._store, self.sequences)
 
     def _rows_of_frequent_items(self, progress: bool) -> Rows:
         """The interactions of items with at least ``min_item_interactions``."""
@@ -221,7 +241,7 @@ class StoredDataset:
             times=f"{self.time_field}{suffix}",
             length=self.item_list_length_field,
         )
-        return StoredSamples(self.sequences, names, self.max_item_list_len, targets, self._order)
+        return StoredSamples(self.sequences, names, self.max_item_list_len, targets, self._order, self._times)
 
     def train_counts(self, train) -> Tensor:
         """Training interactions of each item, [n_items] int64, whatever ``train`` is."""
@@ -242,6 +262,10 @@ class StoredDataset:
     @property
     def avg_actions_of_items(self) -> float:
         return self.inter_num / max(self.item_num - 1, 1)
+
+
+def _no_times(store: SequenceStore) -> str:
+    return f"{store.folder} has no times. Convert the release again from a pairs file with times"
 
 
 def _kinds(dataset) -> dict[str, FeatureType]:

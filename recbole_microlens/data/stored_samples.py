@@ -11,8 +11,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_microlens.data.history_times import HISTORY_TIMES
 from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems
 from recbole_microlens.data.stored_sequences import StoredSequences
+from recbole_microlens.data.stored_times import StoredTimes
 
 _SAMPLES_AT_ONCE = 1 << 18
 
@@ -82,12 +84,21 @@ class StoredSamples:
     targets : Targets
     order : np.ndarray [users], int32
         The users in the order of their samples.
+    times : StoredTimes, optional
+        Where the model reads when interactions took place.
     """
 
     def __init__(
-        self, sequences: StoredSequences, names: Names, width: int, targets: Targets, order: np.ndarray
+        self,
+        sequences: StoredSequences,
+        names: Names,
+        width: int,
+        targets: Targets,
+        order: np.ndarray,
+        times: StoredTimes | None = None,
     ):
         self.sequences, self.names, self.width, self.targets = sequences, names, width, targets
+        self._times = times
         self._order = order
         self._columns: dict[str, Tensor] = {}
 
@@ -130,7 +141,8 @@ class StoredSamples:
     @property
     def columns(self) -> list[str]:
         names = self.names
-        return [names.user, names.item, names.time, names.length, names.items, names.times, HISTORY_LENGTH]
+        found = [names.user, names.item, names.time, names.length, names.items, names.times, HISTORY_LENGTH]
+        return found + [HISTORY_TIMES] * (self._times is not None)
 
     @property
     def interaction(self) -> dict[str, Tensor]:
@@ -162,6 +174,11 @@ class StoredSamples:
             places, is_item = windows()
             return np.where(is_item, found.positions_at(places, users[:, None]), 0).astype(np.float32)
 
+        def real_times() -> np.ndarray:
+            assert self._times is not None
+            places, is_item = windows()
+            return np.where(is_item, self._times.at(places, users[:, None]), 0).astype(np.int32)
+
         return {
             names.user: lambda: users,
             names.item: lambda: found.items_at(place),
@@ -170,6 +187,7 @@ class StoredSamples:
             names.items: items,
             names.times: times,
             HISTORY_LENGTH: lambda: history,
+            HISTORY_TIMES: real_times,
         }
 
     def of_some_users(self, number: int, generator: torch.Generator) -> Tensor | None:
@@ -218,8 +236,8 @@ class StoredSamples:
 class StoredUserItems:
     """Every user's items in order, read from the store; see :class:`~.sequences.UserItems`."""
 
-    def __init__(self, sequences: StoredSequences):
-        self._sequences = sequences
+    def __init__(self, sequences: StoredSequences, times: StoredTimes | None = None):
+        self._sequences, self._times = sequences, times
 
     def before(self, users: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The first ``lengths[b]`` items of user ``users[b]`` as (row b, item) pairs, flat."""
@@ -241,4 +259,12 @@ class StoredUserItems:
         """The same, as plain tensors."""
         _, items = self.all_of(torch.arange(self._sequences.n_users))
         counts = torch.from_numpy(self._sequences.count.astype(np.int64))
-        return UserItems(items, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+        start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return UserItems(items, start, self._all_times(start))
+
+    def _all_times(self, start: Tensor) -> Tensor | None:
+        if self._times is None:
+            return None
+        users = np.repeat(np.arange(self._sequences.n_users), np.diff(start.numpy()))
+        within = np.arange(len(users)) - start.numpy()[users]
+        return torch.from_numpy(self._times.at(self._sequences.first(users) + within, users))

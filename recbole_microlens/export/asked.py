@@ -9,6 +9,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_microlens.data.history_times import HISTORY_TIMES
 from recbole_microlens.data.sequences import UserItems, windows
 from recbole_microlens.export.catalogue import Users
 
@@ -40,9 +41,11 @@ class Asked:
 
     def rows(self, which: Tensor) -> Asked:
         """Some of them, by row [b]."""
-        lengths = self.lengths[which]
-        _, items = self.seen.before(which, lengths)
-        return Asked(self.users[which], _flat(items, lengths))
+        return Asked(self.users[which], self.seen.first_of(which, self.lengths[which]))
+
+    def without_times(self) -> Asked:
+        """The same, as if it were not known when anything was seen."""
+        return Asked(self.users, UserItems(self.seen.items, self.seen.start))
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Everything seen, as (row, item) pairs, flat."""
@@ -52,11 +55,14 @@ class Asked:
         """The fields that a model scores by: the user, and the latest items [B, L], padded on the right."""
         width, item = config["MAX_ITEM_LIST_LENGTH"], config["ITEM_ID_FIELD"]
         lengths = self.lengths.clamp(max=width)
-        (sequences,) = windows([self.seen.items], [(width,)], self.seen.start[1:], lengths)
+        columns = {item + config["LIST_SUFFIX"]: self.seen.items}
+        if self.seen.times is not None:
+            columns[HISTORY_TIMES] = self.seen.times
+        found = windows(list(columns.values()), [(width,)] * len(columns), self.seen.start[1:], lengths)
         return Interaction(
             {
                 config["USER_ID_FIELD"]: self.users,
-                item + config["LIST_SUFFIX"]: sequences,
+                **dict(zip(columns, found, strict=True)),
                 config["ITEM_LIST_LENGTH_FIELD"]: lengths,
                 item: torch.ones_like(self.users),  # a target, which the losses of some models read
             }
@@ -72,16 +78,12 @@ def asked_by_users(users: Users, rows: Tensor, at: str) -> Asked:
         All of it, or what came before the first test target.
     """
     lengths = (users.count if at == "now" else users.before_test)[rows]
-    _, items = users.seen.before(rows, lengths)
-    return Asked(rows, _flat(items, lengths))
+    return Asked(rows, users.seen.first_of(rows, lengths))
 
 
 def asked_by_histories(histories: Sequence[Sequence[int]]) -> Asked:
     """Histories of internal ids, oldest first."""
     lengths = torch.tensor([len(history) for history in histories], dtype=torch.int64)
     items = torch.tensor([item for history in histories for item in history], dtype=torch.int64)
-    return Asked(torch.zeros(len(histories), dtype=torch.int64), _flat(items, lengths))
-
-
-def _flat(items: Tensor, lengths: Tensor) -> UserItems:
-    return UserItems(items, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+    seen = UserItems(items, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+    return Asked(torch.zeros(len(histories), dtype=torch.int64), seen)

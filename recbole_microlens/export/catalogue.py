@@ -176,6 +176,7 @@ def write_users(folder: Path, users: Users | None) -> None:
         "user_ids": _SEPARATOR.join(users.user_ids.tolist()),
         "start": users.seen.start,
         "items": users.seen.items.to(torch.int32),
+        "times": users.seen.times,
         "part": users.part,
     }
     checkpoint.save(state, folder / USERS)
@@ -218,9 +219,11 @@ def read_users(folder: Path) -> Users | None:
         return None
     state = _read(path, ("user_ids", "start", "items", "part"))
     user_ids, start, items = _lines(state["user_ids"]), state["start"], state["items"]
-    if len(start) != len(user_ids) + 1 or int(start[-1]) != len(items) or len(items) != len(state["part"]):
+    times = state.get("times")  # absent from runs of before
+    lengths = {len(items), len(state["part"])} | (set() if times is None else {len(times)})
+    if len(start) != len(user_ids) + 1 or lengths != {int(start[-1])}:
         raise MicroLensError(f"{path} is damaged: its parts do not fit together. Run the model again.")
-    return Users(user_ids, UserItems(items.long(), start), state["part"])
+    return Users(user_ids, UserItems(items.long(), start, times), state["part"])
 
 
 def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:

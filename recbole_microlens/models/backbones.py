@@ -10,6 +10,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole_microlens import compat
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel, NextItNetAtRealItems
+from recbole_microlens.models.hstu import HSTU
 from recbole_microlens.models.last_position import LastPositionModel, MaskedItemModel
 from recbole_microlens.models.youtube import YouTube
 
@@ -27,13 +28,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 # With these `item_modality` may choose some of the modalities.
 CHOOSING = ("M", "IDM")
 
-# Backbones that RecBole does not have; they come with a suffix alone.
-OWN_BACKBONES: dict[str, type] = {"YouTube": YouTube}
+# Backbones that RecBole does not have.
+OWN_BACKBONES: dict[str, type] = {"HSTU": HSTU, "YouTube": YouTube}
 
 _MIXINS = {
     "SASRec": EveryPositionModel,
     "GRU4Rec": EveryPositionModel,
     "NextItNet": NextItNetAtRealItems,
+    "HSTU": EveryPositionModel,
     "YouTube": EveryPositionModel,
     "BERT4Rec": MaskedItemModel,
 }
@@ -90,6 +92,11 @@ def backbones() -> dict[str, type]:
     """The sequential models that take a suffix, by name."""
     of_recbole = {name: model for name, model in sequential_models().items() if name not in NOT_CONVERTIBLE}
     return of_recbole | OWN_BACKBONES
+
+
+def runs_alone(backbone: str) -> bool:
+    """Whether one of :data:`OWN_BACKBONES` has a loss of its own, and so is a model without a suffix too."""
+    return "calculate_loss" in vars(OWN_BACKBONES[backbone])
 
 
 def is_at_every_position(backbone: str) -> bool:

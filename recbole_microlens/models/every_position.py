@@ -11,7 +11,11 @@ from recbole_microlens.models.negatives import with_sequences_of_all
 
 
 class StatesAtEveryPosition:
-    """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``."""
+    """Mixin for causal backbones whose ``forward`` ends in ``gather_indexes(states, length - 1)``.
+
+    A backbone may have a class attribute ``also_reads``: by name of a further argument of its ``forward``,
+    the column of a batch that it takes, where there is one.
+    """
 
     _at_every_position = False
 
@@ -19,11 +23,17 @@ class StatesAtEveryPosition:
         """RecBole's choice of one position's state; inside :meth:`states` those of all positions."""
         return output if self._at_every_position else super().gather_indexes(output, gather_index)
 
-    def states(self, item_seq: Tensor, length: Tensor) -> Tensor:
-        """Item ids [B, L] and their number [B] -> the state at each position, [B, L, d]."""
+    def states(self, item_seq: Tensor, length: Tensor, **more: Tensor) -> Tensor:
+        """Item ids [B, L] and their number [B] -> the state at each position, [B, L, d].
+
+        Parameters
+        ----------
+        more : Tensor
+            What ``also_reads`` names.
+        """
         self._at_every_position = True
         try:
-            return self.forward(item_seq, length)
+            return self.forward(item_seq, length, **more)
         finally:
             self._at_every_position = False
 
@@ -52,7 +62,7 @@ class EveryPositionModel(StatesAtEveryPosition, ContentModel):
         positions = torch.arange(item_seq.size(1), device=item_seq.device)
         target_mask = positions < length.unsqueeze(1)  # [B, L]
         with self.item_embedding.encode_batch(batch.media):
-            states = self.states(item_seq, length)  # [B, L, d]
+            states = self.states(item_seq, length, **self._also_read(batch))  # [B, L, d]
             embeddings = self.item_embedding(item_ids)  # [B, L + 1, d]
         if batch.is_idle:
             item_ids, target_mask = torch.zeros_like(item_ids), torch.zeros_like(target_mask)
@@ -84,6 +94,10 @@ class EveryPositionModel(StatesAtEveryPosition, ContentModel):
             A scalar, the mean over the real targets; 0, with gradients of 0, if there is none.
         """
         return in_batch_softmax(states, embeddings, item_ids, target_mask, self.log_popularity)
+
+    def _also_read(self, batch) -> dict[str, Tensor]:
+        reads = getattr(self, "also_reads", {})
+        return {name: batch[column] for name, column in reads.items() if column in batch}
 
     def n_targets(self, batch) -> int:
         """Over how many targets the loss of a batch is a mean."""

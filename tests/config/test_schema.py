@@ -6,6 +6,7 @@ import pytest
 
 from recbole_microlens import compat
 from recbole_microlens.config import Config
+from recbole_microlens.config.kinds_by_model import BY_MODEL
 from recbole_microlens.config.property_files import (
     PAPER_TABLES,
     PROTOCOLS,
@@ -22,7 +23,6 @@ from recbole_microlens.config.schema import (
     kind_of,
     known_keys,
 )
-from recbole_microlens.config.schema_of_backbones import BY_MODEL
 from recbole_microlens.config.text import read_yaml
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.backbones import grid_names

@@ -8,7 +8,7 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.losses import in_batch_softmax
 from recbole_microlens.models.backbones import content_class
 
-BACKBONES = ("SASRec", "GRU4Rec", "NextItNet", "YouTube")
+BACKBONES = ("SASRec", "GRU4Rec", "NextItNet", "HSTU", "YouTube")
 SUFFIXES = ("V", "I", "T", "M", "ID", "IDV")
 GRID = [backbone + suffix for backbone in BACKBONES for suffix in SUFFIXES]
 

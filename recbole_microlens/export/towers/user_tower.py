@@ -163,6 +163,7 @@ class _GivenItems(nn.Module):
 
 def _of_histories(model: Recommender, asked: Asked) -> Iterator[Case]:
     """What a run computes for users, in batches of each size."""
+    asked = asked.without_times()  # vectors alone are given
     interaction = asked.interaction(model.config)
     sequences = interaction[model.network.ITEM_SEQ]  # [B, L]
     lengths = interaction[model.network.ITEM_SEQ_LEN]
