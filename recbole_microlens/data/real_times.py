@@ -53,9 +53,9 @@ def real_times(inter: Path, users: np.ndarray, items: np.ndarray, timestamps: np
         return times
     if _begin_alike(users, timestamps):
         raise NoTimes(
-            f"{inter} does not say when: its timestamps begin with the same number for every user, as "
-            f"positions do, and there is no {path.name} beside it. Convert the release again from a pairs "
-            "file with times, or put times such as epoch milliseconds into the column."
+            f"{inter}: its timestamps begin with the same number for every user, as positions do, and there "
+            f"is no {path.name} beside it. Convert the release again from a pairs file with times, or put "
+            "times such as epoch milliseconds into the column."
         )
     return timestamps.astype(np.float64)
 
