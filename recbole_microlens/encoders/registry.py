@@ -8,6 +8,7 @@ from torch import nn
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.frame_by_frame import frames_of
 from recbole_microlens.encoders.image import IMAGE_ENCODERS
+from recbole_microlens.encoders.picture_as_clip import picture_as_clip
 from recbole_microlens.encoders.sound.logmel_cnn import LOGMEL_CNN
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
@@ -31,7 +32,8 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
     name : str
         A key of :data:`ENCODERS`, a hub id, or a folder.
     modality : {'video', 'image', 'text', 'audio'}, optional
-        What it is to look at; ``video`` for an image encoder is its form that looks at each frame.
+        What it is to look at; ``video`` for an image encoder is its form that looks at each frame, ``image``
+        for a video encoder that was trained on pictures, too, its form that takes one.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
         No encoder has this name; the message names the nearest one and lists all.
     """
     spec = _named(name)
+    if (spec.modality, modality) == ("video", "image") and spec.picture_frames:
+        return picture_as_clip(spec)
     return frames_of(spec) if (spec.modality, modality) == ("image", "video") else spec
 
 

@@ -70,6 +70,9 @@ class EncoderSpec:
         By name, ``(features of a frame) -> module`` that pools over the frames; only where an image network
         looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frame_by_frame`. The first is the
         default.
+    picture_frames : int
+        How often a picture is repeated to make the clip that a network of videos takes it as; 0 where the
+        network was not trained on pictures.
     check : callable, optional
         ``(encoder)``, raises where the encoder does not compute what its library does; for networks that
         no test has tried.
@@ -98,6 +101,7 @@ class EncoderSpec:
     fit: Fit | None = None
     pools: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"mean": mean_of_maps})
     frame_pools: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    picture_frames: int = 0
     check: Callable[[Any], None] | None = None
     sample_rate: int | None = None
     front_end: Callable[[], nn.Module] | None = None

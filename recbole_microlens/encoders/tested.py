@@ -71,8 +71,27 @@ TESTED: tuple[Tested, ...] = (
         "image",
         ("vit", "vit_msn", "deit", "ijepa", "vit_mae", "beit"),
     ),
-    Tested("DINOv2, DINOv3", "image", ("dinov2", "dinov2_with_registers", "dinov3_vit")),
-    Tested("CLIP, SigLIP", "image", ("siglip_vision_model", "clip_vision_model"), remark="the image tower"),
+    Tested(
+        "DINOv2, DINOv3",
+        "image",
+        ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext"),
+    ),
+    Tested(
+        "CLIP, Chinese CLIP, AltCLIP, MetaCLIP 2, SigLIP, SigLIP 2 (fixed size), AIMv2",
+        "image",
+        (
+            "clip_vision_model", "chinese_clip_vision_model", "altclip_vision_model",
+            "metaclip_2_vision_model", "siglip_vision_model", "aimv2_vision_model",
+        ),
+        remark="the image tower",
+    ),
+    Tested(
+        "SigLIP 2 (NaFlex)",
+        "image",
+        ("siglip2_vision_model",),
+        remark="the image tower; pictures are square here, so every patch is real",
+    ),
+    Tested("InternVL", "image", ("internvl_vision",), remark="the image tower"),
     Tested("Swin", "image", ("swin", "swinv2", "donut-swin")),
     Tested("ConvNeXt, ResNet, RegNet", "image", ("convnext", "convnextv2", "resnet", "regnet")),
     Tested("EfficientNet-Lite", "image", ("efficientnet_lite0",), _TABLE, _LITE, "its own"),
@@ -85,6 +104,27 @@ TESTED: tuple[Tested, ...] = (
     ),
     Tested("VideoMAE, TimeSformer, ViViT", "video", ("videomae", "timesformer", "vivit")),
     Tested("V-JEPA 2", "video", ("vjepa2",), remark="its encoder, without the predictor"),
+    Tested(
+        "VideoPrism",
+        "video",
+        ("videoprism_vision_model",),
+        remark="of the model of videos and texts the video encoder, without the layers above it",
+    ),
+    Tested(
+        "PE-Video",
+        "video",
+        ("pe_video_encoder",),
+        remark="the network of pictures, which timm builds, is the lowest stage as a whole",
+    ),
+    Tested(
+        "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen3.5",
+        "video, image",
+        (
+            "qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision", "qwen3_vl_moe_vision",
+            "qwen3_5_vision",
+        ),
+        remark="the vision tower with its merger; the language model is not run",
+    ),
     Tested(
         "R3D, Swin 3D",
         "video",

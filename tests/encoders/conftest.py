@@ -5,6 +5,7 @@ import torch
 from specs import thin_spec
 
 from recbole_microlens.encoders.registry import ENCODERS
+from recbole_microlens.encoders.transformers.config import family_of, model_class
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def save_model(tmp_path):
     def save(config, cls=None):
         from transformers import AutoModel
 
+        cls = cls or (model_class(config) if family_of(config).network else None)
         torch.manual_seed(1)
         folder = tmp_path / config.model_type
         model = cls(config) if cls else AutoModel.from_config(config)

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from recbole_microlens.encoders.transformers.config import fit, model_class, model_options
+from recbole_microlens.encoders.transformers.config import (
+    fit,
+    model_class,
+    model_options,
+    with_family_settings,
+)
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN
 from recbole_microlens.encoders.transformers.spec import TransformersSpec
 from recbole_microlens.encoders.transformers.staged_forward import TransformerStages
@@ -22,6 +27,12 @@ SWIN = {
 RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
 CONVOLUTIONS = {"hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "num_stages": 3}
 RESIDUAL = {"embedding_size": 8, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1]}
+QWEN = {
+    "depth": 3, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4,
+    "out_hidden_size": 24,
+}  # fmt: skip
+# Pixels, where 32 does not fit the patches.
+SIZES = {"dinov2": 28, "dinov2_with_registers": 28}
 SETTINGS = {
     "electra": [TEXT, TEXT | {"embedding_size": 8}],
     "rembert": [TEXT | {"input_embedding_size": 8, "output_embedding_size": 8}],
@@ -66,6 +77,13 @@ SETTINGS = {
         PICTURE | {"use_shared_relative_position_bias": True},
         PICTURE | {"use_absolute_position_embeddings": True, "use_mean_pooling": False},
     ],
+    "chinese_clip_vision_model": [PICTURE],
+    "altclip_vision_model": [PICTURE],
+    "metaclip_2_vision_model": [PICTURE],
+    "aimv2_vision_model": [PICTURE, PICTURE | {"is_native": True}],
+    "siglip2_vision_model": [LAYERS | {"patch_size": 8, "num_patches": 9}],
+    "internvl_vision": [PICTURE, PICTURE | {"use_mean_pooling": False, "use_qk_norm": True}],
+    "dinov3_convnext": [{"hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "layer_scale_init_value": 0.1}],
     "swin": [SWIN],
     "swinv2": [SWIN],
     "donut-swin": [SWIN],
@@ -83,6 +101,32 @@ SETTINGS = {
             "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2, "pred_num_mask_tokens": 2,
         }
     ],
+    "videoprism_vision_model": [
+        {
+            "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 32,
+            "num_frames": 3, "tubelet_size": [1, 16, 16], "num_spatial_layers": 2, "num_temporal_layers": 2,
+        }
+    ],
+    "pe_video_encoder": [
+        LAYERS
+        | {
+            "head_dim": 8,
+            "vision_config": {
+                "architecture": "vit_pe_core_tiny_patch16_384", "num_classes": 16,
+                "model_args": {
+                    "img_size": 32, "embed_dim": 16, "depth": 1, "num_heads": 2, "ref_feat_shape": [2, 2],
+                },
+            },
+        }
+    ],
+    "qwen2_vl_vision": [
+        QWEN | {"embed_dim": 16, "hidden_size": 24, "mlp_ratio": 2},
+        QWEN | {"embed_dim": 16, "hidden_size": 24, "mlp_ratio": 2, "num_frames": 3},
+    ],
+    "qwen2_5_vl_vision": [QWEN | {"fullatt_block_indexes": [1], "window_size": 16}],
+    "qwen3_vl_vision": [QWEN | {"num_position_embeddings": 9, "deepstack_visual_indexes": [1]}],
+    "qwen3_vl_moe_vision": [QWEN | {"num_position_embeddings": 9, "deepstack_visual_indexes": [1]}],
+    "qwen3_5_vision": [QWEN | {"num_position_embeddings": 9}],
 }  # fmt: skip
 
 
@@ -99,8 +143,7 @@ def network(request):
 
     name, settings = request.param
     config = AutoConfig.for_model(name, **settings)
-    config.attribute_map = {**config.attribute_map, **FAMILIES[name].names}
-    config = fit(config, 4, 28 if "14" in str(settings.get("patch_size")) else 32)
+    config = fit(with_family_settings(config), settings.get("num_frames", 4), SIZES.get(name, 32))
     torch.manual_seed(0)
     network = model_class(config)(config, **model_options(model_class(config)))
     with torch.no_grad():
@@ -110,9 +153,14 @@ def network(request):
     return network
 
 
+def is_text(network):
+    family = FAMILIES[network.config.model_type]
+    return not family.modality and network.main_input_name == "input_ids"
+
+
 def content_of(network):
     generator = torch.Generator().manual_seed(0)
-    if network.main_input_name == "input_ids":
+    if is_text(network):
         content = torch.randint(3, 50, (2, 2, 8), generator=generator)
         content[:, 1] = 1
         content[1, :, 5:] = 0
@@ -120,20 +168,22 @@ def content_of(network):
     config = network.config
     frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
     size = getattr(config, "image_size", 32)
+    size = size if isinstance(size, int) else size[0]
     return torch.rand(2, *frames, 3, size, size, generator=generator)
 
 
 def own_states(network, family, content):
-    if network.main_input_name == "input_ids":
+    if is_text(network):
         return network(input_ids=content[:, 0], attention_mask=content[:, 1])[0]
-    output = network(content, **family.own_inputs(network, content))
+    name = family.own_input or network.main_input_name
+    output = network(**({name: content} | family.own_inputs(network, content)))
     return family.own_states(network, output)
 
 
 def test_parts_at_every_cut_are_the_librarys_own_forward(network):
     family = FAMILIES[network.config.model_type]
     content, stages = content_of(network), family.stages(network)
-    run = TransformerStages("it", network, family, stages, network.main_input_name == "input_ids")
+    run = TransformerStages("it", network, family, stages, is_text(network))
     network.eval()
     with torch.no_grad():
         expected = own_states(network, family, content)
@@ -147,7 +197,7 @@ def test_parts_at_every_cut_are_the_librarys_own_forward(network):
 def test_gradients_are_those_of_the_librarys_own_forward(network):
     family = FAMILIES[network.config.model_type]
     content, stages = content_of(network), family.stages(network)
-    run = TransformerStages("it", network, family, stages, network.main_input_name == "input_ids")
+    run = TransformerStages("it", network, family, stages, is_text(network))
     network.eval()
 
     def gradients(states):

@@ -19,6 +19,49 @@ TEXT = {"vocab_size": 50, "max_position_embeddings": 40}
 PICTURE = {"image_size": 32, "patch_size": 16}
 RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"}
 STAGED = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1, 1], "num_heads": [2, 2, 2]}
+VIDEOPRISM = {
+    "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 32,
+    "num_frames": 3, "tubelet_size": [1, 16, 16], "num_spatial_layers": 2, "num_temporal_layers": 2,
+}  # fmt: skip
+PE_VIDEO = {
+    "head_dim": 8,
+    "vision_config": {
+        "architecture": "vit_pe_core_tiny_patch16_384", "num_classes": 16,
+        "model_args": {"img_size": 32, "embed_dim": 16, "depth": 1, "num_heads": 2},
+    },
+}  # fmt: skip
+QWEN = {
+    "depth": 3, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4,
+    "out_hidden_size": 24, "image_size": 32,
+}  # fmt: skip
+UNPADDED = TEXT | {"pad_token_id": 0}
+LANGUAGE = {"vocab_size": 50, "num_key_value_heads": 1, "max_position_embeddings": 40} | LAYERS
+# Models of several towers: the settings of all, the one that looks at pictures or videos, what it looks at.
+COMPOSITES = {
+    "clip": ({"vision_config": LAYERS | PICTURE, "text_config": LAYERS | TEXT}, "clip_vision_model", "image"),
+    "siglip2": (
+        {"vision_config": LAYERS | {"patch_size": 16, "num_patches": 9}, "text_config": LAYERS | TEXT},
+        "siglip2_vision_model", "image",
+    ),
+    "internvl": ({"vision_config": LAYERS | PICTURE, "text_config": LANGUAGE}, "internvl_vision", "image"),
+    "videoprism": (
+        {"vision_config": VIDEOPRISM, "text_config": LAYERS | UNPADDED}, "videoprism_vision_model", "video",
+    ),
+    "pe_video": (
+        {"video_config": LAYERS | PE_VIDEO, "text_config": LAYERS | UNPADDED}, "pe_video_encoder", "video",
+    ),
+    "qwen2_vl": (
+        {"vision_config": QWEN | {"embed_dim": 16}, "text_config": LANGUAGE}, "qwen2_vl_vision", "video",
+    ),
+    "qwen2_5_vl": ({"vision_config": QWEN, "text_config": LANGUAGE}, "qwen2_5_vl_vision", "video"),
+    "qwen3_vl": (
+        {
+            "vision_config": QWEN | {"num_position_embeddings": 9, "deepstack_visual_indexes": [1]},
+            "text_config": LANGUAGE | {"head_dim": 8},
+        },
+        "qwen3_vl_vision", "video",
+    ),
+}  # fmt: skip
 # Architecture: its settings; modality, name of the layers, poolings, features, number of stages.
 MODELS = {
     "bert": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
@@ -64,6 +107,25 @@ MODELS = {
             "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2, "pred_num_mask_tokens": 2,
         },
         "video", "encoder.layer", ["mean"], 16, 4,
+    ),
+    "internvl_vision": (LAYERS | PICTURE, "image", "encoder.layer", ["mean", "cls"], 16, 4),
+    "siglip2_vision_model": (
+        LAYERS | {"patch_size": 16, "num_patches": 9}, "image", "encoder.layers", ["mean"], 16, 4,
+    ),
+    "dinov3_convnext": (
+        {"hidden_sizes": [8, 8, 16], "depths": [1, 1, 1]}, "image", "model.stages", ["mean"], 16, 3,
+    ),
+    "videoprism_vision_model": (
+        VIDEOPRISM, "video", "spatial_layers", ["mean"], 16, 5,
+    ),
+    "pe_video_encoder": (LAYERS | PE_VIDEO, "video", "layers", ["cls", "mean"], 16, 4),
+    "qwen2_vl_vision": (QWEN | {"embed_dim": 16, "hidden_size": 24}, "video", "blocks", ["mean"], 24, 4),
+    "qwen2_5_vl_vision": (
+        QWEN | {"fullatt_block_indexes": [1], "window_size": 16}, "video", "blocks", ["mean"], 24, 4,
+    ),
+    "qwen3_vl_vision": (
+        QWEN | {"num_position_embeddings": 9, "deepstack_visual_indexes": [1]},
+        "video", "blocks", ["mean"], 24, 4,
     ),
     "vivit": (LAYERS | {"image_size": 32, "num_frames": 4}, "video", "layers", ["cls", "mean"], 16, 4),
 }  # fmt: skip
@@ -165,13 +227,44 @@ def test_parts_used_below_the_layers_freeze_with_them(save_model):
     assert spec.stages[0] == ("embeddings", "encoder.relative_attention_bias")
 
 
-def test_a_model_of_pictures_and_texts_gives_its_picture_tower(save_model):
-    from transformers import CLIPConfig
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_a_model_of_several_towers_gives_the_one_of_pictures_with_its_weights(composite, save_model):
+    from safetensors.torch import load_file
+    from transformers import AutoConfig
 
-    folder = save_model(CLIPConfig(vision_config=LAYERS | PICTURE, text_config=LAYERS | {"vocab_size": 50}))
-    encoder = make(folder, weights="pretrained")
-    assert type(encoder.network).__name__ == "CLIPVisionModel"
-    assert encoder.spec.modality == "image"
+    settings, tower, modality = COMPOSITES[composite]
+    folder = save_model(AutoConfig.for_model(composite, **settings))
+    encoder = create_encoder(folder, EncoderOptions(3, 32, weights="pretrained"))
+    assert (encoder.network.config.model_type, encoder.spec.modality) == (tower, modality)
+    saved = load_file(f"{folder}/model.safetensors")
+    for name, parameter in encoder.network.named_parameters():
+        same = [key for key in saved if f".{key}".endswith(f".{name}")]
+        assert any(torch.equal(saved[key], parameter) for key in same), name
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl_vision", "qwen3_vl_vision"])
+def test_a_tower_of_videos_and_pictures_takes_a_cover_as_a_clip_that_stands_still(
+    name, save_model, content_of
+):
+    folder = save_model(config_of(name))
+    options = EncoderOptions(2, 32, weights="pretrained", trainable_stages=1)
+    covers = content_of("image")
+    image = create_encoder(folder, options, modality="image").eval()
+    video = create_encoder(folder, options).eval()
+    assert (image.spec.modality, video.spec.modality) == ("image", "video")
+    with torch.no_grad():
+        expected = video(covers.unsqueeze(1).expand(-1, 2, -1, -1, -1))
+        torch.testing.assert_close(image(covers), expected)
+
+
+def test_no_frame_of_an_odd_number_is_dropped(save_model, content_of):
+    clips = content_of("video")
+    repeated = torch.cat([clips, clips[:, -1:]], dim=1)
+    for name in ("vjepa2", "qwen2_vl_vision"):
+        folder = save_model(config_of(name))
+        five, six = (create_encoder(folder, EncoderOptions(n, 32, "pretrained")).eval() for n in (5, 6))
+        with torch.no_grad():
+            torch.testing.assert_close(five(clips), six(repeated))
 
 
 def test_random_masks_of_vit_mae_are_off(save_model, content_of):

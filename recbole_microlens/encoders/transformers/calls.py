@@ -197,12 +197,33 @@ def convolution_after_the_first(
     return after if convolution is None or number else convolution(before, after, mask)
 
 
+def one_block(block: nn.Module, states: Tensor, given: dict) -> Any:
+    """A block on the states of items."""
+    return block(states, **given)
+
+
 # States of the last block -> states that are pooled.
 
 
 def mean_first(network: Network, names: tuple[str, ...], states: Tensor) -> Tensor:
     """ConvNeXt normalises the mean of its maps: features [N, d]."""
     return called_in_order(network, names, states.mean([-2, -1]))
+
+
+# Settings that a config lacks.
+
+
+def nothing_added(config) -> dict:
+    return {}
+
+
+def any_size(config) -> dict:
+    """A network that takes pictures of any number of patches: the size that most are used with."""
+    return {"image_size": 224}
+
+
+def any_clip(config) -> dict:
+    return {"image_size": 224, "num_frames": 2}
 
 
 # The network's own forward, which the parts are compared with.
@@ -216,11 +237,6 @@ def rising_noise(network: Network, pixels: Tensor) -> dict:
     """Noise [N, patches] by which ViT-MAE sorts the patches."""
     n_patches = network.embeddings.patch_embeddings.num_patches
     return {"noise": torch.arange(n_patches, device=pixels.device).expand(len(pixels), -1)}
-
-
-def encoder_alone(network: Network, pixels: Tensor) -> dict:
-    """V-JEPA 2 predicts masked patches from the encoder's: not wanted here."""
-    return {"skip_predictor": True}
 
 
 def last_hidden_state(network: Network, output) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from logging import getLogger
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,8 @@ from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
 Loaded = TypeVar("Loaded")
+# Where the config of a model of several towers keeps that of pictures or videos, the outermost first.
+_TOWERS = ("audio_video_config", "video_config", "vision_config")
 
 
 def config_of(model_type: str, **settings):
@@ -52,11 +55,27 @@ def config_at(source: str, setting: str = "encoder"):
     def load(local: bool):
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
-    config = fetched(setting, source, load)
-    config = getattr(config, "vision_config", config)
-    names = family_of(config).names
-    if names:
-        config.attribute_map = {**config.attribute_map, **names}
+    return with_family_settings(_tower(fetched(setting, source, load)))
+
+
+def _tower(config):
+    """Of a model of several towers the one that looks at pictures or videos."""
+    while config.model_type not in FAMILIES:
+        below = [getattr(config, name) for name in _TOWERS if getattr(config, name, None) is not None]
+        if not below:
+            break
+        config = below[0]
+    return config
+
+
+def with_family_settings(config):
+    """The config with the common names of its settings, and with those that it lacks."""
+    family = family_of(config)
+    if family.names:
+        config.attribute_map = {**config.attribute_map, **family.names}
+    for key, value in family.added(config).items():
+        if not hasattr(config, key):
+            setattr(config, key, value)
     return config
 
 
@@ -130,6 +149,9 @@ def model_class(config) -> type[nn.Module]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
     mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
+    named = family_of(config).network
+    if named:
+        return getattr(import_module(type(config).__module__.replace(".configuration_", ".modeling_")), named)
     if type(config) not in mapping:
         kind = " that runs its encoder alone" if config.is_encoder_decoder else ""
         raise MicroLensError(
@@ -174,6 +196,8 @@ def fit(config, frames: int, size: int):
                 f"num_frames >= {tubelet}."
             )
         config.num_frames = frames
+    if family.fitted:
+        family.fitted(config)
     return config
 
 
@@ -201,7 +225,7 @@ def next_multiple(size: int, patch: int) -> int:
 
 
 def _fitting_size(config, family: Family, size: int) -> int:
-    patch = patch_of(config)[1]
+    patch = patch_of(config)[1] * getattr(config, "spatial_merge_size", 1)
     fitting = next_multiple(size, patch)
     if fitting != size and not family.resizes:
         raise MicroLensError(

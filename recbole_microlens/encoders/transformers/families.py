@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_microlens.encoders.transformers import calls
+from recbole_microlens.encoders.transformers import calls, vision_calls
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Family:
     ----------
     blocks : str
         Name of the list of blocks, between any two of which the network can be cut; empty if it cannot.
+    upper_blocks : str
+        Name of a second list of blocks, which follow the first.
+    between : tuple of str
+        Modules that :attr:`after_block` uses between the two: they train with the last block of the first.
     before : tuple of str
         Modules called one after another on the input; their output is the state that the blocks start from.
     beside : tuple of str
@@ -37,6 +41,8 @@ class Family:
     context : callable
         ``(network, blocks, states, mask) -> list of dict``, for each block what it takes beside the states.
         It depends on the shape of the states alone, not on their values.
+    run : callable
+        ``(block, states, what context says of it) -> states``, or a tuple that begins with them.
     after_block : callable, optional
         ``(network, number, state before, state after, mask) -> state``, what follows a block.
     finish : callable
@@ -52,21 +58,40 @@ class Family:
         The config's own names of settings that others call ``image_size`` and ``num_frames``.
     ignored : tuple of str
         Prefixes of keys of a checkpoint that the network has no use for.
+    added : callable
+        ``config -> dict``, settings that a config lacks, with their published values: a network that takes
+        pictures of any size has no ``image_size``.
+    fitted : callable, optional
+        ``(config)``, called when ``image_size`` and ``num_frames`` are set: passes them on, in place.
+    network : str
+        Name of the class, beside the library's code of the config, where ``AutoModel`` builds none.
+    modality : str
+        Where the class does not tell.
+    own_input : str
+        Argument of the network's own ``forward`` that takes the pixels, where the class does not tell.
+    pooling : str
+        The one it was trained with, where it is not the class token in spite of there being one.
+    takes_pictures : bool
+        A picture, repeated to a patch of several frames, is what a network of videos was trained on, too.
     resizes : bool
         Pictures are enlarged to the next multiple of the patch size, not refused.
     own_inputs : callable
-        ``(network, input) -> dict``, what the network's own ``forward`` takes beside the input.
+        ``(network, input) -> dict``, what the network's own ``forward`` takes beside the input, or in its
+        place.
     own_states : callable
         ``(network, what its own forward returned) -> states``, as the parts give them.
     """
 
     blocks: str = ""
+    upper_blocks: str = ""
+    between: tuple[str, ...] = ()
     before: tuple[str, ...] = ("embeddings",)
     beside: tuple[str, ...] = ()
     first_block: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     embed: Callable[..., Tensor] = calls.embedded
     context: Callable[..., list[dict]] = calls.nothing
+    run: Callable[..., Any] = calls.one_block
     after_block: Callable[..., Tensor] | None = None
     finish: Callable[..., Tensor] = calls.called_in_order
     class_tokens: int | Callable[[Any], int] = 0
@@ -74,6 +99,13 @@ class Family:
     settings: Mapping[str, object] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    added: Callable[[Any], Mapping[str, object]] = calls.nothing_added
+    fitted: Callable[[Any], None] | None = None
+    network: str = ""
+    modality: str = ""
+    own_input: str = ""
+    pooling: str = ""
+    takes_pictures: bool = False
     resizes: bool = False
     own_inputs: Callable[[calls.Network, Tensor], dict] = calls.no_further_inputs
     own_states: Callable[[calls.Network, Any], Tensor] = calls.last_hidden_state
@@ -94,12 +126,19 @@ class Family:
         above = tuple(name for name in there(self.after) if name not in below)
         if not self.blocks:
             return (below + above,)
-        blocks: list[tuple[str, ...]] = [
-            (f"{self.blocks}.{n}",) for n in range(len(network.get_submodule(self.blocks)))
+        lists = [
+            [(f"{name}.{n}",) for n in range(len(network.get_submodule(name)))] for name in self.block_lists
         ]
-        blocks[0] += there(self.first_block)
-        blocks[-1] += above
-        return (below, *blocks)
+        lists[0][0] += there(self.first_block)
+        lists[0][-1] += there(self.between)
+        lists[-1][-1] += above
+        blocks = [names for each in lists for names in each]
+        return (below, *blocks) if below else tuple(blocks)
+
+    @property
+    def block_lists(self) -> tuple[str, ...]:
+        """Names of the lists of blocks, in their order."""
+        return tuple(name for name in (self.blocks, self.upper_blocks) if name)
 
     def n_class_tokens(self, config) -> int:
         """How many class tokens stand before the patches of a network of this config."""
@@ -125,6 +164,18 @@ _CONVNEXT = Family(
     "encoder.stages", after=("layernorm",), finish=calls.mean_first, own_states=calls.pooler_output
 )
 _RESNET = Family("encoder.stages", before=("embedder",))
+_CLIP = Family(
+    "encoder.layers", before=("embeddings", "pre_layrnorm"), after=("post_layernorm",), class_tokens=1,
+    context=calls.no_mask, own_states=calls.normalised_tokens,
+)  # fmt: skip
+_QWEN_VL = Family(
+    "blocks", before=("patch_embed",), beside=("pos_embed",), after=("merger",),
+    embed=vision_calls.patches_in_rows,
+    context=vision_calls.rotated_rows, run=vision_calls.each_row, finish=vision_calls.merged_rows,
+    added=calls.any_clip, names={"tubelet_size": "temporal_patch_size"}, modality="video",
+    own_input="hidden_states", takes_pictures=True,
+    own_inputs=vision_calls.patches_and_grid, own_states=vision_calls.merged_of_items,
+)  # fmt: skip
 
 
 def _with_registers(config) -> int:
@@ -194,9 +245,22 @@ FAMILIES: dict[str, Family] = {
     "siglip_vision_model": Family(
         "encoder.layers", after=("post_layernorm",), context=calls.no_mask
     ),
-    "clip_vision_model": Family(
-        "encoder.layers", before=("embeddings", "pre_layrnorm"), after=("post_layernorm",), class_tokens=1,
-        context=calls.no_mask, own_states=calls.normalised_tokens,
+    "clip_vision_model": _CLIP,
+    "chinese_clip_vision_model": _CLIP,
+    "altclip_vision_model": replace(_CLIP, network="AltCLIPVisionModel"),
+    "metaclip_2_vision_model": replace(_CLIP, network="MetaClip2VisionModel"),
+    "aimv2_vision_model": Family("encoder.layers", after=("rms_norm",), context=calls.no_mask),
+    "siglip2_vision_model": Family(
+        "encoder.layers", after=("post_layernorm",), embed=vision_calls.patches_of_a_square,
+        context=calls.no_mask, added=calls.any_size, own_inputs=vision_calls.all_patches_real,
+    ),
+    "internvl_vision": Family(
+        "encoder.layer", after=("layernorm",), class_tokens=1, unused=("embeddings.mask_token",),
+        pooling="mean", resizes=True,
+    ),
+    "dinov3_convnext": Family(
+        "model.stages", before=(), after=("layer_norm",), finish=calls.mean_first,
+        own_states=calls.pooler_output,
     ),
     "swin": _SWIN,
     "swinv2": _SWIN,
@@ -211,9 +275,26 @@ FAMILIES: dict[str, Family] = {
     "vivit": _VIT,
     "vjepa2": Family(
         "encoder.layer", before=("encoder.embeddings",), after=("encoder.layernorm",),
+        embed=vision_calls.no_frame_dropped, own_inputs=vision_calls.encoder_alone,
         names={"image_size": "crop_size", "num_frames": "frames_per_clip"},
-        own_inputs=calls.encoder_alone,
     ),
+    "videoprism_vision_model": Family(
+        "spatial_layers", "temporal_layers", between=("layernorm1", "temporal_embeddings"),
+        before=("spatial_embeddings",), after=("layernorm2",), embed=vision_calls.frames_alone,
+        run=vision_calls.each_row, after_block=vision_calls.over_time,
+        finish=vision_calls.frame_after_frame, resizes=True,
+    ),
+    "pe_video_encoder": Family(
+        "layers", before=("embedder", "patch_embedder"), beside=("rotary_emb",), after=("norm", "output"),
+        context=vision_calls.rotary_without_mask, class_tokens=1, resizes=True,
+        added=vision_calls.size_of_picture_network, fitted=vision_calls.tell_picture_network,
+        own_states=vision_calls.class_token_in_front,
+    ),
+    "qwen2_vl_vision": replace(_QWEN_VL, network="Qwen2VisionTransformerPretrainedModel"),
+    "qwen2_5_vl_vision": _QWEN_VL,
+    "qwen3_vl_vision": _QWEN_VL,
+    "qwen3_vl_moe_vision": _QWEN_VL,
+    "qwen3_5_vision": _QWEN_VL,
 }  # fmt: skip
 
 UNKNOWN = Family(before=("",), embed=calls.own_forward)

@@ -16,7 +16,13 @@ from torch import Tensor
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.pooling import token_pools
 from recbole_microlens.encoders.transformers.calls import Network, own_forward
-from recbole_microlens.encoders.transformers.config import config_at, family_of, fetched, model_class
+from recbole_microlens.encoders.transformers.config import (
+    config_at,
+    family_of,
+    fetched,
+    model_class,
+    patch_of,
+)
 from recbole_microlens.encoders.transformers.entries import IMAGENET
 from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network, pathways_of
 from recbole_microlens.encoders.weights import PublishedWeights
@@ -65,6 +71,7 @@ def folder_spec(source: str) -> TransformersSpec:
         tokenizer=source if modality == "text" else "",
         family=family,
         pathways=pathways_of(config, modality),
+        picture_frames=patch_of(config)[0] if family.takes_pictures else 0,
         check=check_folder,
     )
     network, states = _run_on_meta(draft)
@@ -128,7 +135,8 @@ def check_folder(encoder: Encoder) -> None:
 def _own_states(spec: TransformersSpec, network: Network, content: Tensor) -> Tensor:
     if spec.modality == "text":
         return own_forward(network, (), content[:, 0].long(), content[:, 1].long())
-    inputs = {network.main_input_name: content} | spec.family.own_inputs(network, content)
+    name = spec.family.own_input or network.main_input_name
+    inputs = {name: content} | spec.family.own_inputs(network, content)
     return spec.family.own_states(network, network(**inputs))
 
 
@@ -161,6 +169,8 @@ def _run_on_meta(draft: TransformersSpec) -> tuple[Network, Tensor]:
 
 def _modality(source: str, config) -> str:
     cls: Any = model_class(config)
+    if family_of(config).modality:
+        return family_of(config).modality
     if hasattr(config, "audio_config") or cls.main_input_name in _SOUND:
         raise MicroLensError(
             f"encoder: {source} ({cls.__name__}) takes audio; only titles, covers and videos are "
@@ -199,7 +209,7 @@ def _pools(source: str, config, spec: TransformersSpec) -> dict:
     """The poolings, the one that the model was trained with first."""
     if spec.modality != "text":
         n_class = spec.family.n_class_tokens(config)
-        return token_pools("cls" if n_class else "mean", n_class)
+        return token_pools(spec.family.pooling or ("cls" if n_class else "mean"), n_class)
     n_class = int(_has_class_token(config))
     sentences = Path(source) / "1_Pooling" / "config.json"
     if sentences.is_file() and json.loads(sentences.read_text()).get("pooling_mode_mean_tokens"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -108,10 +109,27 @@ def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
         setattr(config, key, value)
     cls: Any = type(network)
 
-    def load(local: bool):
-        return cls.from_pretrained(source, config=config, local_files_only=local, **_options(cls))
+    def load(local: bool, **key_mapping):
+        options = {"config": config, "local_files_only": local, **key_mapping, **_options(cls)}
+        donor, report = cls.from_pretrained(source, **options)
+        prefix = _prefix_of_tower(report)
+        if not prefix or key_mapping:
+            return donor, report
+        return load(local, key_mapping={f"^{re.escape(prefix)}": ""})
 
     return fetched("encoder_weights", source, load)
+
+
+def _prefix_of_tower(report: Mapping) -> str:
+    """What the names of a checkpoint of several towers have in front of those of this one; empty if nothing
+    that is missing is there by a longer name.
+    """
+    missing, others = sorted(report["missing_keys"]), set(report["unexpected_keys"])
+    if not missing:
+        return ""
+    prefixes = {key.removesuffix(missing[0]) for key in others if key.endswith(f".{missing[0]}")}
+    found = {prefix: sum(prefix + key in others for key in missing) for prefix in prefixes}
+    return max(sorted(found), key=lambda prefix: found[prefix], default="")
 
 
 def _from_folder(network: Network, source: str) -> tuple[State, Mapping]:

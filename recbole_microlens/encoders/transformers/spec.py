@@ -167,7 +167,9 @@ def frames_first(clips: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class EnlargeToPatches:
-    """Pictures [N, 3, S, S] -> the next multiple of ``patch`` pixels, so that no border is lost."""
+    """Pictures [N, 3, S, S] or clips [N, T, 3, S, S] -> the next multiple of ``patch`` pixels, so that no
+    border is lost.
+    """
 
     patch: int
 
@@ -175,13 +177,22 @@ class EnlargeToPatches:
         size = next_multiple(pictures.shape[-1], self.patch)
         if size == pictures.shape[-1]:
             return pictures
-        return interpolate(pictures, size=(size, size), mode="bilinear", align_corners=False)
+        flat = pictures.flatten(0, -4)
+        larger = interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+        return larger.unflatten(0, pictures.shape[:-3])
+
+
+@dataclass(frozen=True)
+class EnlargedFramesFirst(EnlargeToPatches):
+    """Clips [N, 3, T, S, S] -> [N, T, 3, S', S'], S' the next multiple of ``patch`` pixels."""
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        return super().__call__(frames_first(pictures))
 
 
 def pathways_of(config, modality: str) -> Callable[[Tensor], Tensor] | None:
     """What ``Encoder.prepare`` does to the pixels of this architecture."""
+    resizes, patch = family_of(config).resizes, patch_of(config)[1]
     if modality == "video":
-        return frames_first
-    if modality == "image" and family_of(config).resizes:
-        return EnlargeToPatches(patch_of(config)[1])
-    return None
+        return EnlargedFramesFirst(patch) if resizes else frames_first
+    return EnlargeToPatches(patch) if modality == "image" and resizes else None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.staged_forward import Features, modules_of
+from recbole_microlens.encoders.transformers.calls import part
 from recbole_microlens.encoders.transformers.families import Family
 from recbole_microlens.errors import MicroLensError
 
@@ -41,7 +42,7 @@ class TransformerStages:
     def __init__(self, name: str, network: nn.Module, family: Family, stages: Stages, is_text: bool):
         self.network, self.family, self.is_text = network, family, is_text
         self.stages = modules_of(network, stages)
-        self.blocks: Any = network.get_submodule(family.blocks) if family.blocks else nn.ModuleList()
+        self.blocks: Any = [block for each in family.block_lists for block in part(network, each)]
         self._starts = _first_blocks(name, family, stages)
 
     def __call__(self, features: Any, first: int, last: int) -> Features:
@@ -65,7 +66,7 @@ class TransformerStages:
             return states
         context = self.family.context(self.network, self.blocks, states, mask)
         for number in range(first, last):
-            before, found = states, self.blocks[number](states, **context[number])
+            before, found = states, self.family.run(self.blocks[number], states, context[number])
             states = found[0] if isinstance(found, tuple) else found
             if self.family.after_block:
                 states = self.family.after_block(self.network, number, before, states, mask)
@@ -74,14 +75,14 @@ class TransformerStages:
 
 def _first_blocks(name: str, family: Family, stages: Stages) -> list[int]:
     """For each stage the number of blocks below it; at the end the number of all blocks."""
-    prefix = f"{family.blocks}." if family.blocks else "\0"
+    prefixes = tuple(f"{each}." for each in family.block_lists)
     for names in stages[1:]:
-        if not names[0].startswith(prefix):
+        if not names[0].startswith(prefixes):
             raise MicroLensError(
                 f"finetune_stages: '{name}' cannot be cut at '{names[0]}', only before one of its layers "
-                f"({prefix}0, ...). Set a number of stages, or `finetune` to full or frozen."
+                f"({family.blocks}.0, ...). Set a number of stages, or `finetune` to full or frozen."
             )
-    return [0, *accumulate(sum(name.startswith(prefix) for name in names) for names in stages)]
+    return [0, *accumulate(sum(name.startswith(prefixes) for name in names) for names in stages)]
 
 
 def _with_one_real_token(mask: Tensor) -> Tensor:
