@@ -126,7 +126,7 @@ class Family:
         above = tuple(name for name in there(self.after) if name not in below)
         if not self.blocks:
             return (below + above,)
-        lists = [
+        lists: list[list[tuple[str, ...]]] = [
             [(f"{name}.{n}",) for n in range(len(network.get_submodule(name)))] for name in self.block_lists
         ]
         lists[0][0] += there(self.first_block)
