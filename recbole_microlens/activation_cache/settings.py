@@ -83,6 +83,8 @@ def _used_by(config, name: str) -> dict:
     found = modality_settings(config, name)
     settings = {f"{name}_encoder": found.encoder.name}
     settings |= {key: of_modality(config, key, name) for key in _BY_MODALITY}
+    if settings["finetune"] == "side":
+        settings["side_layers"] = of_modality(config, "side_layers", name)
     if name != "text":
         settings["frame_size"] = config["frame_size"]
     if name == "image":

@@ -12,6 +12,7 @@ from functools import cache
 
 from recbole_microlens import compat
 from recbole_microlens.config import (
+    adapter_settings,
     cache_settings,
     cold_settings,
     kinds_by_model,
@@ -158,16 +159,17 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
         "Fine-tuning": {
             "finetune": (
                 by_modality(word(*MODES)),
-                "which part of an encoder trains; frozen parts stay in eval mode",
+                "which part of an encoder trains, or what is added to it; all else stays in eval mode",
             ),
             "finetune_stages": (
                 by_modality(stages()),
-                "in mode top: how many top stages train, or the module from which on all do",
+                "modes top, lora, adapter: how many top stages train, or the module from which on",
             ),
             "finetune_embeddings": (
                 by_modality(flag()),
                 "in mode top the lowest stage trains too; no activation cache then",
             ),
+            **adapter_settings.KEYS,
             "freeze_bn_statistics": (
                 by_modality(flag()),
                 "running statistics of BatchNorm layers that train stay as they are",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -14,63 +14,19 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from recbole_microlens.encoders.batchnorm import checkpointed, freeze_statistics
+from recbole_microlens.encoders.encoder_options import EncoderOptions
 from recbole_microlens.encoders.finetune import cut_stages
 from recbole_microlens.encoders.frame_by_frame import FrameByFrame, MeanOfFrames
-from recbole_microlens.encoders.pooling import mean_of_channels_last, tokens_of
+from recbole_microlens.encoders.pooling import has_channels_last, tokens_of
 from recbole_microlens.encoders.sound.windows import WindowByWindow, each_window
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.encoders.trunk_output import TrunkOutput
 
+Wrap = Callable[[StagedForward], StagedForward]
 # What transformers writes into a config, or reads from it, beside the architecture.
 _NOT_OF_THE_NETWORK = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 _FULL_SCALE = 32768  # of samples in int16
-
-
-@dataclasses.dataclass(frozen=True)
-class EncoderOptions:
-    """How an encoder is built and used.
-
-    Attributes
-    ----------
-    frames, size : int
-        Frames of a clip, and their height and width in pixels.
-    weights : str
-        ``pretrained`` (downloaded once by ``torch.hub``; ``kinetics`` is another word for it), a path of a
-        checkpoint, or ``none`` (random).
-    trainable_stages : int or str, optional
-        How many top stages train, or the name of a module from which on all train; all by default. See
-        :mod:`recbole_microlens.encoders.finetune`.
-    output : {'pooled', 'head', 'released'}
-        Pooled features, the logits of the classes the network was trained on, or what the released runs took
-        of it: logits of pytorchvideo's networks, in their way, and pooled features of all others. See
-        :mod:`recbole_microlens.encoders.released_head`.
-    pooling : str, optional
-        ``mean``, or ``cls`` where the network has a class token; by default the encoder's own.
-    freeze_bn_statistics : bool
-        Keep the running statistics of BatchNorm layers that train, too.
-    gradient_checkpointing : bool
-        Compute the activations of trainable stages again in the backward pass instead of keeping them.
-    normalisation : {'weights', 'released'}
-        Of pixels: that of the weights, or mean 0.5 and deviation 0.5 as in the released code.
-    finetune_embeddings : bool
-        The lowest stage trains too, though those between it and the top ones do not.
-    frame_pooling : str, optional
-        How the features of frames become those of a clip, where an image encoder looks at each frame: a key
-        of :data:`~recbole_microlens.encoders.frame_by_frame.FRAME_POOLS`, by default ``mean``.
-    """
-
-    frames: int = 5
-    size: int = 224
-    weights: str | None = "none"
-    trainable_stages: int | str | None = None
-    output: str = "pooled"
-    pooling: str | None = None
-    freeze_bn_statistics: bool = False
-    gradient_checkpointing: bool = False
-    normalisation: str = "weights"
-    finetune_embeddings: bool = False
-    frame_pooling: str | None = None
 
 
 class Encoder(nn.Module):
@@ -87,6 +43,8 @@ class Encoder(nn.Module):
         What ``spec.build`` returned, weights loaded; ``spec.head`` is needed only where the output is
         ``head``.
     options : EncoderOptions
+    wrap : callable, optional
+        What is put around the network as it is run in parts.
 
     Attributes
     ----------
@@ -97,13 +55,16 @@ class Encoder(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, spec: EncoderSpec, network: nn.Module, options: EncoderOptions):
+    def __init__(
+        self, spec: EncoderSpec, network: nn.Module, options: EncoderOptions, wrap: Wrap | None = None
+    ):
         super().__init__()
         stages, self.trainable_stages = cut_stages(spec.stages, network, options.trainable_stages)
         self.spec = dataclasses.replace(spec, stages=stages)
         self.options = options
         self.network = network
         staged_forward = self.spec.staged_forward(network)
+        staged_forward = wrap(staged_forward) if wrap else staged_forward
         self.frame_pool = _frame_pool(spec, options.frame_pooling)
         self.front_end = spec.front_end() if spec.front_end else None
         self.staged_forward: StagedForward = staged_forward
@@ -144,6 +105,12 @@ class Encoder(nn.Module):
     def trained_pool(self) -> nn.Module | None:
         """The pooling over the frames if it has weights: it stands above the stages, and always trains."""
         return self.frame_pool if self.frame_pool and self.frame_pool.trains else None
+
+    @property
+    def trained_part(self) -> str:
+        """What trains, in words."""
+        below = ", and the embeddings" if self.trains_embeddings else ""
+        return f"top {self.trainable_stages} of {self.n_stages} stages train{below}"
 
     def stages(self) -> list[nn.ModuleList]:
         """The modules of each stage, in the order of the forward pass; the head belongs to the last one, and
@@ -238,7 +205,7 @@ class Encoder(nn.Module):
             False for the padding of a title.
         """
         features = self.staged_forward(self.prepare(content), 0, self.n_stages)
-        tokens, real = tokens_of(features, channels_last=self.pool is mean_of_channels_last)
+        tokens, real = tokens_of(features, channels_last=has_channels_last(self.pool))
         if "cls" in self.spec.pools:
             return tokens, real
         with_pooled = torch.cat([self._pool(features).unsqueeze(1), tokens], dim=1)

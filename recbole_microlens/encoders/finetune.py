@@ -1,6 +1,7 @@
-"""Fine-tuning: how many of an encoder's top stages train, or from which module on.
+"""Fine-tuning: where an encoder is cut, by mode; above the cut its stages train, or what adapts them.
 
-Source: section 4.2 of the MicroLens paper (frozen, top-T and full fine-tuning).
+Source: section 4.2 of the MicroLens paper (frozen, top-T and full fine-tuning); for the modes with adapters
+see :mod:`recbole_microlens.encoders.adapters`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,30 @@ from torch import nn
 
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
-MODES = ("frozen", "top", "full")
+NONE, CHOSEN, ALL = "none", "chosen", "all"
+# Which stages are above the cut: none of them, the top ones that are asked for, or all.
+MODES = {
+    "frozen": NONE,
+    "top": CHOSEN,
+    "full": ALL,
+    "lora": CHOSEN,
+    "adapter": CHOSEN,
+    "side": NONE,
+}
 
 Stages = tuple[tuple[str, ...], ...]
 
 
 def trainable_stages(mode: str, finetune_stages: int | str, n_stages: int) -> int | str:
-    """What trains under a mode: none of the stages, the last ``finetune_stages``, or all.
+    """What is above the cut under a mode: none of the stages, the last ``finetune_stages``, or all.
 
     Parameters
     ----------
-    mode : {'frozen', 'top', 'full'}
+    mode : str
+        A key of :data:`MODES`.
     finetune_stages : int or str
-        How many top stages train in mode ``top``, or the name of a module, see :func:`cut_stages`.
+        How many top stages train in mode ``top``, or carry adapters, or the name of a module, see
+        :func:`cut_stages`.
     n_stages : int
         How many stages the encoder has.
 
@@ -35,15 +47,15 @@ def trainable_stages(mode: str, finetune_stages: int | str, n_stages: int) -> in
     Raises
     ------
     MicroLensError
-        Unknown mode; or, in mode ``top``, a number of stages that the encoder does not have.
+        Unknown mode; or a number of stages that the encoder does not have, where the mode looks at it.
     """
     if mode not in MODES:
         raise MicroLensError(
             f"finetune: '{mode}' is not a mode.{did_you_mean(str(mode), MODES)} Set one of: "
             f"{', '.join(MODES)}."
         )
-    if mode != "top":
-        return 0 if mode == "frozen" else n_stages
+    if MODES[mode] != CHOSEN:
+        return 0 if MODES[mode] == NONE else n_stages
     if isinstance(finetune_stages, str):
         return finetune_stages
     if type(finetune_stages) is not int or not 1 <= finetune_stages <= n_stages:

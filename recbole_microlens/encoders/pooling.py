@@ -1,5 +1,6 @@
 """From what the last stage of a network returns to one feature vector an item."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,11 @@ def _mean_of_map(maps: Tensor) -> Tensor:
 def mean_of_channels_last(features: Tensor) -> Tensor:
     """Mean over time and space of maps [N, ..., C]: [N, C]."""
     return features.flatten(1, -2).mean(1)
+
+
+def has_channels_last(pool: Callable) -> bool:
+    """Whether a pooling, or one for each frame that is made of it, takes maps with the channels last."""
+    return mean_of_channels_last in (pool, *getattr(pool, "args", ()))
 
 
 def class_token(features: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from recbole_microlens.encoders.adapters.table import adapted, check_adapters
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.frame_by_frame import frames_of
 from recbole_microlens.encoders.image import IMAGE_ENCODERS
@@ -70,11 +71,12 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     ------
     MicroLensError
         Unknown name, output or pooling; a clip that is too small for the network; weights that cannot be had
-        or do not fit.
+        or do not fit; adapters that it cannot have.
     """
     spec = encoder_spec(name, modality)
     _check(spec, options)
     _check_frame_pooling(spec, options)
+    check_adapters(spec, options)
     if options.normalisation == "released" and spec.mean:
         spec = replace(spec, mean=_HALF, std=_HALF)
     network = spec.build(options.frames, options.size)
@@ -86,7 +88,7 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     encoder = Encoder(spec, network, options)
     if spec.check:
         spec.check(encoder)
-    return encoder
+    return adapted(encoder)
 
 
 def _check(spec: EncoderSpec, options: EncoderOptions) -> None:

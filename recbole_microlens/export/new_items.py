@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
 from recbole_microlens.export.scoring import ScoreKind
@@ -21,7 +22,7 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
-from recbole_microlens.items.towers import create_towers
+from recbole_microlens.items.towers import EncoderTower, create_towers
 from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.sources import find_covers, find_frames
 from recbole_microlens.media.spread import frames_of_clip
@@ -318,6 +319,9 @@ class ItemEncoder:
             missing = [name for name in missing if not name.startswith("towers.id.")]
             if missing or unexpected:
                 raise ValueError(f"missing {missing[:3]}, unexpected {unexpected[:3]}")
+        for tower in towers.values():
+            if isinstance(tower, EncoderTower):
+                tower.encoder = without_lora(tower.encoder)
         if "id" in towers:
             towers["id"] = nn.Identity()  # only its place among the others is needed
         return network.to(self.config["device"]).eval()

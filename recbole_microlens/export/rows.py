@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_microlens.encoders.adapters.side import SideEncoder
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.feature_file import written_features
@@ -62,6 +63,11 @@ def require_tokens(network: Encoder, modality: str) -> None:
         raise MicroLensError(
             f"--tokens: {network.spec.name} looks at videos here; tokens are of titles and images. Choose an "
             "encoder of one of these."
+        )
+    if isinstance(network, SideEncoder):
+        raise MicroLensError(
+            f"--tokens: the side network of this run gives one vector for an item, not one for each token of "
+            f"{network.spec.name}. Choose another run, or an encoder."
         )
     if network.options.output != "pooled":
         raise MicroLensError(

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from recbole_microlens.encoders.adapter_options import AdapterOptions
+from recbole_microlens.encoders.adapters.table import ADAPTERS, check_adapters
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import encoder_spec
 from recbole_microlens.encoders.spec import EncoderSpec
@@ -70,7 +72,8 @@ def modality_settings(config, name: str) -> ModalitySettings:
     Raises
     ------
     MicroLensError
-        The encoder is unknown or looks at something else, or a dict has no entry for this modality.
+        The encoder is unknown, looks at something else, or cannot be adapted as the settings say; or a dict
+        has no entry for this modality.
     """
     spec = encoder_spec(_encoder_name(config, name), name)
     if spec.modality != name:
@@ -91,7 +94,9 @@ def modality_settings(config, name: str) -> ModalitySettings:
         normalisation=own("normalisation"),
         finetune_embeddings=own("finetune_embeddings"),
         frame_pooling=own("frame_pooling") if spec.frame_pools else None,
+        adapters=_adapters(config, name),
     )
+    check_adapters(spec, options)
     return ModalitySettings(name, spec, options)
 
 
@@ -144,6 +149,22 @@ def of_modality(config, key: str, name: str):
     if name not in value:
         raise MicroLensError(f"{key}: {value} has no entry for {name}. Add one, or give one value for all.")
     return value[name]
+
+
+def _adapters(config, name: str) -> AdapterOptions | None:
+    mode = of_modality(config, "finetune", name)
+    if mode not in ADAPTERS:
+        return None
+    own = partial(of_modality, config, name=name)
+    layers = own("side_layers")
+    return AdapterOptions(
+        mode=mode,
+        rank=own("lora_rank"),
+        alpha=own("lora_alpha"),
+        dropout=own("lora_dropout"),
+        size=own("side_size" if mode == "side" else "adapter_size"),
+        layers=None if layers is None else tuple(layers),
+    )
 
 
 def _encoder_name(config, name: str) -> str:

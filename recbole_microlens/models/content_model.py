@@ -107,10 +107,7 @@ class ContentModel:
         if self.item_embedding.fusion is not None:
             lines.append(f"  fusion: {type(self.item_embedding.fusion).__name__}")
         for modality, encoder in self.item_embedding.encoders().items():
-            lines.append(
-                f"  {modality}: {encoder.spec.name}, top {encoder.trainable_stages} of {encoder.n_stages} "
-                f"stages train{', and the embeddings' if encoder.trains_embeddings else ''}"
-            )
+            lines.append(f"  {modality}: {encoder.spec.name}, {encoder.trained_part}")
         for name, group in self.parameter_groups().items():
             lines.append(f"  trainable in {name}: {sum(parameter.numel() for parameter in group):,}")
         lines.append(f"  parameters: {sum(parameter.numel() for parameter in self.parameters()):,}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from recbole_microlens.config import model_class
+from recbole_microlens.encoders.adapters.adapted import AdaptedEncoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modalities
 from recbole_microlens.items.towers import IdTower
@@ -32,7 +33,8 @@ def start_from(model: nn.Module, config, run: Path) -> None:
 
     Taken are the item towers of the modalities that both have, the fusion if both fuse the same modalities in
     the same way, and the user model if both have the same backbone. Whatever has a row for each item or user
-    is left out, also where both datasets have the same number of them; see :func:`names_by_id`.
+    is left out, also where both datasets have the same number of them; see :func:`names_by_id`. Adapters that
+    the run does not have begin anew.
 
     Parameters
     ----------
@@ -59,14 +61,18 @@ def start_from(model: nn.Module, config, run: Path) -> None:
     left_out = _left_out(ours, theirs, config, settings, type(model))
     taken = [part for part in ours if part not in left_out]
     reasons = [f"{part}: {reason}" for part, reason in left_out.items()]
+    fresh = adapter_names(model) - saved.keys()
     if not taken:
         raise MicroLensError(
             f"init_from: nothing of {run} fits {config['model']} ({'; '.join(reasons)}). Leave it out."
         )
     for part in taken:
-        _require_equal_shapes(part, ours[part], theirs.get(part, {}), run)
+        taken_of_part = {name: value for name, value in ours[part].items() if name not in fresh}
+        _require_equal_shapes(part, taken_of_part, theirs.get(part, {}), run)
         model.load_state_dict(theirs[part], strict=False)
     _log(f"{run} ({settings['model']} on {settings['dataset']})", taken, reasons, by_id)
+    if fresh:
+        getLogger().info("init_from: the run has no adapters like these: they begin anew")
 
 
 def _settings(run: Path) -> dict:
@@ -84,6 +90,16 @@ def names_by_id(model: nn.Module) -> set[str]:
     backbone = _backbone(type(model)).__name__
     declared = {*ITEM_ROWS.get(backbone, ()), *USER_ROWS.get(backbone, ())}
     return {name for name in model.state_dict() if name in declared or name.startswith(towers)}
+
+
+def adapter_names(model: nn.Module) -> set[str]:
+    """Names in a content model's state of the adapters of its encoders."""
+    return {
+        f"{prefix}.{name}"
+        for prefix, module in model.named_modules()
+        if isinstance(module, AdaptedEncoder)
+        for name in module.adapter_names()
+    }
 
 
 def _parts(state: State) -> dict[str, State]:

@@ -72,8 +72,8 @@ class TransformersSpec(EncoderSpec):
         if not self.is_known and trainable_stages not in (None, 0):
             raise MicroLensError(
                 f"finetune: '{self.name}' cannot be cut, its architecture '{self.config().model_type}' is "
-                "not in the table of families. Set `finetune` to full or frozen, or use a model of a known "
-                f"family: {', '.join(FAMILIES)}."
+                "not in the table of families. Set `finetune` to full, frozen or side, or use a model of a "
+                f"known family: {', '.join(FAMILIES)}."
             )
 
     def staged_forward(self, network: nn.Module) -> StagedForward:
