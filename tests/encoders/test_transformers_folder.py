@@ -283,7 +283,8 @@ def test_an_unknown_architecture_names_the_known_and_trains_in_full_or_not_at_al
     config = XLMConfig(emb_dim=16, n_layers=3, n_heads=2, n_words=50, max_position_embeddings=40)
     folder = save_model(config)
     message = (
-        "architecture 'xlm' is not in the table.*Set `finetune` to full, frozen or side.*family: bert, roberta"
+        "architecture 'xlm' is not in the table.*Set `finetune` to full, frozen or side.*"
+        "family: bert, roberta"
     )
     with pytest.raises(MicroLensError, match=message):
         make(folder, trainable_stages=1)

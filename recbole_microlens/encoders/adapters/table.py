@@ -46,7 +46,7 @@ def check_adapters(spec: EncoderSpec, options: EncoderOptions) -> None:
                 f"encoder_output: a side network reads pooled states of layers, not the logits of "
                 f"'{spec.name}'. Set `encoder_output` to pooled, or `finetune` to another mode."
             )
-        if options.frame_pooling and spec.frame_pools[options.frame_pooling].trains:
+        if getattr(spec.frame_pools.get(options.frame_pooling or ""), "trains", False):
             raise MicroLensError(
                 f"frame_pooling: {options.frame_pooling} trains, a side network reads states that are a "
                 "constant. Set `frame_pooling` to another, or `finetune` to another mode."
