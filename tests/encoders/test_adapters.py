@@ -20,10 +20,15 @@ from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.constant_part import constant_part, features_of, has_constant_part
 
-# By encoder, the modality and how many stages are adapted: text and its mask, images as frames, stages that
-# are one convolution, residual convolutions, layers whose weights are read and not called.
-KINDS = {"bert_small": (None, 2), "vit_mae_base": ("video", 2), QUICK.name: (None, 1)}
-SLOW_KINDS = {"x3d_xs": (None, 2), "swin_t": (None, 2)}
+# By encoder, the modality and how many stages are adapted: text and its mask, stages that are one convolution;
+# images as frames, residual convolutions, layers whose weights are read and not called, windows of sound.
+KINDS = {"bert_small": (None, 2), QUICK.name: (None, 1)}
+SLOW_KINDS = {
+    "vit_mae_base": ("video", 2),
+    "x3d_xs": (None, 2),
+    "swin_t": (None, 2),
+    "logmel_cnn": (None, 2),
+}
 SHAPE = {"frames": 2, "size": 32}
 
 
