@@ -20,7 +20,7 @@ from recbole_microlens.encoders.registry import create_encoder, encoder_spec
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.constant_part import constant_part, features_of, has_constant_part
 
-# By encoder, the modality and how many stages are adapted: text and its mask, stages that are one convolution;
+# By encoder, the modality and how many stages are adapted: text and its mask, stages that are a convolution;
 # images as frames, residual convolutions, layers whose weights are read and not called, windows of sound.
 KINDS = {"bert_small": (None, 2), QUICK.name: (None, 1)}
 SLOW_KINDS = {
