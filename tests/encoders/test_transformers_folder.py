@@ -376,5 +376,5 @@ def test_code_in_a_folder_is_never_run(tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}')
     (folder / "own.py").write_text("raise SystemExit('the code ran')")
-    with pytest.raises(MicroLensError, match="custom code .* never run"):
+    with pytest.raises(MicroLensError, match="code of its own .* never run"):
         encoder_spec(str(folder))

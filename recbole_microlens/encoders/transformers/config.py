@@ -14,6 +14,7 @@ from torch import nn
 
 from recbole_microlens.encoders.position_interpolation import Grid
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
+from recbole_microlens.encoders.transformers.kinds import USABLE, require_config, require_known
 from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD
 from recbole_microlens.errors import MicroLensError, explained, first_line
 
@@ -42,17 +43,15 @@ def config_at(source: str, setting: str = "encoder"):
     Raises
     ------
     MicroLensError
-        It is neither here nor can it be downloaded, or its architecture is not one of ``transformers``.
+        It is neither here nor can it be downloaded, or it is of a kind that cannot be used.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PretrainedConfig
 
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise MicroLensError(
-            f"{setting}: {source} holds no config.json. Give a folder that transformers' save_pretrained "
-            "wrote, or a hub id."
-        )
+    require_config(source, setting)
 
     def load(local: bool):
+        said, _ = PretrainedConfig.get_config_dict(source, local_files_only=local)
+        require_known(source, setting, said)
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
     return with_family_settings(_tower(fetched(setting, source, load)))
@@ -154,12 +153,27 @@ def model_class(config) -> type[nn.Module]:
         return getattr(import_module(type(config).__module__.replace(".configuration_", ".modeling_")), named)
     if type(config) not in mapping:
         kind = " that runs its encoder alone" if config.is_encoder_decoder else ""
+        only = ", which only generates" if _generates(config) else ""
         raise MicroLensError(
-            f"encoder: transformers has no model{kind} for the architecture '{config.model_type}'. Choose an "
-            "encoder of text, images or videos."
+            f"encoder: transformers has no model{kind} for the architecture '{config.model_type}'{only}. "
+            f"{USABLE}"
         )
     found = mapping[type(config)]
     return found[0] if isinstance(found, list | tuple) else found
+
+
+def _generates(config) -> bool:
+    """Whether the library writes text, pictures or sound with a model of this config."""
+    from transformers.models.auto import modeling_auto
+
+    kinds = (
+        "CAUSAL_LM",
+        "SEQ_TO_SEQ_CAUSAL_LM",
+        "TEXT_TO_WAVEFORM",
+        "TEXT_TO_SPECTROGRAM",
+        "IMAGE_TEXT_TO_TEXT",
+    )
+    return any(type(config) in getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING") for kind in kinds)
 
 
 def model_options(cls: type[nn.Module]) -> dict:

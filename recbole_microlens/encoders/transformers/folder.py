@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from copy import deepcopy
 from dataclasses import replace
@@ -176,8 +177,14 @@ def _modality(source: str, config) -> str:
             f"encoder: {source} ({cls.__name__}) takes audio; only titles, covers and videos are "
             f"supported. {_ACCEPTED}"
         )
-    if cls.main_input_name == "input_ids":
+    taken = inspect.signature(cls.forward).parameters
+    if cls.main_input_name == "input_ids" and "input_ids" in taken:
         return "text"
+    if cls.main_input_name not in taken:
+        raise MicroLensError(
+            f"encoder: {source} ({cls.__name__}) takes '{list(taken)[1]}', of "
+            f"which the table of families says nothing for '{config.model_type}'. {_ACCEPTED}"
+        )
     if cls.main_input_name not in _PIXELS:
         raise MicroLensError(
             f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', which is neither text nor "

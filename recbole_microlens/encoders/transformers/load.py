@@ -20,6 +20,7 @@ from recbole_microlens.encoders.transformers.config import (
     model_options,
     quiet,
 )
+from recbole_microlens.encoders.transformers.kinds import require_plain_weights
 from recbole_microlens.encoders.weights import read_state, require_fit, wrong_shapes
 from recbole_microlens.errors import MicroLensError, explained
 
@@ -100,6 +101,7 @@ def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
         The weights cannot be had, or are of another architecture.
     """
     config = config_at(source, "encoder_weights")
+    require_plain_weights(source)
     if config.model_type != network.config.model_type:
         raise MicroLensError(
             f"encoder_weights: {source} holds a '{config.model_type}', the encoder is a "
