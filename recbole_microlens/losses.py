@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_microlens.chunked_loss import Candidates, chunked_cross_entropy
+
+# Logits from which on they are computed in chunks: 256 MiB of them.
+_CHUNKED_FROM = 1 << 26
+
 
 def log_popularity(train_counts: Tensor) -> Tensor:
     """Natural log of each item's share of the training interactions.
@@ -95,13 +100,47 @@ def in_batch_softmax(
     -------
     Tensor
         Scalar loss; 0 (with zero gradients) for a batch without a target. Memory is twice (real targets) x
-        (real slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient.
+        (real slots) floats: the logits, and the log-softmax that cross-entropy keeps for its gradient. Above
+        2^26 logits they are computed in chunks, with the same loss and the same gradient of an item: where
+        its occurrences have equal embeddings, the first one gets the gradient of all.
     """
     if not target_mask.any():
         return (user_states.sum() + item_embeddings.sum()) * 0.0
+    if int(target_mask.sum()) * int((item_ids != 0).sum()) > _CHUNKED_FROM:
+        return _in_chunks(user_states, item_embeddings, item_ids, target_mask, log_popularity)
     return F.cross_entropy(
         *in_batch_logits(user_states, item_embeddings, item_ids, target_mask, log_popularity)
     )
+
+
+def _in_chunks(
+    user_states: Tensor,
+    item_embeddings: Tensor,
+    item_ids: Tensor,
+    target_mask: Tensor,
+    log_popularity: Tensor,
+) -> Tensor:
+    is_slot = item_ids != 0
+    slot_ids, slots = item_ids[is_slot], item_embeddings[is_slot].float()  # [S], [S, D]
+    distinct, number, times = slot_ids.unique(return_inverse=True, return_counts=True)
+    row_user, row_position = target_mask.nonzero(as_tuple=True)
+    slot_number = is_slot.flatten().cumsum(0).view_as(item_ids) - 1
+    target = slot_number[row_user, row_position + 1]
+    correction = _finite_correction(log_popularity, slot_ids)
+    target_shift, place = -correction[target], torch.arange(len(slot_ids), device=slot_ids.device)
+    first = torch.full_like(distinct, len(place)).scatter_reduce(0, number, place, "amin")
+    if torch.equal(slots, slots[first[number]]):
+        candidates = Candidates(
+            slots[first], times.log() - correction[first], torch.arange(len(first)).to(place)
+        )
+        target = number[target]
+    else:  # as where several processes encode an item with dropout
+        candidates = Candidates(slots, -correction, number)
+    own = torch.full_like(item_ids, -1)
+    own[is_slot] = number
+    with torch.autocast(user_states.device.type, enabled=False):
+        states = user_states[target_mask].float()
+        return chunked_cross_entropy(states, candidates, row_user, target, target_shift, own)
 
 
 def in_batch_logits(

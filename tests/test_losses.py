@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from recbole_microlens import chunked_loss, losses
 from recbole_microlens.losses import in_batch_softmax, log_popularity, softmax_of_columns
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -163,3 +164,32 @@ def test_one_score_an_item_gives_the_loss_of_a_column_an_occurrence():
     candidates, times = rows[rows != 0].unique(return_counts=True)
     loss = softmax_of_columns(scores[:, candidates], candidates, times, rows, log_pop)
     torch.testing.assert_close(loss, torch.stack(expected).mean())
+
+
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("numbers", [1, 40, 1 << 20])
+def test_in_chunks_loss_and_gradients_are_the_same(equal, numbers, monkeypatch):
+    """Users with items twice, items of several users, one never seen in training, one user without a target."""
+    drawn = torch.Generator().manual_seed(3)
+    ids = torch.randint(1, 12, (6, 9), generator=drawn)
+    lengths = torch.tensor([9, 4, 7, 1, 9, 2])
+    ids[torch.arange(9) >= lengths.unsqueeze(1)] = 0
+    mask = ids[:, 1:] != 0
+    table = torch.randn(12, 5, generator=drawn, dtype=torch.float64).float().requires_grad_()
+    states = (torch.randn(6, 8, 5, generator=drawn) * 3).requires_grad_()
+    noise = 0.0 if equal else torch.randn(6, 9, 5, generator=drawn)
+    popularity = log_popularity(torch.tensor([0, 0, 5, 9, 1, 30, 2, 2, 7, 7, 11, 3]))
+
+    def loss_and_gradients():
+        loss = in_batch_softmax(states, table[ids] + noise, ids, mask, popularity)
+        return loss, *torch.autograd.grad(loss * 3, (states, table))
+
+    expected = loss_and_gradients()
+    monkeypatch.setattr(losses, "_CHUNKED_FROM", 0)
+    monkeypatch.setattr(chunked_loss, "_CHUNK_NUMBERS", numbers)
+    for one, other in zip(loss_and_gradients(), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            in_batch_softmax(states, table[ids] + noise, ids, mask, popularity), expected[0].detach()
+        )
