@@ -103,7 +103,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="the whole matrix through torch.compile too")
+    parser.add_argument("--short", action="store_true", help="small sizes")
     given = parser.parse_args()
+    if given.short:
+        given.batch, given.length, given.repeats = 4, 64, 1
     sizes = given.batch, given.length, given.width
     forms = ("blocks", "whole", *["whole, compiled"] * given.compile)
     result = {
@@ -112,7 +115,7 @@ def main() -> None:
         "attention_of_short_histories": compared(attention, (120, 10, given.width), forms, 20),
         "in_batch_softmax": compared(softmax, (*sizes, given.items), ("chunks", "plain"), given.repeats),
     }  # fmt: skip
-    print(json.dumps(result, indent=2))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

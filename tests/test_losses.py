@@ -169,7 +169,7 @@ def test_one_score_an_item_gives_the_loss_of_a_column_an_occurrence():
 @pytest.mark.parametrize("equal", [True, False])
 @pytest.mark.parametrize("numbers", [1, 40, 1 << 20])
 def test_in_chunks_loss_and_gradients_are_the_same(equal, numbers, monkeypatch):
-    """Users with items twice, items of several users, one never seen in training, one user without a target."""
+    """Users with items twice, items of several users or never in training, a user without a target."""
     drawn = torch.Generator().manual_seed(3)
     ids = torch.randint(1, 12, (6, 9), generator=drawn)
     lengths = torch.tensor([9, 4, 7, 1, 9, 2])

@@ -21,10 +21,11 @@ _NOTES = {
     "GRU4RecCPR": "with `use_out_emb` the output table stays by id",
     "HGN": "its output table stays by id",
     "HSTU": "not RecBole's; without a suffix it is trained at the last position, by `loss_type`",
+    "LiGR": "not RecBole's: SASRec with the blocks of eSASRec; without a suffix as HSTU",
     "YouTube": "not RecBole's: a reconstruction, which comes with a suffix alone",
 }
 # Backbones that the paper does not have; their files follow those of SASRec.
-_NOT_OF_PAPER = ("HSTU",)
+_NOT_OF_PAPER = ("HSTU", "LiGR")
 
 
 def tuned_models() -> list[str]:

@@ -12,6 +12,8 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.models.every_position import EveryPositionModel, NextItNetAtRealItems
 from recbole_microlens.models.hstu import HSTU
 from recbole_microlens.models.last_position import LastPositionModel, MaskedItemModel
+from recbole_microlens.models.last_state import LastState
+from recbole_microlens.models.ligr import LiGR
 from recbole_microlens.models.youtube import YouTube
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -29,13 +31,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 CHOOSING = ("M", "IDM")
 
 # Backbones that RecBole does not have.
-OWN_BACKBONES: dict[str, type] = {"HSTU": HSTU, "YouTube": YouTube}
+OWN_BACKBONES: dict[str, type] = {"HSTU": HSTU, "LiGR": LiGR, "YouTube": YouTube}
 
 _MIXINS = {
     "SASRec": EveryPositionModel,
     "GRU4Rec": EveryPositionModel,
     "NextItNet": NextItNetAtRealItems,
     "HSTU": EveryPositionModel,
+    "LiGR": EveryPositionModel,
     "YouTube": EveryPositionModel,
     "BERT4Rec": MaskedItemModel,
 }
@@ -96,7 +99,7 @@ def backbones() -> dict[str, type]:
 
 def runs_alone(backbone: str) -> bool:
     """Whether one of :data:`OWN_BACKBONES` has a loss of its own, and so is a model without a suffix too."""
-    return "calculate_loss" in vars(OWN_BACKBONES[backbone])
+    return issubclass(OWN_BACKBONES[backbone], LastState)
 
 
 def is_at_every_position(backbone: str) -> bool:

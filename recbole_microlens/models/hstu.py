@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 
 from recbole_microlens.data.history_times import HISTORY_TIMES
+from recbole_microlens.models.last_state import LastState
 from recbole_microlens.models.pointwise_attention import Weighed, pointwise_attention, time_buckets
 
 N_BUCKETS = 128  # of time differences
@@ -99,7 +98,7 @@ class HSTUEncoder(nn.Module):
         return self.norm(x)
 
 
-class HSTU(SequentialRecommender):
+class HSTU(LastState):
     """HSTU on histories of items; a score is the product of the last state and an item's embedding.
 
     The bias of time is over differences between interactions of the history, ``t_i - t_j``: the time at which
@@ -121,7 +120,6 @@ class HSTU(SequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.width, self.initializer_range = config["hidden_size"], config["initializer_range"]
-        self.loss_type = config["loss_type"]
         dropout, eps, reads_times = (
             config[key] for key in ("hidden_dropout_prob", "layer_norm_eps", self.reads_times_if)
         )
@@ -129,7 +127,6 @@ class HSTU(SequentialRecommender):
         sizes = self.width, config["n_heads"], self.max_seq_length, dropout, eps, reads_times
         layers = [HSTULayer(*sizes) for _ in range(config["n_layers"])]
         self.encoder = HSTUEncoder(layers, self.width, dropout, eps, reads_times)
-        self.loss_fct = BPRLoss() if self.loss_type == "BPR" else nn.CrossEntropyLoss()
         self._initialise()
         if reads_times:
             self._look_at_times(dataset)
@@ -151,29 +148,6 @@ class HSTU(SequentialRecommender):
         """
         states = self.encoder(self.item_embedding(item_seq), times)  # [B, L, d]
         return self.gather_indexes(states, item_seq_len - 1)
-
-    def calculate_loss(self, interaction) -> Tensor:
-        """RecBole's losses of the last position: BPR, or the cross-entropy over all items."""
-        states, target = self._states_of(interaction), interaction[self.ITEM_ID]
-        if self.loss_type == "BPR":
-            positive, negative = (
-                (states * self.item_embedding(items)).sum(1)
-                for items in (target, interaction[self.NEG_ITEM_ID])
-            )
-            return self.loss_fct(positive, negative)
-        return self.loss_fct(states @ self.item_embedding.weight.T, target)
-
-    def predict(self, interaction) -> Tensor:
-        """The score of one item for each user, [B]."""
-        return (self._states_of(interaction) * self.item_embedding(interaction[self.ITEM_ID])).sum(1)
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """The scores of all items, [B, n_items]."""
-        return self._states_of(interaction) @ self.item_embedding.weight.T
-
-    def _states_of(self, interaction) -> Tensor:
-        more = {name: interaction[key] for name, key in self.also_reads.items() if key in interaction}
-        return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], **more)
 
     def _initialise(self) -> None:
         for name, parameter in self.named_parameters():

@@ -58,14 +58,14 @@ def test_a_class_is_made_once_can_be_imported_and_pickled():
 
 
 def test_these_backbones_are_trained_at_every_position():
-    every = ["GRU4Rec", "NextItNet", "SASRec", "HSTU", "YouTube"]
+    every = ["GRU4Rec", "NextItNet", "SASRec", "HSTU", "LiGR", "YouTube"]
     assert [name for name in backbones() if is_at_every_position(name)] == every
 
 
 def test_every_sequential_model_takes_suffixes_or_says_why_not():
     assert len(sequential_models()) == 31
     assert set(NOT_CONVERTIBLE) < set(sequential_models())
-    assert len(backbones()) == 22
+    assert len(backbones()) == 23
     assert grid_names() == {backbone + suffix for backbone in backbones() for suffix in SUFFIXES}
     for backbone, reason in NOT_CONVERTIBLE.items():
         with pytest.raises(MicroLensError, match=f"{backbone} takes no suffix, because") as error:

@@ -10,7 +10,7 @@ from recbole_microlens.models.backbones import content_class
 
 BACKBONES = ("SASRec", "GRU4Rec", "NextItNet", "HSTU", "YouTube")
 SUFFIXES = ("V", "I", "T", "M", "ID", "IDV")
-GRID = [backbone + suffix for backbone in BACKBONES for suffix in SUFFIXES]
+GRID = [backbone + suffix for backbone in BACKBONES for suffix in SUFFIXES] + ["LiGRV", "LiGRID"]
 
 
 def sequences_of(batch):
