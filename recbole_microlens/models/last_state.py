@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ class LastState(SequentialRecommender):
     """
 
     also_reads: dict[str, str] = {}
-    item_embedding: nn.Module
+    item_embedding: Any
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -53,7 +53,8 @@ class LiGRBlock(nn.Module):
             self.qkv(x).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         )  # [3, B, H, L, d / H]
         dropout = self.attention_dropout if self.training else 0.0
-        found = F.scaled_dot_product_attention(*by_head.unbind(0), dropout_p=dropout, is_causal=True)
+        query, key, value = by_head.unbind(0)
+        found = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
         return self.joined(found.transpose(1, 2).flatten(2))
 
     def _transformed(self, x: Tensor) -> Tensor:
