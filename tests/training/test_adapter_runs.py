@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
 from recbole_microlens.config import Config
 from recbole_microlens.encoders.adapters.lora import LoraEncoder
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.export.towers.item_tower import item_tower
+from recbole_microlens.export.towers.onnx_export import exported
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.quick_start import load, run
 from recbole_microlens.training.checkpoint import weights
@@ -136,3 +139,16 @@ def test_adapters_start_from_a_run_without_them(trained):
 def test_bad_settings_have_one_message(quick_settings, settings, message):
     with pytest.raises(MicroLensError, match=message):
         require_weights(Config("SASRecV", "tiny", config_dict=quick_settings | settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lora", "adapter", "side"])
+def test_an_item_tower_in_onnx_gives_what_the_run_gives(trained, mode):
+    model = load(trained(mode, epochs=1, encoder_learning_rate=1.0)["folder"])
+    clips = torch.randint(0, 256, (3, 2, 32, 32, 3), dtype=torch.uint8)
+    session = onnxruntime.InferenceSession(exported(item_tower(model, False)).content)
+    (found,) = session.run(None, {"frames": clips.numpy()})
+    with torch.no_grad():
+        layer = model.trainer.model.item_embedding.eval()
+        expected = layer.encode_without_id(ItemMedia(torch.arange(1, 4), {"video": clips}))
+    torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4)
