@@ -300,6 +300,20 @@ def test_a_frozen_encoder_below_attention_learns_the_same_from_its_cache(content
     assert one.abs().sum() > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit"])
+def test_video_through_a_network_of_timm_learns_the_same_from_its_cache(name, content_settings, tmp_path):
+    chosen = content_settings | {"encoder": name, "finetune": "top", "finetune_stages": 2}
+    caches = {"activation_cache": str(tmp_path / "cache"), "activation_cache_dtype": "fp32"}
+    cached, plain = (
+        run("SASRecV", "tiny", config_dict=chosen | each) for each in (caches, {"activation_cache": "off"})
+    )
+    assert cached["test_result"] == plain["test_result"]
+    assert list((tmp_path / "cache").iterdir())
+    loaded = load(cached["folder"])
+    assert loaded.trainer.evaluate(loaded.test_data, load_best_model=False) == cached["test_result"]
+
+
 def test_covers_through_the_same_encoder(content_settings):
     chosen = content_settings | {"encoder": "efficientnet_lite0", "encoder_weights": "pretrained"}
     result = run("SASRecI", "tiny", config_dict=chosen | {"epochs": 1})

@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from recbole_microlens.encoders.checking import Checked
 
 HELP = "list the content encoders, or check one"
+_OTHERS = (
+    "Any other: a folder or hub id that transformers loads (--encoder=FOLDER), or an image network of timm "
+    "(--encoder=timm:NAME)."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``encoders`` to its parser."""
+    parser.epilog = _OTHERS
     parser.add_argument(
         "--modality", choices=("video", "image", "text", "audio"), help="of this modality alone"
     )
@@ -57,6 +62,8 @@ def call(arguments: argparse.Namespace) -> int:
         print(json.dumps([asdict(line) for line in listed], indent=2))
     else:
         print(as_table(listed, arguments.markdown))
+        if not arguments.markdown:
+            print(f"\n{_OTHERS}")
     return 0
 
 

@@ -131,7 +131,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
         },
         "Encoder": {
-            "encoder": (or_null(_NAME), "the encoder of a model with one modality"),
+            "encoder": (
+                or_null(_NAME),
+                "the encoder of a model with one modality: a name, folder, hub id, or timm:NAME",
+            ),
             "video_encoder": (_NAME, "the encoder of videos, if `encoder` is not set"),
             "image_encoder": (_NAME, "the encoder of images, if `encoder` is not set"),
             "text_encoder": (_NAME, "the encoder of titles, if `encoder` is not set"),

@@ -22,6 +22,7 @@ from recbole_microlens.encoders.sound.windows import WindowByWindow, each_window
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.encoders.trunk_output import TrunkOutput
+from recbole_microlens.errors import MicroLensError
 
 Wrap = Callable[[StagedForward], StagedForward]
 # What transformers writes into a config, or reads from it, beside the architecture.
@@ -205,6 +206,8 @@ class Encoder(nn.Module):
             False for the padding of a title.
         """
         features = self.staged_forward(self.prepare(content), 0, self.n_stages)
+        if isinstance(features, Tensor) and features.dim() == 2:
+            raise MicroLensError(f"encoder: '{self.spec.name}' gives no tokens. Choose another encoder.")
         tokens, real = tokens_of(features, channels_last=has_channels_last(self.pool))
         if "cls" in self.spec.pools:
             return tokens, real

@@ -12,6 +12,7 @@ from recbole_microlens.encoders.image import IMAGE_ENCODERS
 from recbole_microlens.encoders.picture_as_clip import picture_as_clip
 from recbole_microlens.encoders.sound.logmel_cnn import LOGMEL_CNN
 from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.timm import PREFIX, timm_spec
 from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
 from recbole_microlens.encoders.transformers.folder import folder_spec
 from recbole_microlens.encoders.video import VIDEO_ENCODERS
@@ -26,12 +27,12 @@ _HALF = (0.5, 0.5, 0.5)
 
 
 def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
-    """The spec of an encoder; of a hub id (with a slash) or a folder, one made for it.
+    """The spec of an encoder; of a hub id (with a slash), a folder or a network of timm, one made for it.
 
     Parameters
     ----------
     name : str
-        A key of :data:`ENCODERS`, a hub id, or a folder.
+        A key of :data:`ENCODERS`, a hub id, a folder, or ``timm:NAME``.
     modality : {'video', 'image', 'text', 'audio'}, optional
         What it is to look at; ``video`` for an image encoder is its form that looks at each frame, ``image``
         for a video encoder that was trained on pictures, too, its form that takes one.
@@ -50,11 +51,13 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
 def _named(name: str) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
+    if str(name).startswith(PREFIX):
+        return timm_spec(str(name))
     if "/" in str(name) or Path(str(name)).is_dir():
         return folder_spec(str(name))
     raise MicroLensError(
         f"encoder: there is no encoder '{name}'.{did_you_mean(str(name), ENCODERS)} "
-        f"Set `encoder` to one of: {', '.join(ENCODERS)}."
+        f"Set `encoder` to one of: {', '.join(ENCODERS)}; or to a folder, a hub id, or timm:NAME."
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError, explained, first_line
 
 State = Mapping[str, Tensor]
 Fit = Callable[[State, State], State]
@@ -197,6 +197,16 @@ def read_state(path: Path) -> State:
             f"accepts ({first_line(error)}). Save the network's state_dict with torch.save and use that file."
         ) from error
     return _unwrap(loaded, str(path))
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, or of one that :func:`read_state` takes."""
+    if path.suffix != ".safetensors":
+        return dict(read_state(path))
+    from safetensors.torch import load_file
+
+    with explained(f"encoder_weights: {path} is not a safetensors file", "Use an intact checkpoint."):
+        return load_file(path)
 
 
 def require_file(path: Path) -> None:

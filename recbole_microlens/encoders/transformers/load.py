@@ -21,7 +21,7 @@ from recbole_microlens.encoders.transformers.config import (
     quiet,
 )
 from recbole_microlens.encoders.transformers.kinds import require_plain_weights
-from recbole_microlens.encoders.weights import read_state, require_fit, wrong_shapes
+from recbole_microlens.encoders.weights import read_file, require_fit, wrong_shapes
 from recbole_microlens.errors import MicroLensError, explained
 
 State = dict[str, Tensor]
@@ -140,7 +140,7 @@ def _from_folder(network: Network, source: str) -> tuple[State, Mapping]:
 
 
 def _from_file(network: Network, path: Path, old: Grid | None) -> tuple[State, Mapping]:
-    state = _fitted(_file_state(path), network, old)
+    state = _fitted(read_file(path), network, old)
     cls: Any = type(network)
     with (
         quiet(),
@@ -159,15 +159,6 @@ def _options(cls: type[nn.Module]) -> dict:
     """What does not fit is reported, for :func:`_check`; no file is unpickled."""
     reported = {"ignore_mismatched_sizes": True, "output_loading_info": True}
     return model_options(cls) | reported | {"weights_only": True}
-
-
-def _file_state(path: Path) -> State:
-    if path.suffix != ".safetensors":
-        return dict(read_state(path))
-    from safetensors.torch import load_file
-
-    with explained(f"encoder_weights: {path} is not a safetensors file", "Use an intact checkpoint."):
-        return load_file(path)
 
 
 def _fitted(state: State, network: Network, old: Grid | None) -> State:
