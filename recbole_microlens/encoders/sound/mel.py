@@ -62,9 +62,10 @@ def mel_filters(
     -------
     Tensor [n_fft // 2 + 1, n_mels], float64
     """
-    ends = hertz_to_mel(torch.tensor([low, high], dtype=torch.float64), scale)
-    edges = torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2, dtype=torch.float64)
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft
+    on_cpu: dict = {"dtype": torch.float64, "device": "cpu"}  # also where a network is built without memory
+    ends = hertz_to_mel(torch.tensor([low, high], **on_cpu), scale)
+    edges = torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2, **on_cpu)
+    bins = torch.arange(n_fft // 2 + 1, **on_cpu) * sample_rate / n_fft
     if scale == "kaldi":
         bins = hertz_to_mel(bins, scale)
     else:
@@ -72,7 +73,9 @@ def mel_filters(
     rising = (bins[:, None] - edges[:-2]) / edges.diff()[:-1]
     falling = (edges[2:] - bins[:, None]) / edges.diff()[1:]
     filters = torch.minimum(rising, falling).clamp(min=0)  # [frequencies, mels]
-    return filters * (2 / (edges[2:] - edges[:-2])) if normalised else filters
+    if normalised:
+        filters = filters * (2 / (edges[2:] - edges[:-2]))
+    return torch.tensor(filters.numpy())
 
 
 def hann(length: int, periodic: bool = True, power: float = 1.0) -> Tensor:

@@ -50,7 +50,7 @@ class TransformerStages:
             return features
         if not self.is_text:
             return self._run(features, None, first, last)
-        states, mask = features if first else (features[:, 0].long(), _with_one_real_token(features[:, 1]))
+        states, mask = features if first else (features[:, 0].long(), with_one_real_token(features[:, 1]))
         return [self._run(states, mask.long(), first, last), mask]
 
     def _run(self, states: Tensor, mask: Tensor | None, first: int, last: int) -> Tensor:
@@ -85,7 +85,7 @@ def _first_blocks(name: str, family: Family, stages: Stages) -> list[int]:
     return [0, *accumulate(sum(name.startswith(prefixes) for name in names) for names in stages)]
 
 
-def _with_one_real_token(mask: Tensor) -> Tensor:
+def with_one_real_token(mask: Tensor) -> Tensor:
     """The mask with position 0 set: a title of nothing but padding would give NaN."""
     mask = mask.clone()
     mask[:, 0] = 1
