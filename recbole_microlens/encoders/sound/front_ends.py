@@ -1,7 +1,7 @@
 """What the feature extractors of ``transformers`` do to sound, in torch and on the device, by their settings.
 
-Each class takes the settings of the extractor of ``transformers`` that it stands for, under their names and with
-their defaults. Spectra are computed in float64, as there.
+Each class takes the settings of the extractor of ``transformers`` that it stands for, under their names and
+with their defaults. Spectra are computed in float64, as there.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ class Fbank(FrontEnd):
     def __init__(self, sampling_rate: int, num_mel_bins: int, window: Tensor, scale: float, **limits):
         super().__init__(sampling_rate, _KALDI_FRAME, **limits)
         self.num_mel_bins, self.scale = num_mel_bins, scale
-        filters = mel_filters(
-            _KALDI_FFT, num_mel_bins, 20, sampling_rate // 2, sampling_rate, "kaldi"
-        )
+        filters = mel_filters(_KALDI_FFT, num_mel_bins, 20, sampling_rate // 2, sampling_rate, "kaldi")
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 
@@ -271,7 +269,7 @@ class ReflectedWaveform(FrontEnd):
         self.hop_length = hop_length
 
     def inputs(self, windows: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows [B, L] -> [B, 1, steps hop_length] and their samples of sound, reflected ones included [B]."""
+        """Windows [B, L] -> [B, 1, steps hop_length] and their samples of sound, with the reflected ones."""
         windows = pad(windows, (0, -windows.size(1) % self.hop_length))
         ends = -(-lengths // self.hop_length) * self.hop_length
         places = torch.arange(windows.size(1), device=windows.device).unsqueeze(0)

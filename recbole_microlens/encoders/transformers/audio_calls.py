@@ -1,7 +1,7 @@
-"""What the modules of a network of sound of ``transformers`` are called with: entries of its table of families.
+"""What the modules of networks of sound of ``transformers`` are called with, for the table of families.
 
-Each function does what a line or two of the library's own ``forward`` do between its modules. Lengths say how many
-steps of the input are sound; they are None where the network is not told.
+Each function does what a line or two of the library's own ``forward`` do between its modules. Lengths say how
+many steps of the input are sound; they are None where the network is not told.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def convolved_spectra(
     """Whisper: two convolutions over spectra [B, mel, T], then a table of positions."""
     states = gelu(network.conv2(gelu(network.conv1(spectra)))).transpose(1, 2)
     places = torch.arange(states.size(1), device=states.device)
-    return dropout(states + network.embed_positions(places), network.dropout, network.training)
+    positioned = states + network.embed_positions(places)
+    return dropout(positioned, network.dropout, network.conv2.training)  # not where these are frozen
 
 
 def spectra_as_pictures(
@@ -176,7 +177,7 @@ def receptive_field(config) -> int:
 
 
 def of_waves(config) -> dict:
-    attends = config.feat_extract_norm == "layer"
+    attends = getattr(config, "feat_extract_norm", "layer") == "layer"
     return {"return_attention_mask": attends, "least_samples": receptive_field(config)}
 
 

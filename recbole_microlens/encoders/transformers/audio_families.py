@@ -1,4 +1,4 @@
-"""How networks of sound of ``transformers`` are run in parts: a table, by the ``model_type`` of their config."""
+"""How networks of sound of ``transformers`` are run in parts: a table, by ``model_type`` of their config."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ class AudioFamily(Family):
         Modules that the states depend on and that never train: they are in no stage.
     stable : mapping
         What is different where the config has ``do_stable_layer_norm``.
-    network : str
-        Name of the class, beside the library's code of the config, where ``AutoModel`` builds none.
     """
 
     front_end: str
@@ -48,18 +46,18 @@ class AudioFamily(Family):
     mask_name: str = "attention_mask"
     constant: tuple[str, ...] = ()
     stable: Mapping[str, Any] = field(default_factory=dict)
-    network: str = ""
+    modality: str = "audio"
 
 
 # Blocks that are left out and states that are masked at random in training: not here.
 _STEADY = {"layerdrop": 0.0, "apply_spec_augment": False, "add_adapter": False}
 _WAVES = AudioFamily(
     blocks="encoder.layers", before=("feature_extractor", "feature_projection"),
-    beside=("encoder.pos_conv_embed", "encoder.layer_norm"), embed=audio_calls.convolved_waves,
-    context=audio_calls.maybe_masked, settings=_STEADY, ignored=("adapter.", "masked_spec_embed"),
+    beside=("encoder.pos_conv_embed", "encoder.layer_norm", "encoder.dropout"),
+    embed=audio_calls.convolved_waves, context=audio_calls.maybe_masked, settings=_STEADY, ignored=("adapter.", "masked_spec_embed"),
     front_end="Wav2Vec2FeatureExtractor", front_end_settings=audio_calls.of_waves,
     steps=audio_calls.steps_of_convolutions,
-    stable={"beside": ("encoder.pos_conv_embed",), "after": ("encoder.layer_norm",)},
+    stable={"beside": ("encoder.pos_conv_embed", "encoder.dropout"), "after": ("encoder.layer_norm",)},
 )  # fmt: skip
 
 AUDIO_FAMILIES: dict[str, AudioFamily] = {
@@ -75,7 +73,8 @@ AUDIO_FAMILIES: dict[str, AudioFamily] = {
     "unispeech-sat": _WAVES,
     "wavlm": replace(_WAVES, context=audio_calls.gated_position_bias),
     "wav2vec2-bert": AudioFamily(
-        blocks="encoder.layers", before=("feature_projection",), beside=("encoder.embed_positions",),
+        blocks="encoder.layers", before=("feature_projection",),
+        beside=("encoder.embed_positions", "encoder.dropout"),
         embed=audio_calls.projected_spectra, context=audio_calls.conformer,
         settings={**_STEADY, "use_intermediate_ffn_before_adapter": False},
         ignored=("adapter.", "intermediate_ffn.", "masked_spec_embed"),
@@ -112,6 +111,12 @@ def audio_family(config) -> AudioFamily | None:
     if family and getattr(config, "do_stable_layer_norm", False):
         return replace(family, **family.stable)
     return family
+
+
+def sound_tower(config):
+    """Of a model of sound and texts the config of its sound tower; of any other its own."""
+    tower = getattr(config, "audio_config", None)
+    return tower if getattr(tower, "model_type", None) in AUDIO_FAMILIES else config
 
 
 def front_end_of(family: AudioFamily, config, given: Mapping[str, Any], source: str) -> partial[FrontEnd]:

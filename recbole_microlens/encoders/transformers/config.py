@@ -13,6 +13,7 @@ from typing import TypeVar
 from torch import nn
 
 from recbole_microlens.encoders.position_interpolation import Grid
+from recbole_microlens.encoders.transformers.audio_families import audio_family, sound_tower
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
 from recbole_microlens.encoders.transformers.kinds import USABLE, require_config, require_known
 from recbole_microlens.encoders.weights import WITHOUT_DOWNLOAD
@@ -54,7 +55,7 @@ def config_at(source: str, setting: str = "encoder"):
         require_known(source, setting, said)
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
-    return with_family_settings(_tower(fetched(setting, source, load)))
+    return with_family_settings(sound_tower(_tower(fetched(setting, source, load))))
 
 
 def _tower(config):
@@ -182,8 +183,8 @@ def model_options(cls: type[nn.Module]) -> dict:
 
 
 def family_of(config) -> Family:
-    """What the table says of a config's architecture."""
-    return FAMILIES.get(config.model_type, UNKNOWN)
+    """What the tables say of a config's architecture."""
+    return audio_family(config) or FAMILIES.get(config.model_type, UNKNOWN)
 
 
 def fit(config, frames: int, size: int):

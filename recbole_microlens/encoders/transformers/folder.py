@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recbole_microlens.encoders.encoder import Encoder
 from recbole_microlens.encoders.pooling import token_pools
+from recbole_microlens.encoders.transformers.audio_families import AUDIO_FAMILIES, AudioFamily, front_end_of
 from recbole_microlens.encoders.transformers.calls import Network, own_forward
 from recbole_microlens.encoders.transformers.config import (
     config_at,
@@ -25,9 +26,10 @@ from recbole_microlens.encoders.transformers.config import (
     patch_of,
 )
 from recbole_microlens.encoders.transformers.entries import IMAGENET
+from recbole_microlens.encoders.transformers.sound_stages import noise, own_states, sound_pools
 from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network, pathways_of
 from recbole_microlens.encoders.weights import PublishedWeights
-from recbole_microlens.errors import MicroLensError, first_line
+from recbole_microlens.errors import MicroLensError, explained, first_line
 
 _PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 _TOLERANCE = 1e-4
@@ -35,7 +37,8 @@ _TOLERANCE = 1e-4
 _PIXELS = ("pixel_values", "pixel_values_videos")
 _SOUND = ("input_values", "input_features", "audio_values")
 _ACCEPTED = (
-    f"Choose an encoder whose main input is input_ids (text) or {' or '.join(_PIXELS)} (images, videos)."
+    f"Choose an encoder whose main input is input_ids (text) or {' or '.join(_PIXELS)} (images, videos), or "
+    "one of sound that `docs/encoders.md` names."
 )
 
 
@@ -52,7 +55,7 @@ def folder_spec(source: str) -> TransformersSpec:
     ------
     MicroLensError
         There is no such model; ``transformers`` does not know the architecture; it encodes neither text nor
-        images nor videos.
+        images nor videos nor sound.
     """
     config = config_at(source)
     modality, family = _modality(source, config), family_of(config)
@@ -75,13 +78,15 @@ def folder_spec(source: str) -> TransformersSpec:
         picture_frames=patch_of(config)[0] if family.takes_pictures else 0,
         check=check_folder,
     )
+    if isinstance(family, AudioFamily):
+        draft = _hearing(draft, family, config)
     network, states = _run_on_meta(draft)
     if not family.blocks:
         getLogger().warning(
             "encoder: %s ('%s') is run whole, it cannot be cut: set `finetune` to full or frozen.",
             source, config.model_type,
         )  # fmt: skip
-    mean, std = _statistics(source) if modality != "text" else ((), ())
+    mean, std = _statistics(source) if modality in ("image", "video") else ((), ())
     return replace(
         draft,
         stages=family.stages(network),
@@ -90,6 +95,13 @@ def folder_spec(source: str) -> TransformersSpec:
         std=std,
         pools=_pools(source, config, draft),
     )
+
+
+def _hearing(draft: TransformersSpec, family: AudioFamily, config) -> TransformersSpec:
+    """The spec of a network of sound with what stands before it."""
+    settings = _processor_settings(draft.name)
+    front_end = front_end_of(family, config, settings.get("feature_extractor", settings), draft.name)
+    return replace(draft, front_end=front_end, sample_rate=front_end().sample_rate)
 
 
 def check_folder(encoder: Encoder) -> None:
@@ -120,12 +132,14 @@ def check_folder(encoder: Encoder) -> None:
             own = _own_states(spec, network, content)
     finally:
         encoder.train(training)
+    if isinstance(parts, list):
+        parts = parts[0]
     if not _equal(lower, again):
         raise MicroLensError(
             f"encoder: {name} returns different values for the same input, even in eval mode (random "
             "masking or dropout). Choose another encoder."
         )
-    if not _equal(parts[0] if isinstance(parts, list) else parts, own):
+    if not _equal(parts, own):
         raise MicroLensError(
             f"encoder: {name} run in parts differs from its own forward in this version of transformers: the "
             f"table of families does not know all that '{network.config.model_type}' does with this "
@@ -133,7 +147,9 @@ def check_folder(encoder: Encoder) -> None:
         )
 
 
-def _own_states(spec: TransformersSpec, network: Network, content: Tensor) -> Tensor:
+def _own_states(spec: TransformersSpec, network: Network, content: Any) -> Tensor:
+    if isinstance(spec.family, AudioFamily):
+        return own_states(network, spec.family, content, spec.attends_by_mask)
     if spec.modality == "text":
         return own_forward(network, (), content[:, 0].long(), content[:, 1].long())
     name = spec.family.own_input or network.main_input_name
@@ -174,8 +190,8 @@ def _modality(source: str, config) -> str:
         return family_of(config).modality
     if hasattr(config, "audio_config") or cls.main_input_name in _SOUND:
         raise MicroLensError(
-            f"encoder: {source} ({cls.__name__}) takes audio; only titles, covers and videos are "
-            f"supported. {_ACCEPTED}"
+            f"encoder: {source} ({cls.__name__}) takes sound, and its architecture '{config.model_type}' is "
+            f"not in the table of families of sound. Choose one of: {', '.join(AUDIO_FAMILIES)}."
         )
     taken = inspect.signature(cls.forward).parameters
     if cls.main_input_name == "input_ids" and "input_ids" in taken:
@@ -188,7 +204,7 @@ def _modality(source: str, config) -> str:
     if cls.main_input_name not in _PIXELS:
         raise MicroLensError(
             f"encoder: {source} ({cls.__name__}) takes '{cls.main_input_name}', which is neither text nor "
-            f"pictures. {_ACCEPTED}"
+            f"pictures nor sound. {_ACCEPTED}"
         )
     return "video" if hasattr(config, "num_frames") else "image"
 
@@ -198,8 +214,12 @@ def _published_shape(config) -> tuple[int, int]:
     return size if isinstance(size, int) else size[0], getattr(config, "num_frames", 1)
 
 
-def _noise(spec: TransformersSpec, network: Network, device: torch.device | str, items: int) -> Tensor:
-    """Random input as the network takes it: tokens [N, 2, 8], pixels [N, 3, S, S] or [N, T, 3, S, S]."""
+def _noise(spec: TransformersSpec, network: Network, device: torch.device | str, items: int) -> Any:
+    """Random input as the network takes it: tokens [N, 2, 8], pixels [N, 3, S, S] or [N, T, 3, S, S], or
+    what the front end gives for sound.
+    """
+    if spec.front_end:
+        return [tensor.to(device) for tensor in noise(spec.front_end(), items)]
     generator = torch.Generator().manual_seed(0)
     config = network.config
     if spec.modality == "text":
@@ -214,6 +234,8 @@ def _noise(spec: TransformersSpec, network: Network, device: torch.device | str,
 
 def _pools(source: str, config, spec: TransformersSpec) -> dict:
     """The poolings, the one that the model was trained with first."""
+    if spec.modality == "audio":
+        return sound_pools(spec.family.n_class_tokens(config))
     if spec.modality != "text":
         n_class = spec.family.n_class_tokens(config)
         return token_pools(spec.family.pooling or ("cls" if n_class else "mean"), n_class)
@@ -233,8 +255,7 @@ def _has_class_token(config) -> bool:
 
 def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of the channels, from the model's processor."""
-    path = _processor(source)
-    settings = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    settings = _processor_settings(source)
     settings = settings.get("image_processor", settings)
     if settings.get("do_normalize") is False:
         return (0.0,) * 3, (1.0,) * 3
@@ -242,6 +263,18 @@ def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         getLogger().warning("encoder: %s has no pixel mean and std in its config: using ImageNet's.", source)
         return IMAGENET
     return tuple(settings["image_mean"]), tuple(settings["image_std"])
+
+
+def _processor_settings(source: str) -> dict:
+    """What the model's processor is told; empty where there is none."""
+    path = _processor(source)
+    with explained(
+        f"encoder: cannot read {path}", "Use the file that save_pretrained of transformers wrote."
+    ):
+        settings = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        if not isinstance(settings, dict):
+            raise ValueError("no JSON object")
+    return settings
 
 
 def _processor(source: str) -> Path | None:

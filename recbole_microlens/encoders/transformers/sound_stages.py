@@ -13,14 +13,18 @@ from recbole_microlens.encoders.sound.windows import MeanOfWindows
 from recbole_microlens.encoders.staged_forward import Features
 from recbole_microlens.encoders.transformers.audio_families import AudioFamily
 from recbole_microlens.encoders.transformers.calls import Network
-from recbole_microlens.encoders.transformers.staged_forward import Stages, TransformerStages, with_one_real_token
+from recbole_microlens.encoders.transformers.staged_forward import (
+    Stages,
+    TransformerStages,
+    with_one_real_token,
+)
 
 
 class SoundStages(TransformerStages):
     """Stage 0 is what comes before the blocks, stage i the i-th block; see :class:`TransformerStages`.
 
-    The input is a list of what the front end gives [B, ...] and how many steps of it are sound [B]; what a stage
-    returns is the states [B, T, d] and which of them are sound [B, T].
+    The input is a list of what the front end gives [B, ...] and how many steps of it are sound [B]; what a
+    stage returns is the states [B, T, d] and which of them are sound [B, T].
 
     Parameters
     ----------

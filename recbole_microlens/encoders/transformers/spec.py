@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
+from recbole_microlens.encoders.transformers.audio_families import AudioFamily
 from recbole_microlens.encoders.transformers.calls import Network
 from recbole_microlens.encoders.transformers.config import (
     config_at,
@@ -24,6 +25,7 @@ from recbole_microlens.encoders.transformers.config import (
 )
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
 from recbole_microlens.encoders.transformers.load import donor_of, is_cached, load_transformer
+from recbole_microlens.encoders.transformers.sound_stages import SoundStages
 from recbole_microlens.encoders.transformers.staged_forward import TransformerStages
 from recbole_microlens.encoders.transformers.tokenizer import tokenizer_fingerprint
 from recbole_microlens.encoders.weights import is_none
@@ -76,7 +78,15 @@ class TransformersSpec(EncoderSpec):
                 f"known family: {', '.join(FAMILIES)}."
             )
 
+    @property
+    def attends_by_mask(self) -> bool:
+        """Whether the network is told which part of its input is sound."""
+        front_end: Any = self.front_end and self.front_end()
+        return bool(front_end and front_end.attends_by_mask)
+
     def staged_forward(self, network: nn.Module) -> StagedForward:
+        if isinstance(self.family, AudioFamily):
+            return SoundStages(self.name, network, self.family, self.stages, self.attends_by_mask)
         return TransformerStages(self.name, network, self.family, self.stages, self.modality == "text")
 
     def load(self, network: nn.Module, source: str | None) -> None:
@@ -143,7 +153,8 @@ def build_network(get_config: Callable, frames: int, size: int) -> nn.Module:
         "Check the encoder's config.json and `frame_size`.",
     ):
         network = cls(config, **model_options(cls))
-    for name in _unused(network, family_of(config)):
+    family = family_of(config)
+    for name in _unused(network, family) | _constant(network, family):
         network.get_parameter(name).requires_grad_(False)
     return network
 
@@ -156,8 +167,19 @@ def _unused(network: Network, family: Family) -> set[str]:
         for name in names
         for parameter in network.get_submodule(name).parameters()
     }
-    named = network.named_parameters()
-    return {name for name, parameter in named if id(parameter) not in in_stages or name in family.unused}
+    unused = {
+        name
+        for name, parameter in network.named_parameters()
+        if id(parameter) not in in_stages or name in family.unused
+    }
+    return unused - _constant(network, family)
+
+
+def _constant(network: Network, family: Family) -> set[str]:
+    """Names of the parameters that the features depend on and that never train."""
+    modules = family.constant if isinstance(family, AudioFamily) else ()
+    named = [(module, network.get_submodule(module).named_parameters()) for module in modules]
+    return {f"{module}.{name}" for module, parameters in named for name, _ in parameters}
 
 
 def frames_first(clips: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ CASES = {
     "raw": ("Wav2Vec2FeatureExtractor", {}, (4000, 7777, 16_000), {}),
     "raw as it is": ("Wav2Vec2FeatureExtractor", {"do_normalize": False}, (4000, 16_000), {}),
     "ast": ("ASTFeatureExtractor", {"max_length": 120, "num_mel_bins": 64}, (4000, 7777, 19_440), {}),
-    "ast, no statistics": ("ASTFeatureExtractor", {"max_length": 60, "do_normalize": False}, (4000, 9840), {}),
+    "ast, no norm": ("ASTFeatureExtractor", {"max_length": 60, "do_normalize": False}, (4000, 9840), {}),
     "stacked": ("SeamlessM4TFeatureExtractor", {}, (4000, 7777, 16_000), {}),
     "stacked, padded with 1": ("SeamlessM4TFeatureExtractor", {"padding_value": 1.0}, (4160, 16_000), {}),
     "whisper": ("WhisperFeatureExtractor", {"chunk_length": 2}, (4000, 7777, 32_000), {}),
@@ -56,7 +56,9 @@ def test_input_is_that_of_the_librarys_feature_extractor(name):
     padded = np.stack([np.pad(sound, (0, max(lengths) - len(sound))) for sound in sounds])
     found, steps = front_end(torch.from_numpy(padded).float() / 32768)
     for number, sound in enumerate(sounds):
-        given = extractor(sound.astype(np.float32) / 32768, sampling_rate=rate, return_tensors="np", **options)
+        given = extractor(
+            sound.astype(np.float32) / 32768, sampling_rate=rate, return_tensors="np", **options
+        )
         (key,) = {"input_values", "input_features"} & set(given)
         expected = torch.from_numpy(np.asarray(given[key][0], dtype=np.float32))
         if extractor_name == "ClapFeatureExtractor":  # the four spectra of fusion are the same one
@@ -80,7 +82,9 @@ def test_steps_of_sound_are_those_of_the_librarys_attention_mask():
         rate = extractor.sampling_rate
         sounds = [sound_of(count, rate).astype(np.float32) / 32768 for count in (4000, 4160, 7777, 16_000)]
         given = extractor(sounds, sampling_rate=rate, padding=True, return_tensors="np")
-        padded = torch.stack([torch.nn.functional.pad(torch.from_numpy(s), (0, 16_000 - len(s))) for s in sounds])
+        padded = torch.stack(
+            [torch.nn.functional.pad(torch.from_numpy(s), (0, 16_000 - len(s))) for s in sounds]
+        )
         options = {"return_attention_mask": True} if rate == 16_000 and key == "attention_mask" else {}
         cls = FRONT_ENDS[type(extractor).__name__]
         inputs, steps = (cls(**options) if cls.__name__ == "Waveform" else cls())(padded)
@@ -101,7 +105,9 @@ def test_bands_of_mel_are_kaldis_as_torchaudio_writes_them():
         left, centre, right = (low + (band + number) * width for number in (0, 1, 2))
         for place in range(n_fft // 2):  # torchaudio sets the last frequency to zero
             mel = 1127 * math.log(1 + rate / n_fft * place / 700)
-            expected[place, band] = max(0, min((mel - left) / (centre - left), (right - mel) / (right - centre)))
+            expected[place, band] = max(
+                0, min((mel - left) / (centre - left), (right - mel) / (right - centre))
+            )
     torch.testing.assert_close(mel_filters(n_fft, mels, 20, rate // 2, rate, "kaldi"), expected)
 
 
