@@ -18,12 +18,15 @@ from recbole_microlens.activation_cache.in_use import only_mine
 from recbole_microlens.activation_cache.store import META, CacheMeta, open_cache
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.files import locked_folder
+from recbole_microlens.items.modality import ENCODED, IMAGE_SOURCES
 from recbole_microlens.media.store import MediaStore
+from recbole_microlens.media.store_kinds import STORE_KINDS
 
 COMPLETE, SOME, UNFINISHED, DAMAGED = "complete", "some items", "unfinished", "damaged"
 # As the package names them, so that no other folder is ever looked at: modality, encoder, digest.
-_NAME = re.compile(r"(video|image|text)-(.+)-[0-9a-f]{16}(\.some|\.partial)?")
-_STORES = {"video": ("video.lmdb",), "image": ("cover.lmdb", "video.lmdb")}
+_NAME = re.compile(rf"({'|'.join(ENCODED)})-(.+)-[0-9a-f]{16}(\.some|\.partial)?")
+_STORES = {name: (kind.file,) for name, kind in STORE_KINDS.items()}
+_STORES["image"] = tuple(STORE_KINDS[source].file for source in IMAGE_SOURCES.values())
 
 
 @dataclass(frozen=True)

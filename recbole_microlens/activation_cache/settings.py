@@ -18,6 +18,12 @@ FOLDER = "activation_cache"
 # YAML reads a bare off as false.
 _OFF, _AUTO = ("off", False), ("auto", True)
 # Which settings, besides the encoder, a cache depends on.
+_OF_CONTENT: dict[str, tuple[str, ...]] = {
+    "text": (),
+    "image": ("frame_size", "image_source"),
+    "video": ("frame_size", "num_frames"),
+    "audio": ("audio_seconds",),
+}
 _BY_MODALITY = ("encoder_weights", "finetune", "finetune_stages", "encoder_output", "normalisation")
 
 
@@ -85,11 +91,6 @@ def _used_by(config, name: str) -> dict:
     settings |= {key: of_modality(config, key, name) for key in _BY_MODALITY}
     if settings["finetune"] == "side":
         settings["side_layers"] = of_modality(config, "side_layers", name)
-    if name != "text":
-        settings["frame_size"] = config["frame_size"]
-    if name == "image":
-        settings["image_source"] = config["image_source"]
-    if name == "video":
-        settings["num_frames"] = config["num_frames"]
+    settings |= {key: config[key] for key in _OF_CONTENT[name]}
     settings["activation_cache_dtype"] = config["activation_cache_dtype"]
     return {"model": config["model"], "settings": settings}

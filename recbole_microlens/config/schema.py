@@ -125,9 +125,13 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             ),
             "frame_size": (whole(1), "height and width of a frame in pixels"),
             "max_title_tokens": (whole(2), "a longer title is cut"),
+            "audio_seconds": (
+                or_null(number(0.1, 600)),
+                "of each window of sound its middle, so long; null: as long as the store's",
+            ),
             "missing_media": (
                 word("zeros", "error"),
-                "an item without media gives black frames or an empty title, or stops the run",
+                "an item without media gives black frames, silence or an empty title, or stops the run",
             ),
         },
         "Encoder": {
@@ -138,6 +142,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             "video_encoder": (_NAME, "the encoder of videos, if `encoder` is not set"),
             "image_encoder": (_NAME, "the encoder of images, if `encoder` is not set"),
             "text_encoder": (_NAME, "the encoder of titles, if `encoder` is not set"),
+            "audio_encoder": (_NAME, "the encoder of sound, if `encoder` is not set"),
             "encoder_weights": (
                 or_null(by_modality(or_null(path("pretrained, a path, a hub id, or none")))),
                 "downloaded once (pretrained), a checkpoint, or random (none)",

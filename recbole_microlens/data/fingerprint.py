@@ -11,7 +11,7 @@ from pathlib import Path
 from recbole_microlens.data.history_times import asks_for_times
 from recbole_microlens.data.interactions_source import STORE, source_of, store_of
 from recbole_microlens.files import written_whole
-from recbole_microlens.items.modality import features_path, modalities
+from recbole_microlens.items.modality import features_path, is_stored, modalities, store_path
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.release.sequence_store import Manifest
 
@@ -36,7 +36,7 @@ def dataset_fingerprint(config) -> dict[str, str]:
     dict[str, str]
         ``inter``, ``item`` and so on, the bytes of the dataset's files; ``sequences``, the identity of the
         sequence store, where the interactions are read from it instead; for each modality that the model
-        looks at, ``video`` or ``image``, the identity of the media store, or the bytes of its features.
+        looks at, ``video``, ``image`` or ``audio``, the identity of the media store, or the bytes of its features.
         Titles are part of ``item``.
     """
     folder = Path(config["data_path"])
@@ -53,8 +53,8 @@ def dataset_fingerprint(config) -> dict[str, str]:
         features = features_path(given, name)
         if features is not None:
             parts[name] = _digest(Path(features))
-        elif name in ("video", "image"):
-            parts[name] = MediaStore(folder / _store_name(config, name)).meta.identity
+        elif is_stored(name):
+            parts[name] = MediaStore(store_path(config, name)).meta.identity
     return parts
 
 
@@ -72,10 +72,6 @@ def _atomic_files(folder: Path, config) -> Iterator[tuple[str, Path]]:
         path = folder / f"{config['dataset']}.{suffix}"
         if path.is_file():
             yield suffix, path
-
-
-def _store_name(config, modality: str) -> str:
-    return f"{config['image_source'] if modality == 'image' else modality}.lmdb"
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from recbole_microlens import distributed
 from recbole_microlens.compat.loader_workers import EndWithParent, hand_over
 from recbole_microlens.data.missing import MissingContent, report_missing
+from recbole_microlens.data.readers.audio import sound_reader
 from recbole_microlens.data.readers.features import feature_reader
 from recbole_microlens.data.readers.frames import image_reader, video_reader
 from recbole_microlens.data.readers.titles import title_reader
@@ -113,6 +114,7 @@ _READERS: dict[str, Callable[..., Reader]] = {
     "text": title_reader,
     "image": image_reader,
     "video": video_reader,
+    "audio": sound_reader,
 }
 
 

@@ -23,7 +23,7 @@ from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems, stable_o
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.groups import training_counts
 from recbole_microlens.items.feature_file import open_features
-from recbole_microlens.items.modality import ENCODED, features_path, modalities
+from recbole_microlens.items.modality import ENCODED, features_path, is_stored, modalities, store_path
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.training import checkpoint
 
@@ -32,7 +32,6 @@ FORMAT = 1
 MOST_USERS = 4_000_000
 TRAIN, VALID, TEST = range(3)
 _SEPARATOR = "\n"  # no id and no title of an atomic file holds one
-_FIELDS_OF_STORE = ("num_frames", "size", "interval", "quality")
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ class Catalogue:
     user_table : Tensor [n_users, d], optional
         Of a model that is nothing but the product of two tables.
     media : dict[str, dict]
-        By modality, how the content of an item is read: of a store ``num_frames``, ``size``, ``interval`` and
-        ``quality`` (also ``approximate`` and ``spread`` where they are not the default), of features from a
-        file their ``dim``.
+        By modality, how the content of an item is read: of a store its
+        :attr:`~recbole_microlens.media.store_meta.StoreMeta.form` (also ``approximate`` and ``spread`` where
+        they are not the default), of features from a file their ``dim``.
     """
 
     item_ids: np.ndarray
@@ -259,12 +258,10 @@ def _media(config):
         if features is not None:
             if not getattr(config.model_class, "reads_tokens", False):
                 yield name, {"dim": open_features(features).dim}
-        elif name in ("image", "video"):
-            store = "video" if name == "video" else config["image_source"]
-            meta = MediaStore(Path(config["data_path"]) / f"{store}.lmdb").meta
-            stored = {field: getattr(meta, field) for field in _FIELDS_OF_STORE}
+        elif is_stored(name):
+            meta = MediaStore(store_path(config, name)).meta
             other = {} if meta.spread == "middle" else {"spread": meta.spread}
-            yield name, stored | ({"approximate": True} if meta.approximate else {}) | other
+            yield name, meta.form | ({"approximate": True} if meta.approximate else {}) | other
         elif name in ENCODED:
             yield name, {}
 

@@ -25,7 +25,8 @@ class ItemMedia:
         Distinct, without padding.
     content : dict[str, Content]
         By modality, a row each of the U items. ``video``: uint8 [U, T, S, S, 3]; ``image``: uint8
-        [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask. A ``TrunkOutput`` of U
+        [U, S, S, 3]; ``text``: int32 [U, 2, tokens], token ids and attention mask; ``audio``: int16
+        [U, W, L], samples of W windows with zeros behind a shorter one. A ``TrunkOutput`` of U
         items stands for them where it comes from a cache, a ``PartlyCached`` where that holds some of them. A
         modality that its tower looks up by id is left out.
     """

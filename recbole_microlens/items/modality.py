@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from recbole_microlens.encoders.adapter_options import AdapterOptions
 from recbole_microlens.encoders.adapters.table import ADAPTERS, check_adapters
@@ -12,10 +13,12 @@ from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import encoder_spec
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media.store_kinds import STORE_KINDS
 
-ENCODED = ("text", "image", "video")
+ENCODED = ("text", "image", "video", "audio")
 MODALITIES = ("id", *ENCODED)
-IMAGE_SOURCES = ("cover", "video")
+IMAGE_SOURCES = {"cover": "image", "video": "video"}
+"""Where an image encoder's pictures may come from: the modality whose media store holds them."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ModalitySettings:
 
     Attributes
     ----------
-    name : {'text', 'image', 'video'}
+    name : {'text', 'image', 'video', 'audio'}
     encoder : EncoderSpec
     options : EncoderOptions
         How it is built and used.
@@ -111,6 +114,17 @@ def projection_settings(config, name: str) -> ProjectionSettings:
         of_modality(config, "projection_activation", name) or ("gelu" if is_encoded_video else "linear"),
         of_modality(config, "projection_group", name),
     )
+
+
+def is_stored(name: str) -> bool:
+    """Whether a modality is read from a media store."""
+    return name in STORE_KINDS
+
+
+def store_path(config, name: str) -> Path:
+    """The media store that a modality for which :func:`is_stored` holds is read from."""
+    source = IMAGE_SOURCES[config["image_source"]] if name == "image" else name
+    return Path(config["data_path"]) / STORE_KINDS[source].file
 
 
 def features_path(config, name: str) -> str | None:

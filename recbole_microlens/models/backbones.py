@@ -20,14 +20,16 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "V": ("video",),
     "I": ("image",),
     "T": ("text",),
+    "A": ("audio",),
     "M": ("text", "image", "video"),
     "ID": ("id",),
     "IDV": ("id", "video"),
     "IDI": ("id", "image"),
     "IDT": ("id", "text"),
+    "IDA": ("id", "audio"),
     "IDM": ("id", "text", "image", "video"),
 }
-# With these `item_modality` may choose some of the modalities.
+# With these `item_modality` may choose some of the modalities, sound too.
 CHOOSING = ("M", "IDM")
 
 # Backbones that RecBole does not have.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_microlens.data.missing import MissingContent
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.modality import store_path
 from recbole_microlens.media.report import report_path
 from recbole_microlens.media.shards import is_there
 from recbole_microlens.media.spread import frames_of_clip
@@ -106,7 +105,7 @@ def video_reader(config, tokens: np.ndarray) -> VideoReader:
     MicroLensError
         There is no such store, or it holds too few frames for each item.
     """
-    store = MediaStore(Path(config["data_path"]) / "video.lmdb")
+    store = MediaStore(store_path(config, "video"))
     return VideoReader(store, tokens, config["num_frames"], config["frame_size"], config["missing_media"])
 
 
@@ -118,7 +117,7 @@ def image_reader(config, tokens: np.ndarray) -> ImageReader:
     MicroLensError
         There is no such store.
     """
-    path = Path(config["data_path"]) / f"{config['image_source']}.lmdb"
+    path = store_path(config, "image")
     if config["image_source"] == "cover" and not is_there(path) and is_there(path.with_name("video.lmdb")):
         raise MicroLensError(
             f"{path} is not there. Build it with: recbole-microlens covers RELEASE_FOLDER --dataset "
