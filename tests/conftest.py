@@ -16,7 +16,7 @@ from torch import nn
 from recbole_microlens.encoders import registry
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.weights import PublishedWeights
-from recbole_microlens.media.build import build_covers, build_frames
+from recbole_microlens.media.build import build_audio, build_covers, build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
@@ -50,7 +50,9 @@ def tiny_release(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tiny_release, tmp_path_factory) -> Path:
-    """A ``data_path`` with the dataset ``tiny`` and its stores: two frames and a cover of 32 x 32 an item."""
+    """A ``data_path`` with the dataset ``tiny`` and its stores: two frames and a cover of 32 x 32
+    an item, and two windows of sound.
+    """
     out = tmp_path_factory.mktemp("dataset_atomic")
     convert(tiny_release, "tiny", out)
     folder, release = out / "tiny", find_release(tiny_release)
@@ -59,6 +61,9 @@ def tiny_data(tiny_release, tmp_path_factory) -> Path:
         release.videos, items, folder / "video.lmdb", num_frames=2, size=32, workers=1, progress=False
     )
     build_covers(release.covers, items, folder / "cover.lmdb", size=32, workers=1, progress=False)
+    build_audio(
+        release.videos, items, folder / "audio.lmdb", seconds=0.5, windows=2, workers=1, progress=False
+    )
     return out
 
 

@@ -40,8 +40,9 @@ def add_new_items(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="videos that training has not seen, a file or a folder of <id>.mp4 (and covers <id>.jpg, and "
-        "titles.csv with the columns item and title, for models that look at those); may be repeated",
+        help="videos that training has not seen, a file or a folder of <id>.mp4 (and covers <id>.jpg, sound "
+        "<id>.mp3 that is not the videos' own, titles.csv with the columns item and title, for models that "
+        "look at those); may be repeated",
     )
     parser.add_argument(
         "--cold", choices=["content"], help="a model that also knows ids ranks new items by content alone"

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", help="items of the run: i1,i2, or a file with an id on each line")
     parser.add_argument("--video", type=Path, help="a new video")
     parser.add_argument("--cover", type=Path, help="the cover of the new item")
+    parser.add_argument("--audio", type=Path, help="the sound of the new item, if it is not the video's")
     parser.add_argument("--title", help="the title of the new item")
     add_new_items(parser)
     parser.add_argument("-k", type=int, default=100, help="users for each item (default 100)")
@@ -28,7 +29,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Print the users, or write them to a file."""
     from recbole_microlens.export.lists_file import require_writable, written_lists
 
-    content = {name: getattr(arguments, name) for name in ("video", "cover", "title")}
+    content = {name: getattr(arguments, name) for name in ("video", "cover", "audio", "title")}
     content = {name: value for name, value in content.items() if value is not None}
     if not content and not arguments.items and not arguments.new_items:
         raise MicroLensError("Give an item: --video FILE, --new-videos PATH, or --items of the run.")
@@ -37,7 +38,9 @@ def call(arguments: argparse.Namespace) -> int:
     model = loaded(arguments)
     new = model.item_ids[len(model.catalogue.item_ids) :].tolist()
     if content:
-        name = next((path.stem for path in (arguments.video, arguments.cover) if path is not None), "new")
+        name = next(
+            (path.stem for path in map(content.get, ("video", "cover", "audio")) if path is not None), "new"
+        )
         new += model.add_items({name: content}, cold=arguments.cold, progress=True)
     items = new + (words(arguments.items) if arguments.items else [])
     rows = model.audience(items, arguments.k, not arguments.with_viewed, progress=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from recbole_microlens.data.history_times import asks_for_times
 from recbole_microlens.data.interactions_source import STORE, source_of, store_of
 from recbole_microlens.files import written_whole
-from recbole_microlens.items.modality import features_path, is_stored, modalities, store_path
+from recbole_microlens.items.modality import features_path, modalities, read_from_a_store, store_path
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.release.sequence_store import Manifest
 
@@ -36,8 +36,8 @@ def dataset_fingerprint(config) -> dict[str, str]:
     dict[str, str]
         ``inter``, ``item`` and so on, the bytes of the dataset's files; ``sequences``, the identity of the
         sequence store, where the interactions are read from it instead; for each modality that the model
-        looks at, ``video``, ``image`` or ``audio``, the identity of the media store, or the bytes of its features.
-        Titles are part of ``item``.
+        looks at, ``video``, ``image`` or ``audio``, the identity of the media store, or the bytes of its
+        features. Titles are part of ``item``.
     """
     folder = Path(config["data_path"])
     # As given: features that a run makes for itself follow from what they are made of.
@@ -53,7 +53,7 @@ def dataset_fingerprint(config) -> dict[str, str]:
         features = features_path(given, name)
         if features is not None:
             parts[name] = _digest(Path(features))
-        elif is_stored(name):
+        elif read_from_a_store(name):
             parts[name] = MediaStore(store_path(config, name)).meta.identity
     return parts
 

@@ -23,7 +23,13 @@ from recbole_microlens.data.sequences import HISTORY_LENGTH, UserItems, stable_o
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.groups import training_counts
 from recbole_microlens.items.feature_file import open_features
-from recbole_microlens.items.modality import ENCODED, features_path, is_stored, modalities, store_path
+from recbole_microlens.items.modality import (
+    ENCODED,
+    features_path,
+    modalities,
+    read_from_a_store,
+    store_path,
+)
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.training import checkpoint
 
@@ -258,7 +264,7 @@ def _media(config):
         if features is not None:
             if not getattr(config.model_class, "reads_tokens", False):
                 yield name, {"dim": open_features(features).dim}
-        elif is_stored(name):
+        elif read_from_a_store(name):
             meta = MediaStore(store_path(config, name)).meta
             other = {} if meta.spread == "middle" else {"spread": meta.spread}
             yield name, meta.form | ({"approximate": True} if meta.approximate else {}) | other

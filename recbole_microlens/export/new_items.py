@@ -1,4 +1,4 @@
-"""Items that no training has seen: from a video, a cover, a title or features to an item's embedding."""
+"""Items that no training has seen: from a video, cover, title, sound or features to an item's embedding."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
+from recbole_microlens.export.new_content import KIND_OF, meta_of, row_of, soundless
 from recbole_microlens.export.scoring import ScoreKind
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
@@ -24,17 +25,22 @@ from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.items.towers import EncoderTower, create_towers
 from recbole_microlens.media.part import encode_item
-from recbole_microlens.media.sources import find_covers, find_frames
-from recbole_microlens.media.spread import frames_of_clip
-from recbole_microlens.media.store import StoreMeta, decode_value
+from recbole_microlens.media.sources import SOUND_SUFFIXES, Source, find_audio, find_covers, find_frames
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 from recbole_microlens.training import checkpoint
 from recbole_microlens.training.resumable_trainer import BEST
 
 TITLES = "titles.csv"
-_FIELDS = ("video", "cover", "title", "features")
-_FIELD_OF = {"video": "video", "image": "cover", "text": "title"}
+_FIELD_OF = {"video": "video", "image": "cover", "text": "title", "audio": "audio"}
+_FIELDS = (*_FIELD_OF.values(), "features")
+# Fields that are files: their suffixes, and how a folder is searched for them. A lone file is the first that
+# fits.
+_FILES: dict[str, tuple[tuple[str, ...], Callable[[Path], Source]]] = {
+    "video": (VIDEO_SUFFIXES, find_frames),
+    "cover": (IMAGE_SUFFIXES, find_covers),
+    "audio": (SOUND_SUFFIXES, find_audio),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class NewItem:
     Attributes
     ----------
     item_id : str
-    video, cover : Path, optional
+    video, cover, audio : Path, optional
+        Without ``audio`` the sound is that of the video.
     title : str, optional
     features : dict[str, np.ndarray]
         By modality, a vector in the place of an encoder's.
@@ -55,6 +62,11 @@ class NewItem:
     cover: Path | None = None
     title: str | None = None
     features: Mapping[str, np.ndarray] | None = None
+    audio: Path | None = None
+
+    def given(self, field: str) -> Any:
+        """What is given of a field; None or empty where it is not."""
+        return getattr(self, field) or (self.video if field == "audio" else None)
 
 
 def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
@@ -122,11 +134,13 @@ def _items_of_path(path: Path, wanted: Sequence[str]) -> list[NewItem]:
         return [NewItem(path.stem, **{_field_of(path.stem, path, wanted): path})]
     if not path.is_dir():
         raise MicroLensError(f"{path}: there is no such file or folder. Give a video, or a folder of videos.")
-    videos = _files(find_frames, path) if "video" in wanted else {}
-    covers = _files(find_covers, path) if "cover" in wanted else {}
-    titles = _titles(path / TITLES) if "title" in wanted else {}
-    ids = dict.fromkeys([*videos, *covers, *titles])
-    return [NewItem(item, videos.get(item), covers.get(item), titles.get(item)) for item in ids]
+    found: dict[str, Mapping[str, Any]] = {
+        field: _files(find, path) for field, (_, find) in _FILES.items() if field in wanted
+    }
+    if "title" in wanted:
+        found["title"] = _titles(path / TITLES)
+    ids = dict.fromkeys(item for of_field in found.values() for item in of_field)
+    return [NewItem(item, **{field: of_field.get(item) for field, of_field in found.items()}) for item in ids]
 
 
 def _files(find: Callable, folder: Path) -> dict[str, Path]:
@@ -164,7 +178,7 @@ def _item(item_id: str, content: Any, fields: Mapping[str, str]) -> NewItem:
     features = content.get("features")
     if features is not None and not isinstance(features, Mapping):
         features = {next(iter(fields)): features}
-    paths = {key: Path(content[key]) for key in ("video", "cover") if content.get(key) is not None}
+    paths = {key: Path(content[key]) for key in _FILES if content.get(key) is not None}
     title = content.get("title")
     return NewItem(item_id, title=None if title is None else str(title), features=features, **paths)
 
@@ -173,10 +187,9 @@ def _field_of(item_id: str, content: Any, wanted: Sequence[str]) -> str:
     if not isinstance(content, str | Path):
         return "features"
     suffix = Path(content).suffix.lower()
-    if "video" in wanted and suffix in VIDEO_SUFFIXES:
-        return "video"
-    if "cover" in wanted and suffix in IMAGE_SUFFIXES:
-        return "cover"
+    for field, (suffixes, _) in _FILES.items():
+        if field in wanted and suffix in suffixes:
+            return field
     if list(wanted) == ["title"] and isinstance(content, str):
         return "title"
     raise MicroLensError(f"{item_id}: {content} is no {' or '.join(wanted)} by its suffix. Give one that is.")
@@ -241,7 +254,7 @@ class ItemEncoder:
                         f"{item.item_id}: {self.config['model']} of this run reads features of {name}, and "
                         f"wants a vector of {dim} finite numbers. Extract it as those of the other items."
                     )
-            elif getattr(item, field) in (None, ""):
+            elif not item.given(field):
                 raise MicroLensError(
                     f"{item.item_id}: {self.config['model']} looks at the {field} of an item; none is given."
                 )
@@ -269,28 +282,33 @@ class ItemEncoder:
             spec = modality_settings(self.config, "text").encoder
             titles = [" ".join((item.title or "").split()) for item in items]
             return torch.from_numpy(tokenize(spec, titles, self.config["max_title_tokens"]))
-        frames = 1 if modality == "image" else self.config["num_frames"]
-        pixels = self._pixels(modality, items, frames, progress)
-        return pixels[:, 0] if modality == "image" else pixels
+        return torch.from_numpy(np.stack(self._rows(modality, items, progress)))
 
-    def _pixels(self, modality: str, items: Sequence[NewItem], frames: int, progress: bool) -> Tensor:
-        """Frames [m, frames, S, S, 3] as a store of the run's kind would hold and give them."""
+    def _rows(self, modality: str, items: Sequence[NewItem], progress: bool) -> list[np.ndarray]:
+        """What is read of files, as a store of the run's kind would hold it and its reader give it."""
         field, stored = self.fields[modality], self._media[modality]
-        kind, meta = "videos" if field == "video" else "covers", StoreMeta(modality, **stored, source="")
-        read = functools.partial(encode_item, kind, meta)
-        tasks = [(item.item_id, (str(getattr(item, field)),)) for item in items]
+        read = functools.partial(encode_item, KIND_OF[field], meta_of(modality, stored))
+        tasks = [(item.item_id, (str(item.given(field)),)) for item in items]
         with tqdm(total=len(tasks), desc="decode", unit="item", disable=None if progress else True) as bar:
             values = {}
             for task, value in run_in_processes(read, tasks, min(available_cores(), len(tasks))):
                 values[task] = value
                 bar.update()
-        found, wanted = [], frames_of_clip(meta, frames)
-        for item, (path,) in tasks:
-            value = values[item, (path,)]
-            if isinstance(value, Failure):
-                raise MicroLensError(f"{item}: {path}: {value.reason}. Give another file.")
-            found.append(decode_value(value, self.config["frame_size"], wanted))
-        return torch.from_numpy(np.stack(found))
+        return [self._row(modality, *task, values[task]) for task in tasks]
+
+    def _row(self, modality: str, item_id: str, files: tuple[str], value: bytes | Failure) -> np.ndarray:
+        if not isinstance(value, Failure):
+            return row_of(self.config, modality, self._media[modality], value)
+        silence = self.silence(modality, value.reason)
+        if silence is None:
+            raise MicroLensError(f"{item_id}: {files[0]}: {value.reason}. Give another file.")
+        return silence
+
+    def silence(self, modality: str, reason: str) -> np.ndarray | None:
+        """What stands for the sound of an item that has none, if the model looks at something else too."""
+        if modality != "audio" or len(self.modalities) == 1:
+            return None
+        return soundless(self.config, self._media[modality], reason)
 
     @torch.no_grad()
     def _encode(self, media: ItemMedia) -> Tensor:

@@ -116,13 +116,13 @@ def projection_settings(config, name: str) -> ProjectionSettings:
     )
 
 
-def is_stored(name: str) -> bool:
+def read_from_a_store(name: str) -> bool:
     """Whether a modality is read from a media store."""
     return name in STORE_KINDS
 
 
 def store_path(config, name: str) -> Path:
-    """The media store that a modality for which :func:`is_stored` holds is read from."""
+    """The media store that a modality for which :func:`read_from_a_store` holds is read from."""
     source = IMAGE_SOURCES[config["image_source"]] if name == "image" else name
     return Path(config["data_path"]) / STORE_KINDS[source].file
 

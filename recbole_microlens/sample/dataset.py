@@ -4,7 +4,7 @@ from logging import getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from recbole_microlens.media.build import build_covers, build_frames
+from recbole_microlens.media.build import build_audio, build_covers, build_frames
 from recbole_microlens.release.atomic import convert
 from recbole_microlens.release.item_ids import read_item_ids
 from recbole_microlens.release.layout import find_release
@@ -14,6 +14,7 @@ from recbole_microlens.sample.release import write_release
 SAMPLE = "microlens-sample"
 SEED = 2023
 FRAME_SIZE = 64
+SOUND_SECONDS = 2.0
 
 
 def make_sample(
@@ -64,6 +65,14 @@ def _convert_all(release: Path, out: Path, progress: bool) -> Path:
     )
     build_covers(
         found.covers, items, folder / "cover.lmdb", size=FRAME_SIZE, progress=progress, overwrite=True
+    )
+    build_audio(
+        found.videos,
+        items,
+        folder / "audio.lmdb",
+        seconds=SOUND_SECONDS,
+        progress=progress,
+        overwrite=True,
     )
     convert(release, SAMPLE, out)
     getLogger().info(f"The sample dataset is in {folder}")

@@ -27,10 +27,11 @@ def write_release(
 ) -> Path:
     """Write the release folder of the sample dataset and return its path.
 
-    Pairs, titles, likes and views, tags, covers and H.264 videos, in the layout of a MicroLens release. The
-    same arguments give the same bytes. Users watch by what is visible: colour and shape, less by direction of
-    motion (which needs more than one frame). Popularity is long-tailed. One item in four is new, and occurs
-    only among the last two interactions of a user. The folder appears under its name when it is complete.
+    Pairs, titles, likes and views, tags, covers and H.264 videos with sound, in the layout of a MicroLens
+    release. The same arguments give the same bytes. Users watch by what is visible: colour and shape, less by
+    direction of motion (which needs more than one frame); the sound tells colour and shape too. Popularity is
+    long-tailed. One item in four is new, and occurs only among the last two interactions of a user. The
+    folder appears under its name when it is complete.
 
     Raises :class:`MicroLensError` where ``folder`` holds something already, a count is too small, or PyAV
     cannot write H.264.

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.sample.sound import CODEC as SOUND_CODEC
+from recbole_microlens.sample.sound import add_track, play, write_track
 from recbole_microlens.sample.world import PIXEL_STREAM, SampleItem, stream
 
 SHORT_SIDE, LONG_SIDE = 160, 284
@@ -29,30 +31,36 @@ CODEC_OPTIONS = {"preset": "veryfast", "crf": "30", "x264-params": "mbtree=0"}
 
 
 def check_codec() -> None:
-    """Raise :class:`MicroLensError` where the installed PyAV cannot write H.264."""
-    if CODEC not in av.codecs_available:
-        raise MicroLensError(
-            f"The installed PyAV {av.__version__} has no {CODEC} encoder to write the sample's videos with. "
-            "Install PyAV from its wheel: pip install --force-reinstall --only-binary av av"
-        )
+    """Raise :class:`MicroLensError` where the installed PyAV cannot write H.264 or AAC."""
+    for codec in (CODEC, SOUND_CODEC):
+        if codec not in av.codecs_available:
+            raise MicroLensError(
+                f"The installed PyAV {av.__version__} has no {codec} encoder to write the sample's videos "
+                "with. Install PyAV from its wheel: pip install --force-reinstall --only-binary av av"
+            )
 
 
 def write_video(path: Path, item: SampleItem, seed: int) -> None:
-    """Write the item's mp4: H.264, 24 frames a second, 2 to 4 s, 160x284 or 284x160.
+    """Write the item's mp4: H.264 with AAC, 24 frames a second, 2 to 4 s, 160x284 or 284x160.
 
     Equal arguments give equal bytes.
     """
     with av.open(str(path), "w", format="mp4") as container:
-        track: Any = None  # PyAV cannot tell that this codec's stream is one of video
+        track: Any = container.add_stream(CODEC, rate=FRAMES_PER_SECOND, options=CODEC_OPTIONS)
+        track.height, track.width = size_of(item)
+        track.pix_fmt = "yuv420p"
+        track.codec_context.thread_count = 1  # several x264 threads give other bytes
+        sound_track, frames = add_track(container), 0
         for pixels in render(item, seed):
-            if track is None:
-                track = container.add_stream(CODEC, rate=FRAMES_PER_SECOND, options=CODEC_OPTIONS)
-                track.height, track.width = pixels.shape[:2]
-                track.pix_fmt = "yuv420p"
-                track.codec_context.thread_count = 1  # several x264 threads give other bytes
             container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        if track is not None:
-            container.mux(track.encode(None))
+            frames += 1
+        container.mux(track.encode(None))
+        write_track(container, sound_track, play(item, frames / FRAMES_PER_SECOND, seed))
+
+
+def size_of(item: SampleItem) -> tuple[int, int]:
+    """Height and width of the item's frames."""
+    return (LONG_SIDE, SHORT_SIDE) if item.portrait else (SHORT_SIDE, LONG_SIDE)
 
 
 def write_cover(path: Path, item: SampleItem, seed: int) -> None:
@@ -69,7 +77,7 @@ def render(item: SampleItem, seed: int) -> Iterator[np.ndarray]:
     the frame on one side comes back on the other.
     """
     rng = stream(seed, PIXEL_STREAM, item.item)
-    height, width = (LONG_SIDE, SHORT_SIDE) if item.portrait else (SHORT_SIDE, LONG_SIDE)
+    height, width = size_of(item)
     colour = _object_colour(rng, item.colour)
     ground = _ground(rng, height, width, colour)  # [height, width, 3]
     mask = _objects_mask(rng, item.shape, height, width)[..., None]  # [height, width, 1]

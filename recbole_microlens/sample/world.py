@@ -25,7 +25,7 @@ FIRST_DAY_MS = 1_672_531_200_000  # 2023-01-01
 LAUNCH_DAY, LAST_DAY = 110, 120
 
 # One random stream for each subject: changing how titles are drawn leaves the videos as they were.
-ITEM_STREAM, HISTORY_STREAM, TEXT_STREAM, PIXEL_STREAM = range(4)
+ITEM_STREAM, HISTORY_STREAM, TEXT_STREAM, PIXEL_STREAM, SOUND_STREAM = range(5)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What an item looks like: frames, covers and sound from a media store, tokens of titles, features from a file."""
+"""What an item looks like: frames, covers and sound from media stores, titles, features from a file."""

@@ -102,14 +102,14 @@ def samples_of(config, meta: StoreMeta) -> int:
     if meta.sample_rate != spec.sample_rate:
         raise MicroLensError(
             f"audio_encoder: {spec.name} takes {spec.sample_rate} samples a second, audio.lmdb of "
-            f"{config['dataset']} has {meta.sample_rate}. Build it again with: recbole-microlens audio RELEASE_FOLDER "
-            f"--dataset {config['dataset']} --sample-rate {spec.sample_rate}"
+            f"{config['dataset']} has {meta.sample_rate}. Build it again with: recbole-microlens audio "
+            f"RELEASE_FOLDER --dataset {config['dataset']} --sample-rate {spec.sample_rate}"
         )
     if seconds is None:
         return meta.window_samples
     if seconds > meta.seconds:
         raise MicroLensError(
-            f"audio_seconds: {seconds} are asked for, windows of audio.lmdb are of {meta.seconds:g} s. Set it to at "
-            f"most that, or build the store again with --seconds {seconds}."
+            f"audio_seconds: {seconds} are asked for, windows of audio.lmdb are of {meta.seconds:g} s. Set "
+            f"it to at most that, or build the store again with --seconds {seconds}."
         )
     return round(seconds * meta.sample_rate)

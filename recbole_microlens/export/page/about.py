@@ -13,7 +13,13 @@ from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.scoring import OWN, ScoreKind
 from recbole_microlens.items.modality import modalities
 
-_LOOKS_AT = {"video": "its frames", "image": "its cover", "text": "its title", "id": "its id"}
+_LOOKS_AT = {
+    "video": "its frames",
+    "image": "its cover",
+    "text": "its title",
+    "id": "its id",
+    "audio": "its sound",
+}
 
 
 def about(contents: Contents, shown: list[ShownUser], notes: list[str]) -> dict[str, object]:

@@ -170,4 +170,4 @@ def _item_of(upload: Upload) -> NewItem:
         raise Refused(422, f"item_id: {shown} has control characters, or spaces that nobody sees.")
     title = " ".join(upload.texts.get("title", "").split())
     files: dict[str, Path] = upload.files
-    return NewItem(item_id, files.get("video"), files.get("cover"), printable(title) or None)
+    return NewItem(item_id, title=printable(title) or None, **files)  # type: ignore[arg-type]

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.export.new_content import KIND_OF, meta_of, row_of
 from recbole_microlens.export.new_items import ItemEncoder, NewItem
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.decoders import Decoders
 from recbole_microlens.export.service.metrics import Metrics
-from recbole_microlens.media.spread import frames_of_clip
-from recbole_microlens.media.store import StoreMeta, decode_value, encode_value
+from recbole_microlens.media.sound_values import encode_sound
+from recbole_microlens.media.store import decode_value, encode_value
+from recbole_microlens.media.store_meta import StoreMeta
 from recbole_microlens.media.timeline import MediaError
 
-_KIND_OF = {"video": "videos", "cover": "covers"}
 _PICTURE, _QUALITY = 160, 72
 
 
@@ -61,30 +62,25 @@ class UploadEncoder(ItemEncoder):
         """
         self.require_content(item)
         with self._metrics.stage("decode"):
-            values = {name: self._decoded(name, item) for name in self._visual()}
+            values = {name: self._decoded(name, item) for name in self._of_files()}
         with self._metrics.stage("encode"):
             return self._embedding(item, values), self._picture(values)
 
     def warm_up(self) -> None:
-        """Load the encoders, and let the libraries choose their ways on a black picture."""
-        values = {}
-        for name in self._visual():
-            meta = self._meta(name)
-            black = np.zeros((meta.num_frames, meta.size, meta.size, 3), np.uint8)
-            values[name] = encode_value(black, meta.quality)
-        self._embedding(NewItem("warm-up", Path("-"), Path("-"), "black"), values)
+        """Load the encoders, and let the libraries choose their ways on a black picture and on silence."""
+        values = {name: _nothing(meta_of(name, self._stored[name])) for name in self._of_files()}
+        self._embedding(NewItem("warm-up", Path("-"), Path("-"), "black", audio=Path("-")), values)
 
-    def _visual(self) -> list[str]:
-        return [name for name, field in self.fields.items() if field in _KIND_OF]
-
-    def _meta(self, modality: str) -> StoreMeta:
-        return StoreMeta(modality, source="", **self._stored[modality])
+    def _of_files(self) -> list[str]:
+        return [name for name, field in self.fields.items() if field in KIND_OF]
 
     def _decoded(self, modality: str, item: NewItem) -> bytes:
-        field = self.fields[modality]
+        field, meta = self.fields[modality], meta_of(modality, self._stored[modality])
         try:
-            return self._decoders.decode(_KIND_OF[field], self._meta(modality), getattr(item, field))
+            return self._decoders.decode(KIND_OF[field], meta, item.given(field))
         except MediaError as error:
+            if self.silence(modality, str(error)) is not None:
+                return _nothing(meta)
             raise MicroLensError(f"{field}: {error}. Give another file.") from error
 
     def _embedding(self, item: NewItem, values: dict[str, bytes]) -> np.ndarray:
@@ -96,10 +92,8 @@ class UploadEncoder(ItemEncoder):
         """As the base class gives it, from the values that are at hand."""
         if modality not in self._values:
             return super().content(modality, items, progress)
-        frames = 1 if modality == "image" else self.config["num_frames"]
-        size, wanted = self.config["frame_size"], frames_of_clip(self._meta(modality), frames)
-        pixels = torch.from_numpy(decode_value(self._values[modality], size, wanted))  # [frames, S, S, 3]
-        return pixels if modality == "image" else pixels.unsqueeze(0)
+        row = row_of(self.config, modality, self._stored[modality], self._values[modality])
+        return torch.from_numpy(row).unsqueeze(0)
 
     def _picture(self, values: dict[str, bytes]) -> bytes:
         for name in ("image", "video"):
@@ -109,3 +103,10 @@ class UploadEncoder(ItemEncoder):
                 (frame,) = decode_value(values[name], size, slice(middle, middle + 1))
                 return simplejpeg.encode_jpeg(frame, _QUALITY, "RGB", colorsubsampling="420")
         return b""
+
+
+def _nothing(meta: StoreMeta) -> bytes:
+    """The value of black frames, or of silence."""
+    if meta.modality == "audio":
+        return encode_sound([np.zeros(meta.window_samples, np.int16)] * meta.windows, meta)
+    return encode_value(np.zeros((meta.num_frames, meta.size, meta.size, 3), np.uint8), meta.quality)

@@ -49,7 +49,7 @@ def router_of(service: Service) -> APIRouter:
         openapi_extra=_BODY,
     )
     async def add_item(request: Request) -> Response:
-        """Rank a new item by its video, cover or title: by what the model looks at."""
+        """Rank a new item by its video, cover, sound or title: by what the model looks at."""
         return as_json(await _added(service, request), 201)
 
     @router.get(

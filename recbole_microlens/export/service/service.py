@@ -17,6 +17,7 @@ import torch
 
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.catalogue import ITEMS
+from recbole_microlens.export.new_content import KIND_OF
 from recbole_microlens.export.page.thumbnails import Thumbnails
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.about import About
@@ -173,7 +174,7 @@ def _decoders_needed(model: Recommender, limits: Limits) -> int:
         model.require_new_items("content")
     except MicroLensError:
         return 0
-    return limits.decodes if {"video", "cover"} & set(model.encoder.fields.values()) else 0
+    return limits.decodes if KIND_OF.keys() & set(model.encoder.fields.values()) else 0
 
 
 def _dim(model: Recommender) -> int:

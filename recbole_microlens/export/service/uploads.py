@@ -16,11 +16,12 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from recbole_microlens.errors import printable
 from recbole_microlens.export.service.limits import MAX_ID, MAX_TITLE
 from recbole_microlens.export.service.problems import Refused, shortened
+from recbole_microlens.media.sources import SOUND_SUFFIXES
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 _WORD = 20
 TEXTS = {"item_id": MAX_ID, "title": MAX_TITLE, "cold": _WORD}
-FILES = {"video": VIDEO_SUFFIXES, "cover": IMAGE_SUFFIXES}
+FILES = {"video": VIDEO_SUFFIXES, "cover": IMAGE_SUFFIXES, "audio": SOUND_SUFFIXES}
 _BYTES_OF_A_CHARACTER = 4
 
 

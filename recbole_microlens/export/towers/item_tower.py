@@ -60,6 +60,8 @@ class Part:
 
 def reason_against_item_tower(model: Recommender, cold: str | None) -> str | None:
     """Why there is no vector to compute from an item's content alone; ``None`` if there is."""
+    if model.encoder.fields.get("audio") == "audio":
+        return f"{model.config['model']} looks at sound, whose spectra are not part of what is exported."
     return reason_against(model.config, model.kind, cold)
 
 
