@@ -205,7 +205,7 @@ def check_modality(settings: dict, model_class: type[Any]) -> None:
         return
     chosen, meant = set(settings["item_modality"]), set(model_class.item_modality)
     keeps_id = ("id" in chosen) == ("id" in meant)
-    if chosen == meant or (model_class.suffix in CHOOSING and chosen < meant and keeps_id):
+    if chosen == meant or (model_class.suffix in CHOOSING and chosen and keeps_id):
         return
     by_items = {frozenset(items): suffix for suffix, items in SUFFIXES.items()}
     backbone = model_class.__name__.removesuffix(model_class.suffix)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_microlens import load
 from recbole_microlens.config import Config
 from recbole_microlens.data.fingerprint import dataset_fingerprint
 from recbole_microlens.data.readers.audio import SoundReader, sound_reader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.features import extract
-from recbole_microlens.media.build import build_audio
-from recbole_microlens.media.sound import read_windows
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.quick_start import run
 from recbole_microlens.release.layout import find_release
@@ -123,7 +122,7 @@ def test_a_cached_run_of_sound_is_that_without_a_cache(run_of_sound, tmp_path):
 
 def test_a_new_item_is_heard_in_a_file_or_in_its_video(run_of_sound, tiny_release):
     """A copy of an item's video is most like the item itself: it sounds the same."""
-    model, videos = load_recommender(run_of_sound[0]["folder"]), find_release(tiny_release).videos
+    model, videos = load(run_of_sound[0]["folder"]), find_release(tiny_release).videos
     given = {"of video": {"video": videos / "3.mp4"}, "of sound": {"audio": videos / "3.mp4"}}
     assert model.add_items(given) == list(given)
     nearest = model.similar_items(["3"], k=2)
@@ -136,10 +135,12 @@ def test_a_new_item_without_a_track_is_refused_where_nothing_else_is_looked_at(r
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(
+            stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24"))
+        )
         container.mux(stream.encode())
     with pytest.raises(MicroLensError, match="mute.mp4: no sound track. Give another file"):
-        load_recommender(run_of_sound[0]["folder"]).add_items({"new": path})
+        load(run_of_sound[0]["folder"]).add_items({"new": path})
 
 
 def test_features_of_sound_are_those_of_the_encoder(run_of_sound, tiny_data, tmp_path):
