@@ -24,7 +24,7 @@ from recbole_microlens.media.store_kinds import STORE_KINDS
 
 COMPLETE, SOME, UNFINISHED, DAMAGED = "complete", "some items", "unfinished", "damaged"
 # As the package names them, so that no other folder is ever looked at: modality, encoder, digest.
-_NAME = re.compile(rf"({'|'.join(ENCODED)})-(.+)-[0-9a-f]{16}(\.some|\.partial)?")
+_NAME = re.compile(rf"({'|'.join(ENCODED)})-(.+)-[0-9a-f]{{16}}(\.some|\.partial)?")
 _STORES: dict[str, tuple[str, ...]] = {name: (kind.file,) for name, kind in STORE_KINDS.items()}
 _STORES["image"] = tuple(STORE_KINDS[source].file for source in IMAGE_SOURCES.values())
 

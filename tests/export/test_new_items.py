@@ -160,7 +160,7 @@ def test_what_cannot_be_read_adds_nothing(on_content, release, tmp_path):
         ({"a": good, "b": tmp_path / "gone.mp4"}, "b: .*missing"),
         ({"a": good, "3": good}, "3: there is an item of this id already"),
         ({"a": "text.txt"}, "a: text.txt is no video by its suffix"),
-        ({"a": {"film": good}}, "a: 'film' is none of video, cover, title, features"),
+        ({"a": {"film": good}}, "a: 'film' is none of video, cover, title, audio, features"),
         ({"a": {"title": "x"}}, "a: SASRecV looks at the video"),
         ({" ": good}, "cannot be the id of an item"),
         ({}, "No new item"),

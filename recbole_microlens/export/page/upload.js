@@ -1,12 +1,13 @@
 // A new video: its form, by what the model looks at, and where it lands.
 
-const LOOKS_AT = { video: "frames", image: "cover", cover: "cover", text: "title", title: "title" };
-const FIELD = { video: "video", image: "cover", cover: "cover", text: "title", title: "title" };
+const LOOKS_AT = { video: "frames", image: "cover", cover: "cover", text: "title", title: "title", audio: "sound" };
+const FIELD = { video: "video", image: "cover", cover: "cover", text: "title", title: "title", audio: "audio" };
+const FILES = ["video", "cover", "audio"];
 const USERS_LANDED = 12;
 
 function prepareUpload() {
   const wanted = new Set(model.looks_at.map((name) => FIELD[name]));
-  for (const field of ["video", "cover"]) {
+  for (const field of FILES) {
     find(`${field}-row`).hidden = !wanted.has(field);
     find(`${field}-file`).required = wanted.has(field);
   }
@@ -30,8 +31,8 @@ function nameAfter(input) {
   }
 }
 
-for (const field of ["video-file", "cover-file"]) {
-  find(field).addEventListener("change", (event) => nameAfter(event.target));
+for (const field of FILES) {
+  find(`${field}-file`).addEventListener("change", (event) => nameAfter(event.target));
 }
 
 function formOfUpload() {
@@ -39,7 +40,7 @@ function formOfUpload() {
   form.append("item_id", find("new-id").value.trim());
   if (find("new-title").value) form.append("title", find("new-title").value);
   if (!find("cold-row").hidden) form.append("cold", "content");
-  for (const field of ["video", "cover"]) {
+  for (const field of FILES) {
     const [file] = find(`${field}-file`).files;
     if (file && !find(`${field}-row`).hidden) form.append(field, file);
   }
