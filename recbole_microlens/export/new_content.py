@@ -58,3 +58,16 @@ def soundless(config, stored: Mapping[str, Any], reason: str) -> np.ndarray | No
         return None
     meta = meta_of("audio", stored)
     return np.zeros((meta.windows, samples_of(config, meta)), dtype=np.int16)
+
+
+class WithoutWeights:
+    """The settings of a run, but the encoders' weights, which the run has trained."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def __getitem__(self, key: str):
+        return "none" if key == "encoder_weights" else self._config[key]
+
+    def __getattr__(self, name: str):
+        return getattr(self._config, name)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
-from recbole_microlens.export.new_content import KIND_OF, meta_of, row_of, soundless
+from recbole_microlens.export.new_content import KIND_OF, WithoutWeights, meta_of, row_of, soundless
 from recbole_microlens.export.scoring import ScoreKind
 from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
@@ -326,7 +326,7 @@ class ItemEncoder:
             and not name.startswith(f"{prefix}towers.id.")
         }
         towers = create_towers(
-            _WithoutWeights(self.config),
+            WithoutWeights(self.config),
             nn.Embedding(1, self._dim, device="meta"),
             feature_dims={name: about["dim"] for name, about in self._media.items() if "dim" in about},
         )
@@ -343,16 +343,3 @@ class ItemEncoder:
         if "id" in towers:
             towers["id"] = nn.Identity()  # only its place among the others is needed
         return network.to(self.config["device"]).eval()
-
-
-class _WithoutWeights:
-    """The settings of a run, but the encoders' weights, which the run has trained."""
-
-    def __init__(self, config):
-        self._config = config
-
-    def __getitem__(self, key: str):
-        return "none" if key == "encoder_weights" else self._config[key]
-
-    def __getattr__(self, name: str):
-        return getattr(self._config, name)
