@@ -243,7 +243,7 @@ class Recommender(Scorer):
         items : mapping or path
             By id, a file (video, cover or sound), a title, a vector of features, or a mapping with ``video``,
             ``cover``, ``audio``, ``title`` and ``features`` for a model that looks at several; or a folder of
-            files ``<id>.mp4``, ``.jpg``, ``.mp3``, and ``titles.csv`` with the columns ``item`` and ``title``.
+            files ``<id>.mp4``, .jpg, .mp3, and ``titles.csv`` with the columns ``item`` and ``title``.
         cold : {None, 'content'}
             A model that also knows items by id cannot rank a new one; with ``'content'`` it is ranked by its
             content alone, what the id would add being zero.
