@@ -64,3 +64,10 @@ def test_a_tower_that_the_table_does_not_know_is_not_taken_for_text(tmp_path):
     folder = folder_of({"config.json": {"model_type": "glm4v_vision"}}, tmp_path / "folder")
     with pytest.raises(MicroLensError, match=r"takes 'hidden_states', of which the table of families says"):
         encoder_spec(folder)
+
+
+def test_without_timm_pe_video_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_microlens.encoders.transformers.kinds.find_spec", lambda name: None)
+    folder = folder_of({"config.json": {"model_type": "pe_video_encoder"}}, tmp_path / "folder")
+    with pytest.raises(MicroLensError, match=r"pip install 'recbole-microlens\[timm\]'"):
+        encoder_spec(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ USABLE = (
     "Usable are models of text, pictures, videos or sound whose architecture transformers knows itself, "
     "saved by save_pretrained with plain weights: `recbole-microlens encoders --families` lists them."
 )
+_BUILT_BY_TIMM = ("pe_video", "pe_video_encoder", "pe_audio_video", "timm_wrapper")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 # Files of a folder without config.json, or without weights that can be read, and what they say it is.
 _OTHER_KINDS = {
@@ -62,6 +64,11 @@ def require_known(source: str, setting: str, said: Mapping[str, Any]) -> None:
 
     kind = said.get("model_type")
     what = None
+    if kind in _BUILT_BY_TIMM and find_spec("timm") is None:
+        raise MicroLensError(
+            f"{setting}: the network of pictures of {source} ('{kind}') is timm's, which is not there. Run "
+            "`pip install 'recbole-microlens[timm]'`."
+        )
     if kind in CONFIG_MAPPING:
         quantised = said.get("quantization_config")
         if quantised:
