@@ -20,6 +20,8 @@ _BUCKET_WIDTH = 0.301
 # A block is [B, H, rows, L]; few rows skip more of the later keys, and more of them take fewer calls.
 _BLOCK_NUMBERS = 1 << 22
 _MOST_ROWS = 64
+# Numbers of the whole matrix up to which autograd keeps it: computing it again would take longer.
+_KEPT_NUMBERS = 1 << 18
 
 
 class Weighed(NamedTuple):
@@ -65,8 +67,8 @@ def pointwise_attention(weighed: Weighed, value: Tensor, scale: float) -> Tensor
     """``scale * sum over j <= i of silu(q_i . k_j + b_ij) v_j``: causal, and exact whatever the block.
 
     The bias b_ij is ``by_lag[i - j]`` and, where times are given, ``by_time`` at the bucket of
-    ``times[i] - times[j]``. The backward pass computes each block again, so that memory grows with L and not
-    with its square.
+    ``times[i] - times[j]``. Where the matrix is not small, the backward pass computes each block again, so
+    that memory grows with L and not with its square.
 
     Parameters
     ----------
@@ -78,8 +80,9 @@ def pointwise_attention(weighed: Weighed, value: Tensor, scale: float) -> Tensor
     -------
     Tensor [B, H, L, dv]
     """
-    if torch.jit.is_tracing() or torch.compiler.is_exporting():  # one expression, whatever the length
-        length = value.size(2)
+    batch, heads, length, _ = weighed.query.shape
+    is_exported = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    if is_exported or batch * heads * length**2 <= _KEPT_NUMBERS:
         return _weights(weighed, 0, length, _later(0, length, value.device)) @ value * scale
     if torch.is_grad_enabled():
         return _Blockwise.apply(value, scale, *weighed)

@@ -51,7 +51,9 @@ def in_one(weighed, value):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_is_the_published_equation(timed):
+@pytest.mark.parametrize("kept", [0, 1 << 18])
+def test_is_the_published_equation(timed, kept, monkeypatch):
+    monkeypatch.setattr(blocks, "_KEPT_NUMBERS", kept)
     weighed, value = drawn()
     weighed = weighed if timed else weighed._replace(times=None)
     with torch.no_grad():
@@ -64,6 +66,7 @@ def test_is_the_published_equation(timed):
 @pytest.mark.parametrize("timed", [True, False])
 def test_gradients_are_those_of_the_whole_matrix_whatever_the_block(rows, timed, monkeypatch):
     monkeypatch.setattr(blocks, "_MOST_ROWS", rows)
+    monkeypatch.setattr(blocks, "_KEPT_NUMBERS", 0)
     weighed, value = drawn()
     if not timed:
         weighed = weighed._replace(by_time=None, times=None)
@@ -74,7 +77,8 @@ def test_gradients_are_those_of_the_whole_matrix_whatever_the_block(rows, timed,
         torch.testing.assert_close(one, other)
 
 
-def test_large_scores_have_finite_gradients():
+def test_large_scores_have_finite_gradients(monkeypatch):
+    monkeypatch.setattr(blocks, "_KEPT_NUMBERS", 0)
     weighed, value = drawn(dtype=torch.float32)
     far = weighed._replace(query=(weighed.query.detach() * 1e4).requires_grad_())
     pointwise_attention(far, value, SCALE).sum().backward()
