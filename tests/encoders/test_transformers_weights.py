@@ -55,6 +55,20 @@ def test_vivit_positions_are_interpolated_over_time_and_space(form, thin, save_m
     torch.testing.assert_close(own.data, interpolate_positions(table, (16, 14, 14), (2, 4, 4)))
 
 
+def test_another_grid_is_said_once_and_frames_that_are_left_out_are_named(thin, save_model, caplog):
+    spec = thin("videomae_small")
+    folder = save_model(spec.build(16, 224).config)
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            create_encoder("videomae_small", EncoderOptions(7, 48, weights=folder))
+    assert caplog.text.count("of 7 it looks at the first 6. Set `num_frames` to 6 or 8") == 1
+    folder = save_model(thin("vivit_base").build(32, 224).config)
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            create_encoder("vivit_base", EncoderOptions(8, 48, weights=folder))
+    assert caplog.text.count("from 16 x 14 x 14 patches (time x height x width) to 4 x 3 x 3") == 1
+
+
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_timesformer_positions_over_space_and_over_time_are_tables_of_their_own(form, thin, save_model):
     spec = thin("timesformer_base")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from logging import getLogger
 from pathlib import Path
@@ -210,6 +211,8 @@ def fit(config, frames: int, size: int):
                 f"num_frames: {config.model_type} takes {tubelet} frames at once, {frames} are too few. Set "
                 f"num_frames >= {tubelet}."
             )
+        if frames % tubelet:
+            _say_frames_left_out(config.model_type, frames, tubelet)
         config.num_frames = frames
     if family.fitted:
         family.fitted(config)
@@ -237,6 +240,16 @@ def patch_of(config) -> tuple[int, int]:
 def next_multiple(size: int, patch: int) -> int:
     """The least multiple of ``patch`` that is no less than ``size``."""
     return -(-size // patch) * patch
+
+
+@cache
+def _say_frames_left_out(model_type: str, frames: int, tubelet: int) -> None:
+    whole = frames - frames % tubelet
+    getLogger().warning(
+        "num_frames: %s takes %d frames at once: of %d it looks at the first %d. Set `num_frames` to %d or "
+        "%d to lose none.",
+        model_type, tubelet, frames, whole, whole, whole + tubelet,
+    )  # fmt: skip
 
 
 def _fitting_size(config, family: Family, size: int) -> int:

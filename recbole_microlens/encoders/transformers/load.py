@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from copy import deepcopy
+from functools import cache
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +165,24 @@ def _options(cls: type[nn.Module]) -> dict:
 
 def _fitted(state: State, network: Network, old: Grid | None) -> State:
     """The state with every table of positions as long as the network's."""
-    own, new = network.state_dict(), grid_of(network.config)
+    own, new, fitted = network.state_dict(), grid_of(network.config), False
     for key, table in state.items():
         name = next((name for name in own if key.endswith(name) and name.endswith(_POSITIONS)), None)
         if old and new and name and table.dim() in (2, 3) and table.shape[:-2] == own[name].shape[:-2]:
             state[key] = _fitted_table(table, own[name].shape[-2], old, new)
+            fitted |= state[key] is not table
+    if fitted and old and new:
+        _say_interpolated(str(network.config.model_type), old, new)
     return state
+
+
+@cache
+def _say_interpolated(model_type: str, old: Grid, new: Grid) -> None:
+    getLogger().info(
+        "encoder_weights: positions of the %s are interpolated from %s patches (time x height x width) to "
+        "%s, those of `num_frames` and `frame_size`.",
+        model_type, " x ".join(map(str, old)), " x ".join(map(str, new)),
+    )  # fmt: skip
 
 
 def _fitted_table(table: Tensor, wanted: int, old: Grid, new: Grid) -> Tensor:
