@@ -1,23 +1,25 @@
 """A training step with adapters beside one that trains the encoder's top, or all of it.
 
-The same encoder with random weights and the same batch; each way trains in a process of its own, and they
-take turns. *Cached* steps read what is below the cut from an activation cache in memory. ``lora`` and
-``adapter`` have the cut of ``top``. Prints one JSON object as its last line; its ratios say how many times
-faster a step is than that of ``full`` and that of ``top``, cached or not, and how many times less memory and
-fewer parameters it takes than ``full``.
+The same encoder with random weights and the same batch; the ways take turns in one process. *Cached* steps read
+what is below the cut from an activation cache in memory. ``lora`` and ``adapter`` have the cut of ``top``.
+Prints one JSON object as its last line; its ratios say how many times faster a step is than that of ``full``
+and that of ``top``, cached or not, and how many times less memory and fewer parameters it takes than ``full``.
+
+Memory is counted: the tensors that a step keeps for its backward pass, and the gradients and Adam's two states
+of the encoder's parameters that train. On a GPU the peak of its allocator stands beside it.
 """
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
-from steps.apart import Apart
-from steps.measure import loss_difference, machine, measure, speedup
+from steps.measure import loss_difference, machine, measure, speedup, timed
 from steps.problem import Problem
-from train_step import model_of, our_step, settings_of, trainer_of
+from train_step import our_step, settings_of, trainer_of
 
 from recbole_microlens.cpu.process_memory import allow, keep_freed
 
@@ -42,57 +44,63 @@ def settings_for(way: str, arguments, folder: Path) -> dict:
     )
 
 
-def steps_of(way: str, arguments, folder: Path) -> dict:
-    """A step of this way, built in the process that takes it."""
-    allow()
-    torch.set_num_threads(arguments.threads)
-    keep_freed(torch.device(arguments.device))
+def trainer_for(way: str, arguments, folder: Path):
+    """A trainer of this way, and its batch."""
     problem = problem_of(arguments)
     trainer = trainer_of(problem, folder, settings_for(way, arguments, folder))
-    return {way: our_step(trainer, problem.batch(with_media=not way.endswith(CACHED)))}
+    return trainer, problem.batch(with_media=not way.endswith(CACHED))
+
+
+def bytes_kept(trainer, batch) -> int:
+    """What a step keeps for its backward pass, apart from parameters and buffers."""
+    model = trainer.model.train()
+    known = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in known:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.calculate_loss(batch.to(trainer.device))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def trained_parameters(trainer) -> int:
+    """Of the encoder."""
+    encoders = trainer.model.item_embedding.encoders()
+    return sum(parameter.numel() for parameter in encoders.parameters() if parameter.requires_grad)
 
 
 def problem_of(arguments) -> Problem:
     return Problem.of(arguments.users, arguments.frames, arguments.size)
 
 
-def trainable_parameters(arguments, folder: Path) -> dict[str, int]:
-    """By mode, of the encoder."""
-    found = {}
-    for mode in MODES:
-        model, _ = model_of(problem_of(arguments), settings_for(mode, arguments, folder))
-        found[mode] = sum(p.numel() for p in model.item_embedding.encoders().parameters() if p.requires_grad)
-    return found
-
-
-def summary(results: dict, parameters: dict[str, int]) -> list[dict]:
+def summary(results: dict, parameters: dict[str, int], kept: dict[str, int]) -> list[dict]:
     """A row for each way."""
+    memory = {way: kept[way] + 3 * 4 * parameters[way] for way in results}
     rows = []
     for way, found in results.items():
         mode = way.removesuffix(CACHED)
-        top = f"top{CACHED}" if way.endswith(CACHED) else "top"
-        rows.append(
-            {
-                "way": way,
-                "seconds": round(median(found["seconds"]), 3),
-                "cpu_seconds": round(median(found["cpu_seconds"]), 3),
-                "peak_memory_bytes": found["peak_memory_bytes"],
-                "trainable_parameters": parameters[mode],
-                "faster_than_full": speedup(results, "full", way, "cpu_seconds"),
-                "faster_than_top": speedup(results, top, way, "cpu_seconds"),
-                "memory_of_full": _ratio(results["full"], found),
-                "parameters_of_full": round(parameters["full"] / parameters[mode], 1),
-                "loss_difference_of_cached": loss_difference(results, way, f"{mode}{CACHED}")
-                if f"{mode}{CACHED}" in results
-                else None,
-            }
-        )
+        cached = f"{mode}{CACHED}"
+        row = {
+            "way": way,
+            "seconds": round(median(found["seconds"]), 3),
+            "cpu_seconds": round(median(found["cpu_seconds"]), 3),
+            "memory_bytes": memory[way],
+            "trained_parameters": parameters[way],
+            "faster_than_full": speedup(results, "full", way, "cpu_seconds"),
+            "faster_than_top": speedup(results, way.replace(mode, "top"), way, "cpu_seconds"),
+            "less_memory_than_full": round(memory["full"] / memory[way], 1),
+            "fewer_parameters_than_full": round(parameters["full"] / parameters[way], 1),
+        }
+        if cached in results:
+            row["loss_difference_of_cached"] = loss_difference(results, way, cached)
+        if torch.cuda.is_available():
+            row["peak_memory_bytes"] = found["peak_memory_bytes"]
+        rows.append(row)
     return rows
-
-
-def _ratio(one: dict, other: dict) -> float | None:
-    peaks = one["peak_memory_bytes"], other["peak_memory_bytes"]
-    return round(peaks[0] / peaks[1], 2) if all(peaks) else None
 
 
 def parse() -> argparse.Namespace:
@@ -117,16 +125,22 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    allow()
+    device = torch.device(arguments.device)
+    torch.set_num_threads(arguments.threads)
+    keep_freed(device)
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        parameters = trainable_parameters(arguments, folder)
-        processes = [Apart(steps_of, way, arguments, folder, device=arguments.device) for way in ways()]
-        steps = {name: step for each in processes for name, step in each.steps().items()}
+        trainers = {way: trainer_for(way, arguments, Path(scratch)) for way in ways()}
+        kept = {way: bytes_kept(*pair) for way, pair in trainers.items()}
+        parameters = {way: trained_parameters(trainer) for way, (trainer, _) in trainers.items()}
+        steps = {way: partial(timed, our_step(*pair), device) for way, pair in trainers.items()}
         results = measure(steps, arguments.rounds)
-        for each in processes:
-            each.close()
-    about = {"benchmark": "adapters", "machine": machine(torch.device(arguments.device)), **vars(arguments)}
-    print(json.dumps(about | {"items": problem_of(arguments).distinct, "ways": summary(results, parameters)}))
+    about = {"benchmark": "adapters", "machine": machine(device), **vars(arguments)}
+    print(
+        json.dumps(
+            about | {"items": problem_of(arguments).distinct, "ways": summary(results, parameters, kept)}
+        )
+    )
 
 
 if __name__ == "__main__":
