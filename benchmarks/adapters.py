@@ -1,12 +1,13 @@
 """A training step with adapters beside one that trains the encoder's top, or all of it.
 
-The same encoder with random weights and the same batch; the ways take turns in one process. *Cached* steps read
-what is below the cut from an activation cache in memory. ``lora`` and ``adapter`` have the cut of ``top``.
-Prints one JSON object as its last line; its ratios say how many times faster a step is than that of ``full``
-and that of ``top``, cached or not, and how many times less memory and fewer parameters it takes than ``full``.
+The same encoder with random weights and the same batch; the ways take turns in one process. *Cached* steps
+read what is below the cut from an activation cache in memory. ``lora`` and ``adapter`` have the cut of
+``top``. Prints one JSON object as its last line; its ratios say how many times faster a step is than that of
+``full`` and that of ``top``, cached or not, in processor time, and how many times less memory and fewer
+parameters it takes than ``full``.
 
-Memory is counted: the tensors that a step keeps for its backward pass, and the gradients and Adam's two states
-of the encoder's parameters that train. On a GPU the peak of its allocator stands beside it.
+Memory is counted: the tensors that a step keeps for its backward pass, and the gradients and Adam's two
+states of the encoder's parameters that train. On a GPU the peak of its allocator stands beside it.
 """
 
 import argparse
@@ -136,11 +137,8 @@ def main() -> None:
         steps = {way: partial(timed, our_step(*pair), device) for way, pair in trainers.items()}
         results = measure(steps, arguments.rounds)
     about = {"benchmark": "adapters", "machine": machine(device), **vars(arguments)}
-    print(
-        json.dumps(
-            about | {"items": problem_of(arguments).distinct, "ways": summary(results, parameters, kept)}
-        )
-    )
+    rows = summary(results, parameters, kept)
+    print(json.dumps(about | {"items": problem_of(arguments).distinct, "ways": rows}))
 
 
 if __name__ == "__main__":
