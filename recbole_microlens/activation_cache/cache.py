@@ -118,7 +118,7 @@ class ActivationCaches:
         if not modalities:
             raise MicroLensError(
                 "There is nothing to cache: `activation_cache` is off, or no encoder of this model has a "
-                "part that stays as it is. Set `finetune: frozen`, or `top`."
+                "part that stays as it is. Set `finetune` to frozen or top."
             )
         return {name: self._built(name, shard) for name in sorted(modalities)}
 
