@@ -152,8 +152,8 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "pooled features, logits of the pretraining head, or what the released runs took",
             ),
             "encoder_pooling": (
-                by_modality(or_null(word("cls", "mean"))),
-                "class token or mean, of encoders with a class token; null: the encoder's default",
+                by_modality(or_null(word("cls", "mean", "last"))),
+                "class token, mean, or a title's last token, where the encoder has it; null: its default",
             ),
             "frame_pooling": (
                 by_modality(or_null(word(*FRAME_POOLS))),

@@ -64,8 +64,9 @@ class TokenPool:
 
     Attributes
     ----------
-    pooling : {'cls', 'mean'}
-        The first token; or the mean of all tokens that are neither padding nor class tokens.
+    pooling : {'cls', 'mean', 'last'}
+        The first token; the mean of all tokens that are neither padding nor class tokens; or the last token
+        that is no padding, which is the one that has seen the whole text where a token sees those before it.
     n_class : int
         How many class tokens (also registers, distillation tokens) stand before the patches; for text 1
         where the first token is made for ``cls``, else 0.
@@ -79,8 +80,7 @@ class TokenPool:
         features [N, d], as they are.
         """
         if isinstance(features, list):
-            tokens, mask = features
-            return tokens[:, 0] if self.pooling == "cls" else _masked_mean(tokens, mask)
+            return _POOLS_OF_TEXT[self.pooling](*features)
         if features.dim() != 3:
             return features.flatten(2).mean(2) if features.dim() == 4 else features
         return features[:, 0] if self.pooling == "cls" else features[:, self.n_class :].mean(1)
@@ -101,6 +101,34 @@ def token_pools(default: str, n_class: int) -> dict[str, TokenPool]:
     return {default: known[default], **known}
 
 
+def text_token_pools(default: str, n_class: int) -> dict[str, TokenPool]:
+    """The poolings of a transformer of text, its own first.
+
+    Parameters
+    ----------
+    default : {'cls', 'mean', 'last'}
+        Its own.
+    n_class : int
+        See :class:`TokenPool`; where it is 0, there is no ``cls``.
+    """
+    pools = token_pools("mean", n_class) | {"last": TokenPool("last", n_class)}
+    return {default: pools[default], **pools}
+
+
+def _first(tokens: Tensor, mask: Tensor) -> Tensor:
+    return tokens[:, 0]
+
+
+def _last(tokens: Tensor, mask: Tensor) -> Tensor:
+    """The last token [N, d] whose mask is not 0; the first where all are."""
+    places = torch.arange(mask.shape[1], device=mask.device)
+    last = ((mask != 0) * places).argmax(1)  # [N]
+    return tokens[torch.arange(len(tokens), device=mask.device), last]
+
+
 def _masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     weights = (mask != 0).to(tokens.dtype).unsqueeze(-1)  # [N, L, 1]
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+_POOLS_OF_TEXT = {"cls": _first, "mean": _masked_mean, "last": _last}

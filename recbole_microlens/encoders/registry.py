@@ -35,26 +35,27 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
         A key of :data:`ENCODERS`, a hub id, a folder, or ``timm:NAME``.
     modality : {'video', 'image', 'text', 'audio'}, optional
         What it is to look at; ``video`` for an image encoder is its form that looks at each frame, ``image``
-        for a video encoder that was trained on pictures, too, its form that takes one.
+        for a video encoder that was trained on pictures, too, its form that takes one; and of a model of texts
+        and pictures it decides which tower is taken.
 
     Raises
     ------
     MicroLensError
         No encoder has this name; the message names the nearest one and lists all.
     """
-    spec = _named(name)
+    spec = _named(name, modality)
     if (spec.modality, modality) == ("video", "image") and spec.picture_frames:
         return picture_as_clip(spec)
     return frames_of(spec) if (spec.modality, modality) == ("image", "video") else spec
 
 
-def _named(name: str) -> EncoderSpec:
+def _named(name: str, modality: str | None) -> EncoderSpec:
     if name in ENCODERS:
         return ENCODERS[name]
     if str(name).startswith(PREFIX):
         return timm_spec(str(name))
     if "/" in str(name) or Path(str(name)).is_dir():
-        return folder_spec(str(name))
+        return folder_spec(str(name), modality)
     raise MicroLensError(
         f"encoder: there is no encoder '{name}'.{did_you_mean(str(name), ENCODERS)} "
         f"Set `encoder` to one of: {', '.join(ENCODERS)}; or to a folder, a hub id, or timm:NAME."

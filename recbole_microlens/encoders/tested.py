@@ -60,12 +60,31 @@ TESTED: tuple[Tested, ...] = (
     ),
     Tested("ALBERT", "text", ("albert",), remark="cannot be cut: its layers share their weights"),
     Tested("DeBERTa", "text", ("deberta", "deberta-v2")),
-    Tested("ModernBERT, Nomic", "text", ("modernbert", "nomic_bert")),
+    Tested("ModernBERT, Nomic, EuroBERT", "text", ("modernbert", "nomic_bert", "eurobert")),
     Tested("T5", "text", ("t5", "mt5", "umt5"), remark="its encoder"),
     Tested(
-        "decoders: Qwen, Llama, Mistral, Phi, Gemma, GPT-2",
+        "decoders: Qwen, Llama, Mistral, Phi, Gemma, GPT",
         "text",
-        ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gpt2"),
+        (
+            "llama", "mistral", "ministral", "ministral3", "mixtral", "phi", "phi3", "qwen2", "qwen2_moe",
+            "qwen3", "qwen3_moe", "qwen3_next", "gemma", "gemma2", "gemma3_text", "vaultgemma", "gpt_oss",
+            "gpt2", "gpt_neox", "opt",
+        ),
+    ),
+    Tested(
+        "decoders: OLMo, Granite, GLM, SmolLM3 and others",
+        "text",
+        (
+            "olmo", "olmo2", "olmo3", "olmoe", "granite", "granitemoe", "glm", "glm4", "smollm3", "cohere",
+            "cohere2", "stablelm", "nemotron", "helium", "arcee", "apertus", "exaone4", "ernie4_5",
+            "hunyuan_v1_dense", "seed_oss", "lfm2", "modernbert-decoder",
+        ),
+    ),
+    Tested(
+        "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen3.5, CLIP",
+        "text",
+        ("qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text", "qwen3_5_text", "clip_text_model"),
+        remark="the language model; of Gemma 3, InternVL, LLaVA it is one of the decoders above",
     ),
     Tested(
         "ViT, DeiT, BEiT, I-JEPA, ViT-MAE",

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from decoder_configs import DECODERS
 
 from recbole_microlens.encoders.transformers.config import (
     fit,
@@ -15,7 +16,6 @@ from recbole_microlens.encoders.transformers.staged_forward import TransformerSt
 
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 TEXT = LAYERS | {"vocab_size": 50, "max_position_embeddings": 40}
-GROUPED = TEXT | {"num_key_value_heads": 1, "pad_token_id": 0}
 PICTURE = LAYERS | {"image_size": 32, "patch_size": 16}
 CLIP = PICTURE | {"num_frames": 4}
 PATCHES_OF_14 = LAYERS | {"image_size": 28, "patch_size": 14}
@@ -33,7 +33,7 @@ QWEN = {
 }  # fmt: skip
 # Pixels, where 32 does not fit the patches.
 SIZES = {"dinov2": 28, "dinov2_with_registers": 28}
-SETTINGS = {
+SETTINGS = DECODERS | {
     "electra": [TEXT, TEXT | {"embedding_size": 8}],
     "rembert": [TEXT | {"input_embedding_size": 8, "output_embedding_size": 8}],
     "albert": [TEXT | {"embedding_size": 8}],
@@ -61,13 +61,6 @@ SETTINGS = {
     "t5": [T5, T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}],
     "mt5": [T5],
     "umt5": [T5],
-    "llama": [GROUPED],
-    "mistral": [GROUPED, GROUPED | {"sliding_window": 3}],
-    "phi3": [GROUPED, GROUPED | {"sliding_window": 3}],
-    "qwen2": [GROUPED, GROUPED | {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}],
-    "qwen3": [GROUPED | {"head_dim": 8}],
-    "gemma": [GROUPED | {"head_dim": 8}],
-    "gpt2": [{"n_embd": 16, "n_layer": 3, "n_head": 2, "vocab_size": 50, "n_positions": 40}],
     "dinov2": [PATCHES_OF_14],
     "dinov2_with_registers": [PATCHES_OF_14],
     "dinov3_vit": [PICTURE, PICTURE | {"num_register_tokens": 4}],

@@ -64,22 +64,26 @@ COMPOSITES = {
 }  # fmt: skip
 # Architecture: its settings; modality, name of the layers, poolings, features, number of stages.
 MODELS = {
-    "bert": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
-    "roberta": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
+    "bert": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean", "last"], 16, 4),
+    "roberta": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean", "last"], 16, 4),
     "distilbert": (
         {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32} | TEXT,
-        "text", "transformer.layer", ["cls", "mean"], 16, 4,
+        "text", "transformer.layer", ["cls", "mean", "last"], 16, 4,
     ),
-    "mpnet": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean"], 16, 4),
-    "electra": (LAYERS | TEXT | {"embedding_size": 8}, "text", "encoder.layer", ["cls", "mean"], 16, 4),
-    "albert": (LAYERS | TEXT | {"embedding_size": 8}, "text", "", ["cls", "mean"], 16, 1),
-    "deberta-v2": (LAYERS | TEXT | RELATIVE, "text", "encoder.layer", ["cls", "mean"], 16, 4),
-    "modernbert": (LAYERS | TEXT | {"pad_token_id": 0}, "text", "layers", ["cls", "mean"], 16, 4),
+    "mpnet": (LAYERS | TEXT, "text", "encoder.layer", ["cls", "mean", "last"], 16, 4),
+    "electra": (
+        LAYERS | TEXT | {"embedding_size": 8}, "text", "encoder.layer", ["cls", "mean", "last"], 16, 4,
+    ),
+    "albert": (LAYERS | TEXT | {"embedding_size": 8}, "text", "", ["cls", "mean", "last"], 16, 1),
+    "deberta-v2": (LAYERS | TEXT | RELATIVE, "text", "encoder.layer", ["cls", "mean", "last"], 16, 4),
+    "modernbert": (LAYERS | TEXT | {"pad_token_id": 0}, "text", "layers", ["cls", "mean", "last"], 16, 4),
     "t5": (
         {"d_model": 16, "num_layers": 3, "num_heads": 2, "d_ff": 32, "d_kv": 8, "vocab_size": 50},
-        "text", "encoder.block", ["mean"], 16, 4,
+        "text", "encoder.block", ["mean", "last"], 16, 4,
     ),
-    "qwen3": (LAYERS | TEXT | {"num_key_value_heads": 1, "head_dim": 8}, "text", "layers", ["mean"], 16, 4),
+    "qwen3": (
+        LAYERS | TEXT | {"num_key_value_heads": 1, "head_dim": 8}, "text", "layers", ["last", "mean"], 16, 4,
+    ),
     "vit": (LAYERS | PICTURE, "image", "layers", ["cls", "mean"], 16, 4),
     "deit": (LAYERS | PICTURE, "image", "layers", ["cls", "mean"], 16, 4),
     "beit": (

@@ -139,26 +139,6 @@ def by_attention_type(network: Network, blocks: Network, states: Tensor, mask: T
     return [{"attention_mask": masks[kind], "position_embeddings": positions[kind]} for kind in kinds]
 
 
-def causal(network: Network, blocks: Network, states: Tensor, mask: Tensor) -> list[dict]:
-    """Decoders: a token sees those before it, in some blocks only the nearest ones."""
-    from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
-
-    config, positions = network.config, _positions(states)
-    one_kind = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
-    kinds = getattr(config, "layer_types", None) or [one_kind] * len(blocks)
-    creators = {
-        "full_attention": create_causal_mask,
-        "sliding_attention": create_sliding_window_causal_mask,
-    }
-    given = {"config": config, "inputs_embeds": states, "attention_mask": mask, "position_ids": positions}
-    masks: Masks = {kind: creators[kind](**given, past_key_values=None) for kind in set(kinds)}
-    shared: dict[str, Any] = {"position_ids": positions, "use_cache": False}
-    rotation = part(network, "rotary_emb")
-    if rotation is not None:
-        shared["position_embeddings"] = rotation(states, positions)
-    return [shared | {"attention_mask": masks[kind]} for kind in kinds]
-
-
 def resolution(network: Network, blocks: Network, states: Tensor, mask: Tensor | None) -> list[dict]:
     """BEiT: biases of relative positions, of each block or shared by all, follow from the picture's size."""
     size = _height_and_width(network.config)

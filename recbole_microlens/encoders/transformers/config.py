@@ -32,8 +32,8 @@ def config_of(model_type: str, **settings):
     return AutoConfig.for_model(model_type, **settings)
 
 
-def config_at(source: str, setting: str = "encoder"):
-    """The config in a folder or on the hub; of a model of pictures and texts, its picture tower's.
+def config_at(source: str, setting: str = "encoder", modality: str | None = None):
+    """The config in a folder or on the hub; of a model of texts and pictures, that of one of its towers.
 
     Parameters
     ----------
@@ -41,6 +41,9 @@ def config_at(source: str, setting: str = "encoder"):
         A folder or a hub id.
     setting : str
         The setting that asks for it, the start of a message.
+    modality : {'video', 'image', 'text'}, optional
+        What it is to look at: ``text`` takes the language model of a model of texts and pictures, all else
+        its picture tower.
 
     Raises
     ------
@@ -56,11 +59,13 @@ def config_at(source: str, setting: str = "encoder"):
         require_known(source, setting, said)
         return AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
 
-    return with_family_settings(sound_tower(_tower(fetched(setting, source, load))))
+    return with_family_settings(sound_tower(_tower(fetched(setting, source, load), modality)))
 
 
-def _tower(config):
-    """Of a model of several towers the one that looks at pictures or videos."""
+def _tower(config, modality: str | None):
+    """Of a model of several towers its language model for text, else the one of pictures or videos."""
+    if modality == "text":
+        return getattr(config, "text_config", config)
     while config.model_type not in FAMILIES:
         below = [getattr(config, name) for name in _TOWERS if getattr(config, name, None) is not None]
         if not below:
@@ -121,6 +126,23 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
                 f"`recbole-microlens encoders` (for titles bert_bytes, which needs no tokenizer file). "
                 f"{WITHOUT_DOWNLOAD}"
             ) from error
+
+
+def optional_file(source: str, names: tuple[str, ...]) -> Path | None:
+    """The first of these files that a folder or hub id holds; ``None`` if it holds none."""
+    if Path(source).is_dir():
+        return next((Path(source) / name for name in names if (Path(source) / name).is_file()), None)
+    from transformers.utils import cached_file
+
+    def load(local: bool) -> str | None:
+        options = {"local_files_only": local, "_raise_exceptions_for_missing_entries": False}
+        found = next(filter(None, (cached_file(source, name, **options) for name in names)), None)
+        if local and found is None:
+            raise OSError(f"{source} has no {names[0]} in the cache")
+        return found
+
+    found = fetched("encoder", source, load)
+    return Path(found) if found else None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from recbole_microlens.encoders.image import IMAGENET_MEAN, IMAGENET_STD
-from recbole_microlens.encoders.pooling import token_pools
+from recbole_microlens.encoders.pooling import text_token_pools, token_pools
 from recbole_microlens.encoders.transformers.config import config_of
 from recbole_microlens.encoders.transformers.families import FAMILIES
 from recbole_microlens.encoders.transformers.spec import (
@@ -73,7 +73,7 @@ def _transformer(
         mean=statistics[0],
         std=statistics[1],
         published=PublishedWeights(f"https://huggingface.co/{source}" if source else "", licence, trained_on),
-        pools=token_pools(pooling, n_class),
+        pools=(text_token_pools if modality == "text" else token_pools)(pooling, n_class),
         source=source,
         config=config,
         family=family,

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_microlens.encoders.transformers import calls, vision_calls
+from recbole_microlens.encoders.transformers import calls, decoder_calls, vision_calls
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Family:
         place.
     own_states : callable
         ``(network, what its own forward returned) -> states``, as the parts give them.
+    is_causal : bool
+        A token sees those before it alone: the last one stands for the text.
     """
 
     blocks: str = ""
@@ -109,6 +111,7 @@ class Family:
     resizes: bool = False
     own_inputs: Callable[[calls.Network, Tensor], dict] = calls.no_further_inputs
     own_states: Callable[[calls.Network, Any], Tensor] = calls.last_hidden_state
+    is_causal: bool = False
 
     def stages(self, network: calls.Network) -> tuple[tuple[str, ...], ...]:
         """Names of the modules of each stage: below the blocks, each block, the last one with what is above.
@@ -155,8 +158,12 @@ _T5 = Family(
     after=("encoder.final_layer_norm", "encoder.dropout"), context=calls.bias_of_first_block,
 )  # fmt: skip
 _LLAMA = Family(
-    "layers", before=("embed_tokens",), beside=("rotary_emb",), after=("norm",), context=calls.causal
-)
+    "layers", before=("embed_tokens",), beside=("rotary_emb",), after=("norm",), context=decoder_calls.causal,
+    is_causal=True,
+)  # fmt: skip
+_GRANITE = replace(_LLAMA, embed=decoder_calls.multiplied)
+_GEMMA3 = replace(_LLAMA, context=decoder_calls.causal_by_kind)
+_QWEN_VL = replace(_LLAMA, context=decoder_calls.causal_on_three_axes)
 _VIT = Family("layers", after=("layernorm",), class_tokens=1)
 _DINOV2 = Family("encoder.layer", after=("layernorm",), class_tokens=1, resizes=True)
 _SWIN = Family("encoder.layers", after=("layernorm",), context=calls.shrinking_grid)
@@ -208,18 +215,71 @@ FAMILIES: dict[str, Family] = {
         "layers", beside=("rotary_emb",), after=("final_norm",), context=calls.by_attention_type
     ),
     "nomic_bert": Family("layers", beside=("rotary_emb",), context=calls.rotary),
+    "eurobert": replace(_LLAMA, context=calls.rotary, is_causal=False),
     "t5": _T5,
     "mt5": _T5,
     "umt5": replace(_T5, context=calls.bidirectional),
+    # Text, decoders.
     "llama": _LLAMA,
     "mistral": _LLAMA,
+    "ministral": _LLAMA,
+    "ministral3": _LLAMA,
+    "mixtral": _LLAMA,
+    "phi": replace(_LLAMA, before=("embed_tokens", "embed_dropout"), after=("final_layernorm",)),
     "phi3": _LLAMA,
     "qwen2": _LLAMA,
+    "qwen2_moe": _LLAMA,
     "qwen3": _LLAMA,
+    "qwen3_moe": _LLAMA,
+    "qwen3_next": _LLAMA,
     "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _GEMMA3,
+    "vaultgemma": _LLAMA,
+    "gpt_oss": _LLAMA,
+    "olmo": _LLAMA,
+    "olmo2": _LLAMA,
+    "olmo3": _GEMMA3,
+    "olmoe": _LLAMA,
+    "granite": _GRANITE,
+    "granitemoe": _GRANITE,
+    "glm": _LLAMA,
+    "glm4": _LLAMA,
+    "smollm3": _LLAMA,
+    "cohere": _LLAMA,
+    "cohere2": _LLAMA,
+    "stablelm": _LLAMA,
+    "nemotron": _LLAMA,
+    "helium": _LLAMA,
+    "arcee": _LLAMA,
+    "apertus": _LLAMA,
+    "exaone4": _LLAMA,
+    "ernie4_5": _LLAMA,
+    "hunyuan_v1_dense": _LLAMA,
+    "seed_oss": _LLAMA,
+    "lfm2": replace(_LLAMA, after=("embedding_norm",)),
+    "modernbert-decoder": replace(_GEMMA3, before=("embeddings",), after=("final_norm",)),
+    "gpt_neox": replace(
+        _LLAMA, before=("embed_in", "emb_dropout"), after=("final_layer_norm",)
+    ),
     "gpt2": Family(
         "h", before=("wte", "wpe", "drop"), after=("ln_f",),
-        embed=calls.tokens_and_positions, context=calls.causal,
+        embed=calls.tokens_and_positions, context=decoder_calls.causal, is_causal=True,
+    ),
+    "opt": Family(
+        "decoder.layers",
+        before=("decoder.embed_tokens", "decoder.embed_positions", "decoder.project_in"),
+        after=("decoder.final_layer_norm", "decoder.project_out"),
+        embed=decoder_calls.tokens_and_positions_of_mask, context=decoder_calls.causal, is_causal=True,
+    ),
+    # Text, the language models of models of texts and images.
+    "qwen2_vl_text": _QWEN_VL,
+    "qwen2_5_vl_text": _QWEN_VL,
+    "qwen3_vl_text": _QWEN_VL,
+    "qwen3_5_text": _QWEN_VL,
+    "clip_text_model": Family(
+        "encoder.layers", after=("final_layer_norm",), context=decoder_calls.causal_mask_alone,
+        is_causal=True,
     ),
     # Images.
     "vit": _VIT,

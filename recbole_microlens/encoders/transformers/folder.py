@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache, partial
 from logging import getLogger
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -21,11 +20,12 @@ from recbole_microlens.encoders.transformers.calls import Network, own_forward
 from recbole_microlens.encoders.transformers.config import (
     config_at,
     family_of,
-    fetched,
     model_class,
+    optional_file,
     patch_of,
 )
 from recbole_microlens.encoders.transformers.entries import IMAGENET
+from recbole_microlens.encoders.transformers.sentences import text_pools
 from recbole_microlens.encoders.transformers.sound_stages import noise, own_states, sound_pools
 from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network, pathways_of
 from recbole_microlens.encoders.weights import PublishedWeights
@@ -43,13 +43,15 @@ _ACCEPTED = (
 
 
 @lru_cache(maxsize=8)
-def folder_spec(source: str) -> TransformersSpec:
+def folder_spec(source: str, modality: str | None = None) -> TransformersSpec:
     """The spec of a model in a folder or on the hub; reads its config, not its weights.
 
     Parameters
     ----------
     source : str
         A folder as ``from_pretrained`` takes it, or a hub id such as ``org/name``. Its code never runs.
+    modality : {'video', 'image', 'text'}, optional
+        Which tower of a model of texts and pictures; its picture tower by default.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def folder_spec(source: str) -> TransformersSpec:
         There is no such model; ``transformers`` does not know the architecture; it encodes neither text nor
         images nor videos nor sound.
     """
-    config = config_at(source)
+    config = config_at(source, modality=modality)
     modality, family = _modality(source, config), family_of(config)
     get_config = partial(deepcopy, config)
     draft = TransformersSpec(
@@ -239,18 +241,7 @@ def _pools(source: str, config, spec: TransformersSpec) -> dict:
     if spec.modality != "text":
         n_class = spec.family.n_class_tokens(config)
         return token_pools(spec.family.pooling or ("cls" if n_class else "mean"), n_class)
-    n_class = int(_has_class_token(config))
-    sentences = Path(source) / "1_Pooling" / "config.json"
-    if sentences.is_file() and json.loads(sentences.read_text()).get("pooling_mode_mean_tokens"):
-        return token_pools("mean", n_class)
-    return token_pools("cls" if n_class else "mean", n_class)
-
-
-def _has_class_token(config) -> bool:
-    """Networks trained to fill in words see the whole text at the first token; T5 and GPT do not have one."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
-
-    return type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_encoder_decoder
+    return text_pools(source, config, spec.family)
 
 
 def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -267,7 +258,7 @@ def _statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _processor_settings(source: str) -> dict:
     """What the model's processor is told; empty where there is none."""
-    path = _processor(source)
+    path = optional_file(source, _PROCESSORS)
     with explained(
         f"encoder: cannot read {path}", "Use the file that save_pretrained of transformers wrote."
     ):
@@ -275,23 +266,6 @@ def _processor_settings(source: str) -> dict:
         if not isinstance(settings, dict):
             raise ValueError("no JSON object")
     return settings
-
-
-def _processor(source: str) -> Path | None:
-    """The file that says how pictures are prepared for the model, if there is one."""
-    if Path(source).is_dir():
-        return next((Path(source) / name for name in _PROCESSORS if (Path(source) / name).is_file()), None)
-    from transformers.utils import cached_file
-
-    def load(local: bool) -> str | None:
-        options = {"local_files_only": local, "_raise_exceptions_for_missing_entries": False}
-        found = next(filter(None, (cached_file(source, name, **options) for name in _PROCESSORS)), None)
-        if local and found is None:
-            raise OSError(f"{source} has no processor in the cache")
-        return found
-
-    found = fetched("encoder", source, load)
-    return Path(found) if found else None
 
 
 def _equal(one, other) -> bool:

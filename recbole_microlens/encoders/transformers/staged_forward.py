@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.staged_forward import Features, modules_of
@@ -19,8 +20,9 @@ class TransformerStages:
     """Stage 0 is what comes before the blocks, stage i the i-th block; see
     :class:`~recbole_microlens.encoders.staged_forward.StagedForward`.
 
-    Text: the input is tokens [N, 2, L]; what a stage returns is the tokens' states [N, L, d] and their mask
-    [N, L], so that the part above needs no tokens. Pixels: a stage returns the tokens' states, or maps.
+    Text: the input is tokens [N, 2, L], padded on either side; what a stage returns is the tokens' states
+    [N, L, d] and their mask [N, L], so that the part above needs no tokens. Pixels: a stage returns the
+    tokens' states, or maps.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class TransformerStages:
             return features
         if not self.is_text:
             return self._run(features, None, first, last)
-        states, mask = features if first else (features[:, 0].long(), with_one_real_token(features[:, 1]))
+        states, mask = features if first else _from_first_token(features)
         return [self._run(states, mask.long(), first, last), mask]
 
     def _run(self, states: Tensor, mask: Tensor | None, first: int, last: int) -> Tensor:
@@ -83,6 +85,18 @@ def _first_blocks(name: str, family: Family, stages: Stages) -> list[int]:
                 f"({family.blocks}.0, ...). Set a number of stages, or `finetune` to full or frozen."
             )
     return [0, *accumulate(sum(name.startswith(prefixes) for name in names) for names in stages)]
+
+
+def _from_first_token(content: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [N, 2, L] -> ids and mask [N, L] with the padding behind each title, wherever it was.
+
+    A token's position counts from the title's first.
+    """
+    places = torch.arange(content.shape[2], device=content.device)
+    first = content[:, 1].long().argmax(1, keepdim=True)  # [N, 1]; 0 where padding follows or nothing is real
+    turned = ((places + first) % content.shape[2]).unsqueeze(1).expand_as(content)
+    ids, mask = content.gather(2, turned).unbind(1)
+    return ids.long(), with_one_real_token(mask)
 
 
 def with_one_real_token(mask: Tensor) -> Tensor:

@@ -91,8 +91,9 @@ def _tokenizer(source: str):
 
     tokenizer = fetched("encoder (its tokenizer)", source, load)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:  # Any token will do, its mask is 0.
+        named = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        tokenizer.pad_token = named or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
