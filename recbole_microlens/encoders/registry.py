@@ -35,7 +35,7 @@ def encoder_spec(name: str, modality: str | None = None) -> EncoderSpec:
         A key of :data:`ENCODERS`, a hub id, a folder, or ``timm:NAME``.
     modality : {'video', 'image', 'text', 'audio'}, optional
         What it is to look at; ``video`` for an image encoder is its form that looks at each frame, ``image``
-        for a video encoder that was trained on pictures, too, its form that takes one; and of a model of texts
+        for a video encoder that was trained on pictures, too, its form that takes one. Of a model of texts
         and pictures it decides which tower is taken.
 
     Raises
