@@ -163,7 +163,7 @@ _LLAMA = Family(
 )  # fmt: skip
 _GRANITE = replace(_LLAMA, embed=decoder_calls.multiplied)
 _GEMMA3 = replace(_LLAMA, context=decoder_calls.causal_by_kind)
-_QWEN_VL = replace(_LLAMA, context=decoder_calls.causal_on_three_axes)
+_QWEN_VL_TEXT = replace(_LLAMA, context=decoder_calls.causal_on_three_axes)
 _VIT = Family("layers", after=("layernorm",), class_tokens=1)
 _DINOV2 = Family("encoder.layer", after=("layernorm",), class_tokens=1, resizes=True)
 _SWIN = Family("encoder.layers", after=("layernorm",), context=calls.shrinking_grid)
@@ -220,43 +220,20 @@ FAMILIES: dict[str, Family] = {
     "mt5": _T5,
     "umt5": replace(_T5, context=calls.bidirectional),
     # Text, decoders.
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "ministral": _LLAMA,
-    "ministral3": _LLAMA,
-    "mixtral": _LLAMA,
+    **dict.fromkeys(
+        (
+            "llama", "mistral", "ministral", "ministral3", "mixtral", "phi3", "qwen2", "qwen2_moe", "qwen3",
+            "qwen3_moe", "qwen3_next", "gemma", "gemma2", "vaultgemma", "gpt_oss", "olmo", "olmo2", "olmoe",
+            "glm", "glm4", "smollm3", "cohere", "cohere2", "stablelm", "nemotron", "helium", "arcee",
+            "apertus", "exaone4", "ernie4_5", "hunyuan_v1_dense", "seed_oss",
+        ),
+        _LLAMA,
+    ),
     "phi": replace(_LLAMA, before=("embed_tokens", "embed_dropout"), after=("final_layernorm",)),
-    "phi3": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen2_moe": _LLAMA,
-    "qwen3": _LLAMA,
-    "qwen3_moe": _LLAMA,
-    "qwen3_next": _LLAMA,
-    "gemma": _LLAMA,
-    "gemma2": _LLAMA,
     "gemma3_text": _GEMMA3,
-    "vaultgemma": _LLAMA,
-    "gpt_oss": _LLAMA,
-    "olmo": _LLAMA,
-    "olmo2": _LLAMA,
     "olmo3": _GEMMA3,
-    "olmoe": _LLAMA,
     "granite": _GRANITE,
     "granitemoe": _GRANITE,
-    "glm": _LLAMA,
-    "glm4": _LLAMA,
-    "smollm3": _LLAMA,
-    "cohere": _LLAMA,
-    "cohere2": _LLAMA,
-    "stablelm": _LLAMA,
-    "nemotron": _LLAMA,
-    "helium": _LLAMA,
-    "arcee": _LLAMA,
-    "apertus": _LLAMA,
-    "exaone4": _LLAMA,
-    "ernie4_5": _LLAMA,
-    "hunyuan_v1_dense": _LLAMA,
-    "seed_oss": _LLAMA,
     "lfm2": replace(_LLAMA, after=("embedding_norm",)),
     "modernbert-decoder": replace(_GEMMA3, before=("embeddings",), after=("final_norm",)),
     "gpt_neox": replace(
@@ -273,10 +250,10 @@ FAMILIES: dict[str, Family] = {
         embed=decoder_calls.tokens_and_positions_of_mask, context=decoder_calls.causal, is_causal=True,
     ),
     # Text, the language models of models of texts and images.
-    "qwen2_vl_text": _QWEN_VL,
-    "qwen2_5_vl_text": _QWEN_VL,
-    "qwen3_vl_text": _QWEN_VL,
-    "qwen3_5_text": _QWEN_VL,
+    "qwen2_vl_text": _QWEN_VL_TEXT,
+    "qwen2_5_vl_text": _QWEN_VL_TEXT,
+    "qwen3_vl_text": _QWEN_VL_TEXT,
+    "qwen3_5_text": _QWEN_VL_TEXT,
     "clip_text_model": Family(
         "encoder.layers", after=("final_layer_norm",), context=decoder_calls.causal_mask_alone,
         is_causal=True,
