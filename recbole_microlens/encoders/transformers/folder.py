@@ -179,8 +179,8 @@ def _run_on_meta(draft: TransformersSpec) -> tuple[Network, Tensor]:
         except Exception as error:
             if device == "cpu":
                 raise MicroLensError(
-                    f"encoder: '{draft.name}' ({model_class(draft.config()).__name__}) cannot be run as an encoder of "
-                    f"{draft.modality} ({first_line(error)}). Choose another encoder."
+                    f"encoder: '{draft.name}' ({model_class(draft.config()).__name__}) cannot be run as "
+                    f"an encoder of {draft.modality} ({first_line(error)}). Choose another encoder."
                 ) from error
             getLogger().debug("%s does not run on the meta device: %s", draft.name, first_line(error))
     raise AssertionError("unreachable")
