@@ -13,13 +13,15 @@ from recbole_microlens.encoders.picture_as_clip import picture_as_clip
 from recbole_microlens.encoders.sound.logmel_cnn import LOGMEL_CNN
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.timm import PREFIX, timm_spec
+from recbole_microlens.encoders.transformers.audio_entries import AUDIO_TRANSFORMERS
 from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
 from recbole_microlens.encoders.transformers.folder import folder_spec
 from recbole_microlens.encoders.video import VIDEO_ENCODERS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
 ENCODERS: dict[str, EncoderSpec] = {
-    spec.name: spec for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS, LOGMEL_CNN)
+    spec.name: spec
+    for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS, *AUDIO_TRANSFORMERS, LOGMEL_CNN)
 }
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")

@@ -4,9 +4,11 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from audio_configs import AUDIO_SETTINGS
 
 from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS
+from recbole_microlens.encoders.transformers.audio_families import front_end_of
 from recbole_microlens.encoders.transformers.config import config_of
 from recbole_microlens.encoders.transformers.spec import TransformersSpec, build_network
 
@@ -28,9 +30,23 @@ def thin_spec(name):
     )
 
 
+def thin_sound_spec(name):
+    """The same of an entry of sound."""
+    spec = ENCODERS[name]
+    settings, given = AUDIO_SETTINGS[spec.config.args[0]][0]
+    config = partial(config_of, *spec.config.args, **settings)
+    front_end = front_end_of(spec.family, config(), given, name)
+    features = 32 if spec.config.args[0] == "clap_audio_model" else 16
+    top = (f"{spec.family.blocks}.2", *spec.stages[-1][1:])
+    small = {"build": partial(build_network, config), "stages": (*spec.stages[:3], top)}
+    return replace(spec, config=config, front_end=front_end, feature_dim=features, **small)
+
+
 def small_spec(name):
     """The spec of an encoder; one of transformers with a thin network."""
-    return thin_spec(name) if isinstance(ENCODERS[name], TransformersSpec) else ENCODERS[name]
+    if not isinstance(ENCODERS[name], TransformersSpec):
+        return ENCODERS[name]
+    return thin_sound_spec(name) if ENCODERS[name].modality == "audio" else thin_spec(name)
 
 
 class Built:
