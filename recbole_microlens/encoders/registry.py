@@ -19,10 +19,8 @@ from recbole_microlens.encoders.transformers.folder import folder_spec
 from recbole_microlens.encoders.video import VIDEO_ENCODERS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
-ENCODERS: dict[str, EncoderSpec] = {
-    spec.name: spec
-    for spec in (*VIDEO_ENCODERS, *IMAGE_ENCODERS, *TRANSFORMERS, *AUDIO_TRANSFORMERS, LOGMEL_CNN)
-}
+_TABLES = (VIDEO_ENCODERS, IMAGE_ENCODERS, TRANSFORMERS, AUDIO_TRANSFORMERS, (LOGMEL_CNN,))
+ENCODERS: dict[str, EncoderSpec] = {spec.name: spec for table in _TABLES for spec in table}
 OUTPUTS = ("pooled", "head", "released")
 NORMALISATIONS = ("weights", "released")
 _HALF = (0.5, 0.5, 0.5)

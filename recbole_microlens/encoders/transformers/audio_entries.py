@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from recbole_microlens.encoders.sound.front_end import FrontEnd
-from recbole_microlens.encoders.sound.front_ends import AstFbank, ClapMel, StackedFbank, Waveform, WhisperMel
+from recbole_microlens.encoders.sound.front_ends import AstFbank, ClapMel, Waveform, WhisperMel
 from recbole_microlens.encoders.transformers.audio_families import AUDIO_FAMILIES
 from recbole_microlens.encoders.transformers.config import config_of
 from recbole_microlens.encoders.transformers.sound_stages import sound_pools
