@@ -201,7 +201,7 @@ def timm_spec(name: str) -> TimmSpec:
         ),
         head=head,
         # What the last stage returns is pooled by the network's own head.
-        pools={"of the network": mean_of_maps},
+        pools={"the network's own head": mean_of_maps},
         pathways=Resized(patch, _MODES.get(str(cfg.get("interpolation")), "bicubic")) if patch > 1 else None,
         check=check_parts,
         model=model,
