@@ -21,15 +21,38 @@ from recbole_microlens.config.kinds import (
     whole,
     word,
 )
+from recbole_microlens.data.title_template import TitleTemplate
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.modality import ENCODED, MODALITIES
 from recbole_microlens.release.names import check_dataset_name
 
+_LONGEST_TEMPLATE = 10_000  # characters
 _INTERVAL = re.compile(r"([\[(])([^\[\](),]+),([^\[\](),]+)([\])])")
 _DEVICES = re.compile(r"(?:(?:-?\d{1,4}|(?:GPU|MIG)-[\w/-]{1,80})(?:,(?=.)|$))*")
 _UNIFORM = "{'distribution': 'uniform', 'sample_num': 1}"
 _SPLIT = "{'LS': 'valid_and_test'}"
 _SAMPLED = re.compile(r"(?:uni|pop)([1-9]\d{0,8})")
+
+
+def template() -> Kind:
+    """A template of titles, whose braces name columns; whether they are there is for its reader to see."""
+    says = "a text with columns in braces, such as 'A video titled: {title}'"
+
+    def fault(value):
+        if not isinstance(value, str):
+            return f"{shown(value)} is not {says}. If you mean this text, put it in quotes."
+        if len(value) > _LONGEST_TEMPLATE or not value.replace("\n", "").isprintable():
+            return (
+                f"{shown(value)} has characters that cannot be printed, or more than {_LONGEST_TEMPLATE:,}. "
+                f"Give {says}."
+            )
+        try:
+            TitleTemplate.of(value)
+        except MicroLensError as error:
+            return str(error).partition(": ")[2]
+        return None
+
+    return Kind(says, fault, is_text=True)
 
 
 def interval(several: bool = False) -> Kind:

@@ -29,6 +29,7 @@ from recbole_microlens.config.forms import (
     features,
     item_modality,
     stages,
+    template,
 )
 from recbole_microlens.config.kinds import (
     Kind,
@@ -128,6 +129,10 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
             "audio_seconds": (
                 or_null(number(0.1, 600)),
                 "of each window of sound its middle, so long; null: as long as the store's",
+            ),
+            "title_template": (
+                or_null(template()),
+                "the text of an item: 'A video titled: {title}. Tags: {tag}.'; null: the title as it is",
             ),
             "missing_media": (
                 word("zeros", "error"),

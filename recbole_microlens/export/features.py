@@ -205,6 +205,7 @@ def _write(
         "num_frames": options.frames,
         "frame_size": options.size,
         "max_title_tokens": config["max_title_tokens"],
+        "title_template": config["title_template"],
         "recbole_microlens": __version__,
         "row_order": _ROW_ORDER,
         "without_media": [item_ids[internal - 1] for internal in reader.absent()],

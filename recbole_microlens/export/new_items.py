@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recbole_microlens.data.title_template import TITLE, TitleTemplate
 from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
@@ -89,6 +90,12 @@ def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
         )
     if getattr(config.model_class, "reads_tokens", False):
         return f"{model} makes an item of its id and its tokens together: it cannot rank a new one."
+    fields = TitleTemplate.of(config["title_template"]).fields
+    if "text" in modalities(config) and features_path(config, "text") is None and fields != (TITLE,):
+        return (
+            f"{model} of this run makes an item's text of {', '.join(fields)} (title_template); a new item "
+            "has its title alone. Train a run whose template names no more."
+        )
     if kind.items_by_id:
         return f"{model} scores items by a table of ids ({kind.formula}), in which a new one has no row."
     has_id = "id" in modalities(config) or kind.bias_by_id
@@ -280,8 +287,9 @@ class ItemEncoder:
             from recbole_microlens.encoders.transformers.tokenizer import tokenize  # not every model reads
 
             spec = modality_settings(self.config, "text").encoder
-            titles = [" ".join((item.title or "").split()) for item in items]
-            return torch.from_numpy(tokenize(spec, titles, self.config["max_title_tokens"]))
+            fill = TitleTemplate.of(self.config["title_template"]).filled
+            texts = [fill({TITLE: " ".join((item.title or "").split())}) for item in items]
+            return torch.from_numpy(tokenize(spec, texts, self.config["max_title_tokens"]))
         return torch.from_numpy(np.stack(self._rows(modality, items, progress)))
 
     def _rows(self, modality: str, items: Sequence[NewItem], progress: bool) -> list[np.ndarray]:

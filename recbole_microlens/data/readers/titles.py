@@ -1,4 +1,4 @@
-"""Titles of items: read from the dataset's ``.item`` file, tokenised once, and looked up."""
+"""Titles of items, or texts made of several columns of the ``.item`` file: tokenised once, and looked up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from recbole_microlens import files
-from recbole_microlens.data.item_columns import read_item_column
+from recbole_microlens.data.item_columns import read_item_column, read_item_columns
 from recbole_microlens.data.missing import MissingContent
+from recbole_microlens.data.title_template import THE_TITLE, TitleTemplate
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import first_line
 from recbole_microlens.items.modality import modality_settings
@@ -29,20 +30,33 @@ class TitleReader:
     tokens : np.ndarray
         Original item id of each internal id, [n_items]; index 0 is padding.
     titles : dict[str, str]
-        By original item id, the titles of the file in its order; some may be empty.
+        By original item id, the titles of the file in its order; some may be empty. With a template, what an
+        item has in all its fields: empty where it has nothing.
     title_tokens : np.ndarray [titles + 1, 2, max_tokens], int32
         Token ids and attention mask of each of ``titles``, and of the empty title in the last row.
     missing : str
         What an item without a title gives: ``zeros`` (the empty title) or ``error``.
+    template : TitleTemplate
+        What the tokens were made by, for messages.
     """
 
     def __init__(
-        self, path: Path, tokens: np.ndarray, titles: dict[str, str], title_tokens: np.ndarray, missing: str
+        self,
+        path: Path,
+        tokens: np.ndarray,
+        titles: dict[str, str],
+        title_tokens: np.ndarray,
+        missing: str,
+        template: TitleTemplate = THE_TITLE,
     ):
         self.tokens = tokens
         self.missing = missing
+        is_plain = template.is_the_title
         self.missing_content = MissingContent(
-            "no title", path, "an empty title", "Convert the release again with its titles file"
+            "no title" if is_plain else f"nothing in {', '.join(template.fields)}",
+            path,
+            "an empty title" if is_plain else "the template with nothing in it",
+            "Convert the release again with its titles file",
         )
         self.title_tokens = title_tokens
         row_of = {item: row for row, item in enumerate(titles)}
@@ -64,13 +78,21 @@ def title_reader(config, tokens: np.ndarray) -> TitleReader:
     Raises
     ------
     MicroLensError
-        There is no ``.item`` file, or it has no titles.
+        There is no ``.item`` file, or it has no titles, or not the columns that ``title_template`` names.
     """
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
-    titles = read_titles(path, config["field_separator"], config["ITEM_ID_FIELD"])
+    template = TitleTemplate.of(config["title_template"])
+    columns = (config["field_separator"], config["ITEM_ID_FIELD"])
+    if template.is_the_title:
+        titles = read_titles(path, *columns)
+        texts = [*titles.values(), ""]
+    else:
+        values = read_item_columns(path, template.fields, "title_template", *columns)
+        titles = {item: "".join(of_item.values()) for item, of_item in values.items()}
+        texts = [*map(template.filled, values.values()), template.filled({})]
     spec = modality_settings(config, "text").encoder
-    title_tokens = tokenised([*titles.values(), ""], path.parent, spec, config["max_title_tokens"])
-    return TitleReader(path, tokens, titles, title_tokens, config["missing_media"])
+    title_tokens = tokenised(texts, path.parent, spec, config["max_title_tokens"])
+    return TitleReader(path, tokens, titles, title_tokens, config["missing_media"], template)
 
 
 def read_titles(path: Path, separator: str = "\t", item_field: str = "item_id") -> dict[str, str]:

@@ -105,8 +105,7 @@ def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
     require_plain_weights(source)
     own = network.config.model_type
     config, text = (config_at(source, "encoder_weights", modality) for modality in (None, "text"))
-    is_language_model = text.model_type == own != config.model_type
-    config = text if is_language_model else config
+    config = text if text.model_type == own else config
     if config.model_type != own:
         raise MicroLensError(
             f"encoder_weights: {source} holds a '{config.model_type}', the encoder is a "
@@ -124,43 +123,7 @@ def donor_of(network: Network, source: str) -> tuple[nn.Module, Mapping]:
             return donor, report
         return load(local, key_mapping={f"^{re.escape(prefix)}": ""})
 
-    return _language_model(source, cls) if is_language_model else fetched("encoder_weights", source, load)
-
-
-def _language_model(source: str, cls: type[nn.Module]) -> tuple[nn.Module, Mapping]:
-    """The language model within a model of texts and pictures, which is loaded whole: only its own class
-    knows under which names its checkpoints keep the parts.
-
-    Raises
-    ------
-    MicroLensError
-        It has none of this class.
-    """
-    from transformers import AutoModel
-
-    def load(local: bool):
-        options = {"local_files_only": local, "trust_remote_code": False}
-        return AutoModel.from_pretrained(source, **options, **_options(AutoModel))
-
-    whole, report = fetched("encoder_weights", source, load)
-    prefix, tower = next(
-        ((f"{name}.", module) for name, module in whole.named_modules() if type(module) is cls), ("", None)
-    )
-    if tower is None:
-        raise MicroLensError(
-            f"encoder_weights: {source} ({type(whole).__name__}) holds no {cls.__name__}. Choose another "
-            "encoder."
-        )
-    own = {
-        key: [each.removeprefix(prefix) for each in report[key] if each.startswith(prefix)]
-        for key in ("missing_keys", "unexpected_keys")
-    }
-    mismatched = [
-        (key.removeprefix(prefix), *shapes)
-        for key, *shapes in report["mismatched_keys"]
-        if key.startswith(prefix)
-    ]
-    return tower, {**own, "mismatched_keys": mismatched}
+    return fetched("encoder_weights", source, load)
 
 
 def _prefix_of_tower(report: Mapping) -> str:

@@ -162,6 +162,7 @@ def _said_of(model: Recommender, part: Part) -> dict[str, Any]:
     if part.kind == "text":
         return {
             "content": "the title, white space collapsed to single spaces",
+            "template": config["title_template"] or "{title}",
             "tokenizer": _tokenizer(model),
             "longest": config["max_title_tokens"],
             "padding": "zeros on the right in both inputs; attention_mask is 1 where there is a token",
