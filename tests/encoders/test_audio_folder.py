@@ -23,7 +23,8 @@ KINDS = {
     "clap_audio_model": ("audio_encoder.layers", ["mean"], 32, 4),
     "pe_audio_encoder": ("layers", ["cls", "mean"], 16, 4),
 }
-EXTRACTORS = {"clap_audio_model": "ClapFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+# Of each kind, test_audio_families.py runs every cut, too.
+QUICK = ("audio-spectrogram-transformer", "whisper")
 
 
 def save(folder, kind):
@@ -62,6 +63,9 @@ def test_spec_says_what_the_model_is(kind, folders):
     assert spec.sample_rate == (48_000 if kind == "clap_audio_model" else 16_000)
 
 
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in KINDS]
+)
 def test_every_cut_is_exact_and_trains_the_stated_stages(kind, folders):
     n_stages = KINDS[kind][-1]
     for stages in range(n_stages + 1):
