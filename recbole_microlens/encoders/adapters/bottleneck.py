@@ -62,12 +62,14 @@ class StageAdapter(nn.Module):
     size : int
         See :class:`Bottleneck`.
     channels_last : bool
-        Maps are [N, ..., C], not [N, C, ...]. Tokens are [N, L, C] in any case.
+        Maps are [N, ..., C], not [N, C, ...].
+    over_time : bool
+        The stage is of convolutions over time, which return [N, C, L]; all others return tokens as [N, L, C].
     """
 
-    def __init__(self, features: Features, size: int, channels_last: bool):
+    def __init__(self, features: Features, size: int, channels_last: bool, over_time: bool = False):
         super().__init__()
-        self.channels_last = channels_last
+        self.channels_last, self.over_time = channels_last, over_time
         tensors = features if isinstance(features, list) else [features]
         self.each = nn.ModuleList(
             Bottleneck(tensor.shape[self._axis(tensor)], size) if _is_state(tensor) else nn.Identity()
@@ -80,11 +82,15 @@ class StageAdapter(nn.Module):
         return self._adapted(self.each[0], features)
 
     def _adapted(self, adapter: nn.Module, tensor: Tensor) -> Tensor:
+        if isinstance(adapter, nn.Identity):
+            return tensor
         axis = self._axis(tensor)
         return adapter(tensor) if axis == -1 else adapter(tensor.movedim(axis, -1)).movedim(-1, axis)
 
     def _axis(self, tensor: Tensor) -> int:
-        return -1 if tensor.dim() < 4 or self.channels_last else 1
+        if tensor.dim() < 4:
+            return 1 if self.over_time else -1
+        return -1 if self.channels_last else 1
 
 
 class AfterStages:
@@ -153,7 +159,19 @@ def with_bottlenecks(encoder: Encoder, options: AdapterOptions) -> AdapterEncode
     returned: dict[int, Any] = recorders[0].returned
     last = has_channels_last(encoder.pool)
     above = range(encoder.n_stages - encoder.trainable_stages, encoder.n_stages)
-    return AdapterEncoder(encoder, [StageAdapter(returned[number], options.size, last) for number in above])
+    adapters = [
+        StageAdapter(returned[number], options.size, last, _is_over_time(recorders[0].stages[number]))
+        for number in above
+    ]
+    return AdapterEncoder(encoder, adapters)
+
+
+def _is_over_time(modules: list[nn.Module]) -> bool:
+    """Whether a stage has convolutions over time, and no linear layer, which would take the channels last."""
+    inner = [part for module in modules for part in module.modules()]
+    return any(isinstance(part, nn.Conv1d) for part in inner) and not any(
+        isinstance(part, nn.Linear) for part in inner
+    )
 
 
 def _is_state(tensor: Tensor) -> bool:
