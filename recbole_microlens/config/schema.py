@@ -15,6 +15,7 @@ from recbole_microlens.config import (
     adapter_settings,
     cache_settings,
     cold_settings,
+    encoder_settings,
     kinds_by_model,
     odmt_settings,
     own_backbone_settings,
@@ -45,8 +46,6 @@ from recbole_microlens.config.kinds import (
 )
 from recbole_microlens.config.property_files import PRESETS, PROTOCOLS, property_files, sections_of
 from recbole_microlens.encoders.finetune import MODES
-from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
-from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.fusion import FUSIONS
 from recbole_microlens.items.modality import IMAGE_SOURCES
@@ -78,7 +77,6 @@ class Setting:
     readers: str
 
 
-_NAME = text("the name of an encoder")
 # The groups of content models' settings that say what a baseline's features come from.
 _OF_FEATURES = ("What an item is made of", "Encoder")
 
@@ -139,36 +137,7 @@ _OURS: dict[str, dict[str, dict[str, tuple[Kind, str]]]] = {
                 "an item without media gives black frames, silence or an empty title, or stops the run",
             ),
         },
-        "Encoder": {
-            "encoder": (
-                or_null(_NAME),
-                "the encoder of a model with one modality: a name, folder, hub id, or timm:NAME",
-            ),
-            "video_encoder": (_NAME, "the encoder of videos, if `encoder` is not set"),
-            "image_encoder": (_NAME, "the encoder of images, if `encoder` is not set"),
-            "text_encoder": (_NAME, "the encoder of titles, if `encoder` is not set"),
-            "audio_encoder": (_NAME, "the encoder of sound, if `encoder` is not set"),
-            "encoder_weights": (
-                or_null(by_modality(or_null(path("pretrained, a path, a hub id, or none")))),
-                "downloaded once (pretrained), a checkpoint, or random (none)",
-            ),
-            "encoder_output": (
-                by_modality(word(*OUTPUTS)),
-                "pooled features, logits of the pretraining head, or what the released runs took",
-            ),
-            "encoder_pooling": (
-                by_modality(or_null(word("cls", "mean", "last"))),
-                "class token, mean, or a title's last token, where the encoder has it; null: its default",
-            ),
-            "frame_pooling": (
-                by_modality(or_null(word(*FRAME_POOLS))),
-                "where an image encoder looks at each frame: difference sees motion, attention is trained",
-            ),
-            "normalisation": (
-                by_modality(word(*NORMALISATIONS)),
-                "of pixels: that of the weights, or mean and standard deviation 0.5 as released",
-            ),
-        },
+        "Encoder": encoder_settings.KEYS,
         "Fine-tuning": {
             "finetune": (
                 by_modality(word(*MODES)),

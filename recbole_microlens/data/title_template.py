@@ -77,7 +77,8 @@ THE_TITLE = TitleTemplate()
 
 
 def _wrong(text: str, reason: str) -> MicroLensError:
+    shown = repr(printable(text) if len(text) <= 100 else f"{printable(text[:97])}...")
     return MicroLensError(
-        f"title_template: {printable(text)!r}: {reason}. Write columns of the .item file in braces, such as "
+        f"title_template: {shown}: {reason}. Write columns of the .item file in braces, such as "
         "'A video titled: {title}. Tags: {tag}.', and a brace itself twice."
     )
