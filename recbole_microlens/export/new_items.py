@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +15,7 @@ from recbole_microlens.data.title_template import TITLE, TitleTemplate
 from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.new_content import KIND_OF, WithoutWeights, meta_of, row_of, soundless
 from recbole_microlens.export.scoring import ScoreKind
 from recbole_microlens.items.content import ContentItemEmbedding
@@ -26,48 +24,11 @@ from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
 from recbole_microlens.items.towers import EncoderTower, create_towers
 from recbole_microlens.media.part import encode_item
-from recbole_microlens.media.sources import SOUND_SUFFIXES, Source, find_audio, find_covers, find_frames
-from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 from recbole_microlens.training import checkpoint
 from recbole_microlens.training.resumable_trainer import BEST
 
-TITLES = "titles.csv"
 _FIELD_OF = {"video": "video", "image": "cover", "text": "title", "audio": "audio"}
-_FIELDS = (*_FIELD_OF.values(), "features")
-# Fields that are files: their suffixes, and how a folder is searched for them. A lone file is the first that
-# fits.
-_FILES: dict[str, tuple[tuple[str, ...], Callable[[Path], Source]]] = {
-    "video": (VIDEO_SUFFIXES, find_frames),
-    "cover": (IMAGE_SUFFIXES, find_covers),
-    "audio": (SOUND_SUFFIXES, find_audio),
-}
-
-
-@dataclass(frozen=True)
-class NewItem:
-    """An item and its content, as far as it is given.
-
-    Attributes
-    ----------
-    item_id : str
-    video, cover, audio : Path, optional
-        Without ``audio`` the sound is that of the video.
-    title : str, optional
-    features : dict[str, np.ndarray]
-        By modality, a vector in the place of an encoder's.
-    """
-
-    item_id: str
-    video: Path | None = None
-    cover: Path | None = None
-    title: str | None = None
-    features: Mapping[str, np.ndarray] | None = None
-    audio: Path | None = None
-
-    def given(self, field: str) -> Any:
-        """What is given of a field; None or empty where it is not."""
-        return getattr(self, field) or (self.video if field == "audio" else None)
 
 
 def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
@@ -90,12 +51,6 @@ def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
         )
     if getattr(config.model_class, "reads_tokens", False):
         return f"{model} makes an item of its id and its tokens together: it cannot rank a new one."
-    fields = TitleTemplate.of(config["title_template"]).fields
-    if "text" in modalities(config) and features_path(config, "text") is None and fields != (TITLE,):
-        return (
-            f"{model} of this run makes an item's text of {', '.join(fields)} (title_template); a new item "
-            "has its title alone. Train a run whose template names no more."
-        )
     if kind.items_by_id:
         return f"{model} scores items by a table of ids ({kind.formula}), in which a new one has no row."
     has_id = "id" in modalities(config) or kind.bias_by_id
@@ -106,100 +61,6 @@ def reason_against(config, kind: ScoreKind, cold: str | None) -> str | None:
             "with zeros for what the id would add, set --cold=content."
         )
     return None
-
-
-def items_given(given: Mapping[str, Any] | str | Path, fields: Mapping[str, str]) -> list[NewItem]:
-    """New items as a user names them.
-
-    Parameters
-    ----------
-    given : mapping or path
-        By id a file, a title, a vector, or a mapping of several; or a folder.
-    fields : mapping of str to str
-        What the model looks at: :attr:`ItemEncoder.fields`.
-
-    Raises
-    ------
-    MicroLensError
-        There are none, or one cannot be understood.
-    """
-    items = (
-        [_item(str(item), content, fields) for item, content in given.items()]
-        if isinstance(given, Mapping)
-        else _items_of_path(Path(given), list(fields.values()))
-    )
-    if not items:
-        raise MicroLensError("No new item is given.")
-    odd = [item.item_id for item in items if not item.item_id.strip() or "\n" in item.item_id]
-    if odd:
-        raise MicroLensError(f"{odd[0]!r} cannot be the id of an item: it is empty, or has two lines.")
-    return items
-
-
-def _items_of_path(path: Path, wanted: Sequence[str]) -> list[NewItem]:
-    if path.is_file():
-        return [NewItem(path.stem, **{_field_of(path.stem, path, wanted): path})]
-    if not path.is_dir():
-        raise MicroLensError(f"{path}: there is no such file or folder. Give a video, or a folder of videos.")
-    found: dict[str, Mapping[str, Any]] = {
-        field: _files(find, path) for field, (_, find) in _FILES.items() if field in wanted
-    }
-    if "title" in wanted:
-        found["title"] = _titles(path / TITLES)
-    ids = dict.fromkeys(item for of_field in found.values() for item in of_field)
-    return [NewItem(item, **{field: of_field.get(item) for field, of_field in found.items()}) for item in ids]
-
-
-def _files(find: Callable, folder: Path) -> dict[str, Path]:
-    source = find(folder)
-    if source.ambiguous:
-        item, files = next(iter(source.ambiguous.items()))
-        raise MicroLensError(
-            f"{folder}: {item} is there twice, as {' and '.join(files)}. Remove one of them."
-        )
-    if source.kind == "frames":
-        raise MicroLensError(f"{folder} holds frames, not videos. Give videos, <item>.mp4.")
-    return {item: Path(files[0]) for item, files in source.files.items()}
-
-
-def _titles(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise MicroLensError(
-            f"{path} is not there, and this model looks at titles. Write it with the columns item and title."
-        )
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"item", "title"} <= rows[0].keys():
-        raise MicroLensError(f"{path} has no rows, or no columns item and title.")
-    return {row["item"]: row["title"] or "" for row in rows}
-
-
-def _item(item_id: str, content: Any, fields: Mapping[str, str]) -> NewItem:
-    if isinstance(content, NewItem):
-        return content
-    if not isinstance(content, Mapping):
-        content = {_field_of(item_id, content, list(fields.values())): content}
-    unknown = [key for key in content if key not in _FIELDS]
-    if unknown:
-        raise MicroLensError(f"{item_id}: {unknown[0]!r} is none of {', '.join(_FIELDS)}.")
-    features = content.get("features")
-    if features is not None and not isinstance(features, Mapping):
-        features = {next(iter(fields)): features}
-    paths = {key: Path(content[key]) for key in _FILES if content.get(key) is not None}
-    title = content.get("title")
-    return NewItem(item_id, title=None if title is None else str(title), features=features, **paths)
-
-
-def _field_of(item_id: str, content: Any, wanted: Sequence[str]) -> str:
-    if not isinstance(content, str | Path):
-        return "features"
-    suffix = Path(content).suffix.lower()
-    for field, (suffixes, _) in _FILES.items():
-        if field in wanted and suffix in suffixes:
-            return field
-    if list(wanted) == ["title"] and isinstance(content, str):
-        return "title"
-    raise MicroLensError(f"{item_id}: {content} is no {' or '.join(wanted)} by its suffix. Give one that is.")
 
 
 class ItemEncoder:
@@ -220,12 +81,15 @@ class ItemEncoder:
         What the model looks at besides ids.
     fields : dict[str, str]
         By modality, which field of a :class:`NewItem` it is read from.
+    template : TitleTemplate
+        How the text of an item is made of its title and further fields.
     """
 
     def __init__(self, config, folder: Path, catalogue: Catalogue):
         self.config = config
         self.modalities = tuple(name for name in modalities(config) if name in ENCODED)
         self.fields = {name: self._field_of(name) for name in self.modalities}
+        self.template = TitleTemplate.of(config["title_template"])
         self._folder = folder
         self._media = catalogue.media
         self._dim = 0 if catalogue.table is None else catalogue.table.size(1)
@@ -261,6 +125,12 @@ class ItemEncoder:
                         f"{item.item_id}: {self.config['model']} of this run reads features of {name}, and "
                         f"wants a vector of {dim} finite numbers. Extract it as those of the other items."
                     )
+            elif field == TITLE and TITLE not in self.template.fields:
+                if not any(item.text_values().get(name) for name in self.template.fields):
+                    raise MicroLensError(
+                        f"{item.item_id}: {self.config['model']} of this run makes an item's text of "
+                        f"{', '.join(self.template.fields)}; none of them is given."
+                    )
             elif not item.given(field):
                 raise MicroLensError(
                     f"{item.item_id}: {self.config['model']} looks at the {field} of an item; none is given."
@@ -287,8 +157,7 @@ class ItemEncoder:
             from recbole_microlens.encoders.transformers.tokenizer import tokenize  # not every model reads
 
             spec = modality_settings(self.config, "text").encoder
-            fill = TitleTemplate.of(self.config["title_template"]).filled
-            texts = [fill({TITLE: " ".join((item.title or "").split())}) for item in items]
+            texts = [self.template.filled(item.text_values()) for item in items]
             return torch.from_numpy(tokenize(spec, texts, self.config["max_title_tokens"]))
         return torch.from_numpy(np.stack(self._rows(modality, items, progress)))
 

@@ -18,6 +18,7 @@ from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.answers import BestUsers, best_items, hide_seen
 from recbole_microlens.export.asked import TIMES, Asked
 from recbole_microlens.export.catalogue import Catalogue, Users
+from recbole_microlens.export.given_items import NewItem, items_given
 from recbole_microlens.export.known import (
     ON_UNKNOWN,
     KnownItems,
@@ -30,7 +31,7 @@ from recbole_microlens.export.known import (
 )
 from recbole_microlens.export.lists import frame, popularity_order, ranked, searched
 from recbole_microlens.export.network import add_rows
-from recbole_microlens.export.new_items import ItemEncoder, NewItem, items_given, reason_against
+from recbole_microlens.export.new_items import ItemEncoder, reason_against
 from recbole_microlens.export.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -241,9 +242,9 @@ class Recommender(Scorer):
         Parameters
         ----------
         items : mapping or path
-            By id, a file (video, cover or sound), a title, a vector of features, or a mapping with ``video``,
-            ``cover``, ``audio``, ``title`` and ``features`` for a model that looks at several; or a folder of
-            files ``<id>.mp4``, .jpg, .mp3, and ``titles.csv`` with the columns ``item`` and ``title``.
+            By id, a file (video, cover or sound), a title, a vector of features, or a mapping of ``video``,
+            ``cover``, ``audio``, ``title``, ``features`` and what ``title_template`` names; or a folder of
+            files ``<id>.mp4``, .jpg, .mp3, and ``titles.csv`` with the columns ``item``, ``title`` and these.
         cold : {None, 'content'}
             A model that also knows items by id cannot rank a new one; with ``'content'`` it is ranked by its
             content alone, what the id would add being zero.
@@ -256,10 +257,10 @@ class Recommender(Scorer):
         Raises
         ------
         MicroLensError
-            The model cannot rank new items, an id is taken, or a file cannot be read; nothing is added then.
+            The model cannot rank new items, an id is taken, a file cannot be read; nothing is added then.
         """
         self.require_new_items(cold)
-        given = items_given(items, self.encoder.fields)
+        given = items_given(items, self.encoder.fields, self.encoder.template)
         taken = [item.item_id for item in given if item.item_id in self.items]
         if taken:
             raise MicroLensError(f"{some(taken)}: there is an item of this id already. Choose another.")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from recbole_microlens.errors import MicroLensError, printable
 from recbole_microlens.export.contract import reason_against_vectors
+from recbole_microlens.export.given_items import NewItem, items_given
 from recbole_microlens.export.manifest import (
     MANIFEST,
     about_score,
@@ -25,7 +26,6 @@ from recbole_microlens.export.manifest import (
     manifest_of,
     read_manifest,
 )
-from recbole_microlens.export.new_items import NewItem, items_given
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.towers.onnx_export import require_packages
 from recbole_microlens.export.towers.onnx_towers import (
@@ -193,7 +193,7 @@ def _require_possible(
 
 def _added(model: Recommender, path: str | Path, cold: str | None, progress: bool) -> Sequence[NewItem]:
     model.require_new_items(cold)
-    found = items_given(path, model.encoder.fields)
+    found = items_given(path, model.encoder.fields, model.encoder.template)
     model.add_items({item.item_id: item for item in found}, cold, progress)
     return found
 

@@ -1,5 +1,6 @@
 """Items that no training has seen are ranked by their content, exactly as if training had known them."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from quick import A_FEW, some
 
+from recbole_microlens.data.item_columns import read_item_columns
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.models.backbones import backbones
 
 CLIP = {"frame_size": 32, "num_frames": 2, "worker": 0}
@@ -42,6 +44,29 @@ def test_a_video_of_the_dataset_gives_the_embedding_it_has(on_content, release):
     assert same_vector(model, "again", "7")
     assert same_vector(model, "more", "3")
     assert not same_vector(model, "again", "3")
+
+
+def test_a_new_item_s_text_is_made_by_the_template_of_the_run(on_content, tiny_data, tmp_path):
+    model = on_content("SASRecT", title_template="{tag}, {likes} likes: {title}", max_title_tokens=64)
+    path = tiny_data / "tiny" / "tiny.item"
+    given = read_item_columns(path, ("title", "tag", "likes"), "test")["5"]
+    assert all(given.values())
+    model.add_items({"again": given})
+    assert same_vector(model, "again", "5"), given
+    model.add_items({"alone": {"title": given["title"]}})
+    assert not same_vector(model, "alone", "5")
+    folder = tmp_path / "new"
+    folder.mkdir()
+    with (folder / "titles.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["item", *given])
+        writer.writeheader()
+        writer.writerow({"item": "filed", **given})
+    model.add_items(folder)
+    assert same_vector(model, "filed", "5")
+    with pytest.raises(
+        MicroLensError, match="'views' is none of video, cover, title, audio, features, tag, likes"
+    ):
+        model.add_items({"x": {"title": "x", "views": 3}})
 
 
 def test_covers_middle_frames_and_titles_do_too(on_content, release, tiny_release):

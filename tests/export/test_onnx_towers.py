@@ -18,7 +18,7 @@ from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.export.contract import difference
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.towers import onnx_export
 from recbole_microlens.export.towers.item_tower import ItemTower, Part, item_tower
 from recbole_microlens.export.towers.onnx_export import BATCHES, Case, RefusedError, Tower, exported

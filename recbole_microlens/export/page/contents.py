@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import target_ranks
 from recbole_microlens.export.asked import Asked
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.page.shown import Item, Landing, NewVideo, Place, ShownUser
 from recbole_microlens.export.recommender import Recommender
 

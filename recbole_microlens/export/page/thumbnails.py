@@ -18,7 +18,7 @@ from recbole_microlens.media.store import MediaStore
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes
 
 if TYPE_CHECKING:
-    from recbole_microlens.export.new_items import NewItem
+    from recbole_microlens.export.given_items import NewItem
     from recbole_microlens.export.recommender import Recommender
 
 SIZE = 160

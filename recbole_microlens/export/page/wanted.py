@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_microlens.errors import MicroLensError, printable
-from recbole_microlens.export.new_items import NewItem, items_given
+from recbole_microlens.export.given_items import NewItem, items_given
 from recbole_microlens.export.recommender import Recommender
 
 MOST_USERS, MOST_NEW = 200, 50
@@ -50,7 +50,9 @@ def new_items(model: Recommender, paths: Sequence[Path], cold: str | None) -> li
     if not paths:
         return []
     model.require_new_items(cold)
-    items = [item for path in paths for item in items_given(path, model.encoder.fields)]
+    items = [
+        item for path in paths for item in items_given(path, model.encoder.fields, model.encoder.template)
+    ]
     counts = Counter(item.item_id for item in items)
     twice = [item for item, count in counts.items() if count > 1]
     if twice:

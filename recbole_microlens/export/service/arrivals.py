@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from recbole_microlens.errors import MicroLensError, printable
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.encoding import UploadEncoder
 from recbole_microlens.export.service.journal import Journal, JournalItem
@@ -72,6 +72,11 @@ class Arrivals:
         fields = self._encoder.fields
         return list(dict.fromkeys(name if field == "features" else field for name, field in fields.items()))
 
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The fields of text that the run's template puts together."""
+        return self._encoder.template.fields
+
     def reason_against(self, cold: str | None = None) -> str | None:
         """Why this model cannot be given new items; ``None`` if it can."""
         try:
@@ -101,7 +106,7 @@ class Arrivals:
         JournalError
             It cannot be kept.
         """
-        item = _item_of(upload)
+        item = _item_of(upload, self.text_fields)
         cold = upload.texts.get("cold") or None
         if cold not in (None, "content"):
             raise Refused(422, f"cold: {shortened(str(cold))} is not known. Give content, or leave it out.")
@@ -161,7 +166,7 @@ def _taken(item_id: str) -> Refused:
     return Refused(409, f"There is an item {shortened(item_id)} already. Choose another id.")
 
 
-def _item_of(upload: Upload) -> NewItem:
+def _item_of(upload: Upload, text_fields: Sequence[str]) -> NewItem:
     item_id = upload.texts.get("item_id", "")
     if not item_id:
         raise Refused(422, "item_id is missing.")
@@ -170,4 +175,5 @@ def _item_of(upload: Upload) -> NewItem:
         raise Refused(422, f"item_id: {shown} has control characters, or spaces that nobody sees.")
     title = " ".join(upload.texts.get("title", "").split())
     files: dict[str, Path] = upload.files
-    return NewItem(item_id, title=printable(title) or None, **files)  # type: ignore[arg-type]
+    texts = {name: printable(upload.texts.get(name, "")) for name in text_fields if name != "title"}
+    return NewItem(item_id, title=printable(title) or None, texts=texts, **files)  # type: ignore[arg-type]

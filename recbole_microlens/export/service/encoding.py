@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.new_content import KIND_OF, meta_of, row_of
-from recbole_microlens.export.new_items import ItemEncoder, NewItem
+from recbole_microlens.export.new_items import ItemEncoder
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.service.decoders import Decoders
 from recbole_microlens.export.service.metrics import Metrics
@@ -69,7 +70,9 @@ class UploadEncoder(ItemEncoder):
     def warm_up(self) -> None:
         """Load the encoders, and let the libraries choose their ways on a black picture and on silence."""
         values = {name: _nothing(meta_of(name, self._stored[name])) for name in self._of_files()}
-        self._embedding(NewItem("warm-up", Path("-"), Path("-"), "black", audio=Path("-")), values)
+        texts = dict.fromkeys(self.template.fields, "black")
+        item = NewItem("warm-up", Path("-"), Path("-"), "black", audio=Path("-"), texts=texts)
+        self._embedding(item, values)
 
     def _of_files(self) -> list[str]:
         return [name for name, field in self.fields.items() if field in KIND_OF]

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import shutil
 import time
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,25 +17,32 @@ from recbole_microlens.export.service.limits import MAX_ID, MAX_LISTED
 from recbole_microlens.export.service.problems import Refused
 from recbole_microlens.export.service.responses import Responses, as_json, refusals
 from recbole_microlens.export.service.service import Service
-from recbole_microlens.export.service.uploads import FILES, TEXTS, received
+from recbole_microlens.export.service.uploads import FILES, TEXTS, received, texts_of
 from recbole_microlens.files import in_words
 
 _Id = Annotated[str, Path(min_length=1, max_length=MAX_ID)]
 _Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
-_FORM: dict[str, Any] = {
-    "type": "object",
-    "required": ["item_id"],
-    "additionalProperties": False,
-    "properties": {
+_PICTURE: Responses = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+def _form(further: Collection[str]) -> dict[str, Any]:
+    """The body of an upload, with the fields that the run's template names."""
+    properties: dict[str, Any] = {
+        name: {"type": "string", "maxLength": longest} for name, longest in texts_of(further).items()
+    }
+    properties |= {
         "item_id": {"type": "string", "minLength": 1, "maxLength": TEXTS["item_id"]},
-        "title": {"type": "string", "maxLength": TEXTS["title"]},
         "cold": {"type": "string", "enum": ["content"]},
         **{name: {"type": "string", "format": "binary"} for name in FILES},
-    },
-}
-_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
-_PICTURE: Responses = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+    }
+    form = {
+        "type": "object",
+        "required": ["item_id"],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 def router_of(service: Service) -> APIRouter:
@@ -46,7 +54,7 @@ def router_of(service: Service) -> APIRouter:
         status_code=201,
         response_model=schemas.Added,
         responses=refusals(408, 409, 415, 422),
-        openapi_extra=_BODY,
+        openapi_extra=_form(service.arrivals.text_fields),
     )
     async def add_item(request: Request) -> Response:
         """Rank a new item by its video, cover, sound or title: by what the model looks at."""
@@ -93,7 +101,9 @@ async def _added(service: Service, request: Request) -> dict[str, Any]:
         folder.mkdir()
         kind = request.headers.get("content-type")
         with service.metrics.stage("receive"):
-            upload = await received(request.stream(), kind, folder, service.disk)
+            upload = await received(
+                request.stream(), kind, folder, service.disk, service.arrivals.text_fields
+            )
         return await service.arrivals.add(upload, began)
     except JournalError as error:
         raise Refused(503, str(error)) from error

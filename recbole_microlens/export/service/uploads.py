@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,7 +42,11 @@ class Upload:
 
 
 async def received(
-    chunks: AsyncIterator[bytes], content_type: str | None, folder: Path, executor: Executor
+    chunks: AsyncIterator[bytes],
+    content_type: str | None,
+    folder: Path,
+    executor: Executor,
+    further: Collection[str] = (),
 ) -> Upload:
     """Write the files of a form into a folder, which the caller removes.
 
@@ -54,6 +58,8 @@ async def received(
         Of the request.
     executor : Executor
         Where it is parsed and written, so that the event loop waits for no disk.
+    further : collection of str
+        Further fields of text, as long as a title: what the run's ``title_template`` names.
 
     Raises
     ------
@@ -62,7 +68,7 @@ async def received(
     OSError
         A file cannot be written.
     """
-    form = _Form(_boundary(content_type), folder)
+    form = _Form(_boundary(content_type), folder, texts_of(further))
     loop = asyncio.get_running_loop()
     try:
         async for chunk in chunks:
@@ -71,6 +77,11 @@ async def received(
         return form.finished()
     finally:
         form.close()
+
+
+def texts_of(further: Collection[str]) -> dict[str, int]:
+    """Fields of text and their longest; no further field takes the name of one that there is."""
+    return {**{name: MAX_TITLE for name in further if name not in FILES}, **TEXTS}
 
 
 def _boundary(content_type: str | None) -> bytes:
@@ -86,8 +97,8 @@ def _boundary(content_type: str | None) -> bytes:
 class _Form:
     """Takes the events of the parser, in the order in which the bytes come."""
 
-    def __init__(self, boundary: bytes, folder: Path):
-        self._folder = folder
+    def __init__(self, boundary: bytes, folder: Path, longest: dict[str, int]):
+        self._folder, self._longest = folder, longest
         self._upload = Upload()
         self._names: set[str] = set()
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
@@ -144,8 +155,8 @@ class _Form:
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode(errors="replace")
-        if name not in TEXTS and name not in FILES:
-            known = ", ".join((*TEXTS, *FILES))
+        if name not in self._longest and name not in FILES:
+            known = ", ".join((*TEXTS, *FILES, *(name for name in self._longest if name not in TEXTS)))
             raise Refused(422, f"The form has a field {shortened(name)!r}, but its fields are {known}.")
         if name in self._names:
             raise Refused(422, f"{name} is given twice.")
@@ -159,12 +170,12 @@ class _Form:
             self._file.write(memoryview(data)[start:end])
             return
         self._text += data[start:end]
-        if len(self._text) > _BYTES_OF_A_CHARACTER * TEXTS[self._name]:
-            raise _too_long(self._name)
+        if len(self._text) > _BYTES_OF_A_CHARACTER * self._longest[self._name]:
+            raise _too_long(self._name, self._longest[self._name])
 
     def _on_part_end(self) -> None:
         if self._file is None:
-            self._upload.texts[self._name] = _decoded(self._name, self._text)
+            self._upload.texts[self._name] = _decoded(self._name, self._text, self._longest[self._name])
             return
         path, is_empty = Path(self._file.name), not self._file.tell()
         self._file.close()
@@ -182,15 +193,15 @@ def _suffix(name: str, filename: bytes) -> str:
     return suffix if suffix in FILES[name] else ""
 
 
-def _decoded(name: str, content: bytearray) -> str:
+def _decoded(name: str, content: bytearray, longest: int) -> str:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise Refused(422, f"{name} is not UTF-8.") from error
-    if len(text) > TEXTS[name]:
-        raise _too_long(name)
+    if len(text) > longest:
+        raise _too_long(name, longest)
     return text
 
 
-def _too_long(name: str) -> Refused:
-    return Refused(422, f"{name} is longer than {TEXTS[name]} characters.")
+def _too_long(name: str, longest: int) -> Refused:
+    return Refused(422, f"{name} is longer than {longest} characters.")

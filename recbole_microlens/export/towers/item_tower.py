@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from recbole_microlens.data.media import create_reader
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export.new_items import NewItem, reason_against
+from recbole_microlens.export.given_items import NewItem
+from recbole_microlens.export.new_items import reason_against
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.scoring import ScoreKind
 from recbole_microlens.export.towers.onnx_export import BATCHES, Case, Tower
@@ -161,7 +162,8 @@ def _said_of(model: Recommender, part: Part) -> dict[str, Any]:
         }
     if part.kind == "text":
         return {
-            "content": "the title, white space collapsed to single spaces",
+            "content": f"the {' and the '.join(model.encoder.template.fields)}, white space collapsed to "
+            "single spaces",
             "template": config["title_template"] or "{title}",
             "tokenizer": _tokenizer(model),
             "longest": config["max_title_tokens"],
@@ -234,7 +236,7 @@ def _real(model: Recommender, new: Sequence[NewItem]) -> tuple[dict[str, Tensor]
 
 def _of_items(model: Recommender, modality: str, rows: Tensor) -> Tensor:
     """Content of items by internal id; titles are the run's own, all else the dataset's."""
-    if model.encoder.fields[modality] == "title":
+    if model.encoder.fields[modality] == "title" and model.encoder.template.is_the_title:
         titled = [NewItem(model.item_ids[row], title=model.titles[row]) for row in rows.tolist()]
         return model.encoder.content(modality, titled, False)
     content = create_reader(model.config, modality, model.catalogue.item_ids).read(rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_microlens.errors import MicroLensError
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.recommender import Recommender
 from recbole_microlens.export.towers.about import tower_refused, tower_written
 from recbole_microlens.export.towers.item_tower import item_tower, preprocessing, reason_against_item_tower

@@ -105,7 +105,7 @@ class Answers:
         return {"item_id": fields["item_id"], "items": len(self.model.item_ids) - 1, "seconds": seconds}
 
     def _given(self, item_id, files):
-        from recbole_microlens.export.new_items import NewItem
+        from recbole_microlens.export.given_items import NewItem
 
         yield NewItem(item_id, **{name: Path(path) for name, path in files.items()})
 

@@ -10,7 +10,7 @@ from recbole_microlens.data.sequences import UserItems
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.evaluation.ranks import read_ranks
 from recbole_microlens.export.catalogue import TEST, TRAIN, Users
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.page.contents import Contents
 from recbole_microlens.export.page.wanted import MOST_NEW, drawn_users, new_items
 

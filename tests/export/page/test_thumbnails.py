@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from recbole_microlens.export.new_items import NewItem
+from recbole_microlens.export.given_items import NewItem
 from recbole_microlens.export.page.thumbnails import Thumbnails, _jpeg
 from recbole_microlens.media.store import MediaStore
 

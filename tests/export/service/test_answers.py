@@ -114,7 +114,7 @@ def test_a_user_who_is_asked_for_twice_is_answered_twice(model, cut):
 
 
 def test_neighbours_are_those_of_the_model_before_and_after_an_item_is_added(run_folder, cut):
-    from recbole_microlens.export.new_items import NewItem
+    from recbole_microlens.export.given_items import NewItem
 
     model = load(run_folder, device="cpu")
     neighbours = Neighbours(model)

@@ -21,7 +21,7 @@ def form(*parts):
     return b"".join(parts) + b"--xyz--\r\n"
 
 
-def take(chunks, folder, kind=TYPE, watch=None):
+def take(chunks, folder, kind=TYPE, watch=None, further=()):
     async def body():
         for chunk in chunks:
             if watch is not None:
@@ -30,7 +30,7 @@ def take(chunks, folder, kind=TYPE, watch=None):
 
     async def run():
         with ThreadPoolExecutor(1) as executor:
-            return await received(body(), kind, folder, executor)
+            return await received(body(), kind, folder, executor, further)
 
     return in_own_loop(run())
 
@@ -51,6 +51,13 @@ def test_a_form_is_what_was_sent_however_it_is_cut(size, tmp_path):
     assert upload.texts == {"item_id": "ñ 1", "title": "Tïtle"}
     assert upload.files == {"video": tmp_path / "video.mp4"}
     assert upload.files["video"].read_bytes() == VIDEO
+
+
+def test_what_the_template_of_the_run_names_may_be_given_too(tmp_path):
+    content = form(part("item_id", b"1"), part("tag", b"toys"))
+    assert take([content], tmp_path, further=("title", "tag")).texts == {"item_id": "1", "tag": "toys"}
+    with pytest.raises(Refused, match="its fields are item_id, title, cold, video, cover"):
+        take([content], tmp_path)
 
 
 def test_bytes_are_on_the_disk_before_the_last_has_come(tmp_path):
