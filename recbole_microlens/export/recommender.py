@@ -242,9 +242,8 @@ class Recommender(Scorer):
         Parameters
         ----------
         items : mapping or path
-            By id, a file (video, cover or sound), a title, a vector of features, or a mapping of ``video``,
-            ``cover``, ``audio``, ``title``, ``features`` and what ``title_template`` names; or a folder of
-            files ``<id>.mp4``, .jpg, .mp3, and ``titles.csv`` with the columns ``item``, ``title`` and these.
+            By id, a file, a title, a vector of features, or a mapping of these and of what ``title_template``
+            names; or a folder of ``<id>.mp4``, .jpg, .mp3, and a ``titles.csv`` (item, title, and these).
         cold : {None, 'content'}
             A model that also knows items by id cannot rank a new one; with ``'content'`` it is ranked by its
             content alone, what the id would add being zero.
