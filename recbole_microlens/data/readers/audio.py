@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import MissingContent
+from recbole_microlens.data.readers.media_store import StoreReader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import modality_settings, store_path
-from recbole_microlens.media.report import report_path
 from recbole_microlens.media.sound_values import stacked
 from recbole_microlens.media.store import MediaStore
 from recbole_microlens.media.store_meta import StoreMeta
 
 
-class SoundReader:
+class SoundReader(StoreReader):
     """Reads the sound of items by their internal ids; may be sent to worker processes.
 
     Parameters
@@ -31,24 +30,8 @@ class SoundReader:
     """
 
     def __init__(self, store: MediaStore, tokens: np.ndarray, samples: int, missing: str):
-        self.store = store
-        self.tokens = tokens
+        super().__init__(store, tokens, missing)
         self.samples = samples
-        self.missing = missing
-
-    @property
-    def missing_content(self) -> MissingContent:
-        return MissingContent(
-            nothing="no sound",
-            source=self.store.path,
-            instead="silence",
-            remedy="Add the files and build the store again",
-            report=report_path(self.store.path, self.store.meta.modality),
-        )
-
-    def absent(self) -> np.ndarray:
-        """Internal ids of the items that the store does not hold."""
-        return np.array([i for i in range(1, len(self.tokens)) if str(self.tokens[i]) not in self.store], int)
 
     def read(self, item_ids: Tensor) -> Tensor:
         """Sound of distinct items.
@@ -64,13 +47,12 @@ class SoundReader:
             The stored windows at the store's sample rate, with zeros behind those of a shorter track.
         """
         sound = np.zeros((len(item_ids), self.store.meta.windows, self.samples), dtype=np.int16)
-        for row, item in enumerate(item_ids.tolist()):
-            windows = self.store.read_sound(str(self.tokens[item]))
-            if windows is not None:
-                sound[row] = stacked(windows, self.samples)
-            elif self.missing == "error":
-                raise self.missing_content.error([str(self.tokens[item])])
+        self.fill(sound, item_ids, self._windows)
         return torch.from_numpy(sound)
+
+    def _windows(self, item_id: str) -> np.ndarray | None:
+        windows = self.store.read_sound(item_id)
+        return None if windows is None else stacked(windows, self.samples)
 
 
 def sound_reader(config, tokens: np.ndarray) -> SoundReader:

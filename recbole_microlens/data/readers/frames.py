@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_microlens.data.missing import MissingContent
+from recbole_microlens.data.readers.media_store import StoreReader
 from recbole_microlens.errors import MicroLensError
 from recbole_microlens.items.modality import store_path
-from recbole_microlens.media.report import report_path
 from recbole_microlens.media.shards import is_there
 from recbole_microlens.media.spread import frames_of_clip
 from recbole_microlens.media.store import MediaStore
 
 
-class VideoReader:
+class VideoReader(StoreReader):
     """Reads the frames of items by their internal ids; may be sent to worker processes.
 
     Parameters
@@ -38,27 +37,10 @@ class VideoReader:
                 f"num_frames: {num_frames} are asked for, {store.path} holds {stored} for each item. Set "
                 f"`num_frames` to at most {stored}, or build the store again with --num-frames {num_frames}."
             )
-        self.store = store
-        self.tokens = tokens
+        super().__init__(store, tokens, missing)
         self.num_frames = num_frames
         self.size = size
-        self.missing = missing
         self._frames = frames_of_clip(store.meta, num_frames)
-
-    @property
-    def missing_content(self) -> MissingContent:
-        is_cover = self.store.meta.modality == "image"
-        return MissingContent(
-            nothing="no cover" if is_cover else "no frames",
-            source=self.store.path,
-            instead="a black image" if is_cover else "black frames",
-            remedy="Add the files and build the store again",
-            report=report_path(self.store.path, self.store.meta.modality),
-        )
-
-    def absent(self) -> np.ndarray:
-        """Internal ids of the items that the store does not hold."""
-        return np.array([i for i in range(1, len(self.tokens)) if str(self.tokens[i]) not in self.store], int)
 
     def read(self, item_ids: Tensor) -> Tensor:
         """Frames of distinct items.
@@ -75,12 +57,7 @@ class VideoReader:
         """
         shape = (len(item_ids), self.num_frames, self.size, self.size, 3)
         pixels = np.zeros(shape, dtype=np.uint8)
-        for row, item in enumerate(item_ids.tolist()):
-            frames = self.store.read(str(self.tokens[item]), self.size, self._frames)
-            if frames is not None:
-                pixels[row] = frames
-            elif self.missing == "error":
-                raise self.missing_content.error([str(self.tokens[item])])
+        self.fill(pixels, item_ids, lambda item_id: self.store.read(item_id, self.size, self._frames))
         return torch.from_numpy(pixels)
 
 
