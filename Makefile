@@ -44,6 +44,8 @@ lint: $(VENV)/.installed
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(RUN) -m mypy
+	@twins=$$(find tests -name 'test_*.py' | sed 's|.*/||' | sort | uniq -d); \
+		test -z "$$twins" || { echo "pytest wants file names that differ: $$twins"; exit 1; }
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

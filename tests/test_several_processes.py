@@ -50,7 +50,8 @@ def _losses(log):
     return [float(line.rpartition("train loss: ")[2].rstrip("]")) for line in lines]
 
 
-@pytest.mark.parametrize("model", [pytest.param("SASRecIDV", marks=pytest.mark.slow), "NARMI"])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["SASRecIDV", "NARMI"])
 def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings):
     settings = content_settings | EXACT | CASES[model] | {"state": "INFO"}
     (whole, log) = _run(model, settings)
@@ -92,6 +93,7 @@ def test_local_negatives_are_those_of_a_process_alone(model, content_settings):
     assert all(abs(one - half) > 1e-3 for one, half in zip(everybodys, halves, strict=True))
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, tmp_path):
     (tmp_path / "file").touch()
     settings = content_settings | {
@@ -103,6 +105,7 @@ def test_a_cache_that_cannot_be_written_leaves_nobody_waiting(content_settings, 
     assert first[0]["test_result"] == second[0]["test_result"]
 
 
+@pytest.mark.slow
 def test_one_command_starts_several_processes_one_of_them_writes_and_as_many_resume(
     content_settings, tmp_path
 ):
@@ -138,6 +141,7 @@ def test_what_only_the_second_process_finds_wrong_is_said(content_settings, tmp_
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_stock_models_run_in_one_process_and_say_so(settings):
     command = [sys.executable, "-m", "recbole_microlens", "run", "--model=BPR", "--dataset=tiny", "--nproc=2"]
     command += [f"--{key}={value}" for key, value in settings.items()]

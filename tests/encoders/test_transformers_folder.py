@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from quick import some
 
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.pooling import TokenPool
@@ -141,7 +142,11 @@ def config_of(model_type, **changed):
     return AutoConfig.for_model(model_type, **MODELS[model_type][0] | changed)
 
 
-@pytest.fixture(params=MODELS)
+# Every kind is run in parts by test_transformers_families.py, too.
+FEW = ("bert", "albert", "t5", "qwen3", "vit", "swin", "videomae")
+
+
+@pytest.fixture(params=some(MODELS, *FEW))
 def kind(request):
     return request.param
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from elsewhere import AWAY, Elsewhere, WrongDeviceError
+from quick import A_FEW, some
 from recbole.utils import init_seed
 from tiny import QUICK, WITHOUT_DROPOUT
 
@@ -46,7 +47,7 @@ def loss_and_scores(content_settings, monkeypatch):
     return compute
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some(MODELS, *(f"{name}ID" for name in A_FEW), "NARMV"))
 def test_loss_gradients_and_scores_are_those_of_the_cpu(name, loss_and_scores):
     here, there = (loss_and_scores(name, device) for device in (CPU, AWAY))
     assert there[:2] == pytest.approx(here[:2], rel=1e-5)

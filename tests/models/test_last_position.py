@@ -171,6 +171,7 @@ def test_a_step_reaches_the_items_and_evaluation_repeats(built, backbone, suffix
     assert torch.equal(scores, again)
 
 
+@pytest.mark.slow
 def test_every_parameter_with_a_row_for_each_item_or_user_is_in_a_table(write_inter, settings):
     shapes, by_id = {}, {}
     for more in (0, 1):

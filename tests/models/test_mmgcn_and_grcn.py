@@ -294,6 +294,7 @@ def share_of_pairs_in_order(loaded) -> float:
     return float(np.mean(in_order))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MMGCNIDV", pytest.param("GRCNIDV", marks=pytest.mark.slow)])
 def test_the_command_line_trains_it_and_a_repeated_run_gives_the_same(name, rare, tmp_path):
     data, files = rare

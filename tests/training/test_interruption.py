@@ -63,7 +63,13 @@ def assert_same_end(resumed, unbroken):
 
 # Three batches an epoch: in the middle of one, after the first step of all, after the last one of an epoch.
 @pytest.mark.parametrize(
-    "model, steps, workers", [("SASRecV", 4, 0), ("SASRecV", 1, 1), ("SASRecID", 6, 0), ("BERT4RecID", 5, 0)]
+    "model, steps, workers",
+    [
+        ("SASRecV", 4, 0),
+        pytest.param("SASRecV", 1, 1, marks=pytest.mark.slow),
+        pytest.param("SASRecID", 6, 0, marks=pytest.mark.slow),
+        pytest.param("BERT4RecID", 5, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_preempted_run_goes_on_in_the_middle_of_its_epoch(
     model, steps, workers, content_settings, signalled, capsys
