@@ -139,7 +139,7 @@ def build_audio(
     seconds, windows
         Length of a window, and how many of a track: see ``sound.starts_of``.
     codec
-        ``flac``, or ``int16``: about twice as large and read ten times as fast.
+        ``flac``, or ``int16``: larger, and read without decoding.
     """
     parameters = StoreMeta(
         "audio", sample_rate=sample_rate, seconds=float(seconds), windows=windows, codec=codec
