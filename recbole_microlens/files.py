@@ -112,24 +112,38 @@ def locked_folder(folder: Path, wait: Callable[[], None] | None = None) -> Itera
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _is_locked(descriptor, wait) and _is_still(descriptor, folder)
+        yield holds_lock(descriptor, wait) and is_still(descriptor, folder)
     finally:
         os.close(descriptor)
 
 
-def _is_locked(descriptor: int, wait: Callable[[], None] | None) -> bool:
+def holds_lock(descriptor: int, wait: Callable[[], None] | None, alone: bool = True) -> bool:
+    """Lock an open file or folder, alone or together with others that do not want it alone.
+
+    Parameters
+    ----------
+    wait : Callable[[], None], optional
+        Called where another process holds it, before this one waits; ``None``: do not wait, and return False.
+    """
+    if fcntl is None:
+        return True
+    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         if wait is None:
             return False
         wait()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
     return True
 
 
-def _is_still(descriptor: int, folder: Path) -> bool:
-    return folder.is_dir() and os.path.samestat(os.fstat(descriptor), os.stat(folder))
+def is_still(descriptor: int, path: Path) -> bool:
+    """Whether what is open is what a path names: it may have been removed or renamed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def in_words(error: OSError, again: str = _AGAIN) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from recbole_microlens.files import holds_lock, is_still
+
 try:
     import fcntl
 except ImportError:  # Windows: a cache that is read is then not known
@@ -93,30 +95,9 @@ def held(file: Path, *, alone: bool, wait: Callable[[], None] | None = None) -> 
         yield False
         return
     try:
-        yield _is_taken(descriptor, alone, wait) and _is_still(descriptor, file)
+        yield holds_lock(descriptor, wait, alone) and is_still(descriptor, file)
     finally:
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked from this one has it open, too
         os.close(descriptor)
-
-
-def _is_taken(descriptor: int, alone: bool, wait: Callable[[], None] | None) -> bool:
-    if fcntl is None:
-        return True
-    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if wait is None:
-            return False
-        wait()
-        fcntl.flock(descriptor, how)
-    return True
-
-
-def _is_still(descriptor: int, file: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(file))
-    except FileNotFoundError:
-        return False
