@@ -6,6 +6,7 @@ from recbole_microlens.config.forms import by_modality
 from recbole_microlens.config.kinds import Kind, or_null, path, text, word
 from recbole_microlens.encoders.frame_by_frame import FRAME_POOLS
 from recbole_microlens.encoders.registry import NORMALISATIONS, OUTPUTS
+from recbole_microlens.encoders.timm_pooling import POOLINGS
 
 _NAME = text("the name of an encoder")
 
@@ -28,8 +29,8 @@ KEYS: dict[str, tuple[Kind, str]] = {
         "pooled features, logits of the pretraining head, or what the released runs took",
     ),
     "encoder_pooling": (
-        by_modality(or_null(word("cls", "mean", "last"))),
-        "class token, mean, or a title's last token, where the encoder has it; null: its default",
+        by_modality(or_null(word("cls", "mean", "last", *POOLINGS))),
+        "class token, mean, a title's last token, or what the head of timm:NAME takes; null: its default",
     ),
     "frame_pooling": (
         by_modality(or_null(word(*FRAME_POOLS))),

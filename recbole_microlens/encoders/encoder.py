@@ -72,7 +72,7 @@ class Encoder(nn.Module):
         if self.frame_pool or self.front_end:
             self.staged_forward = (FrameByFrame if self.frame_pool else WindowByWindow)(staged_forward)
         self.n_stages = len(stages)
-        self.pool = spec.pools[options.pooling or next(iter(spec.pools))]
+        self.pool = spec.pool_of(network, options.pooling)
         self.head = [network.get_submodule(name) for name in spec.head] if options.output == "head" else []
         self._dropouts: list[nn.Dropout] = []
         if options.output == "released" and spec.released_head:
@@ -201,7 +201,8 @@ class Encoder(nn.Module):
         Returns
         -------
         tokens : Tensor [N, T, feature_dim]
-            The class token first; the pooled features stand there where the network has none.
+            The class token first; the pooled features stand there where the network has none, or the mean of
+            its places where the head gives features of another length.
         real : Tensor [N, T], bool
             False for the padding of a title.
         """
@@ -209,9 +210,12 @@ class Encoder(nn.Module):
         if isinstance(features, Tensor) and features.dim() == 2:
             raise MicroLensError(f"encoder: '{self.spec.name}' gives no tokens. Choose another encoder.")
         tokens, real = tokens_of(features, channels_last=has_channels_last(self.pool))
-        if "cls" in self.spec.pools:
+        if self.spec.has_class_token:
             return tokens, real
-        with_pooled = torch.cat([self._pool(features).unsqueeze(1), tokens], dim=1)
+        pooled = self._pool(features)
+        if pooled.shape[1] != tokens.shape[2]:  # of a head that has layers of its own
+            pooled = tokens.mean(1)
+        with_pooled = torch.cat([pooled.unsqueeze(1), tokens], dim=1)
         return with_pooled, pad(real, (1, 0), value=True)
 
     def through_head(self, pooled: Tensor) -> Tensor:

@@ -26,8 +26,9 @@ class EncoderOptions:
         of it: logits of pytorchvideo's networks, in their way, and pooled features of all others. See
         :mod:`recbole_microlens.encoders.released_head`.
     pooling : str, optional
-        ``mean``, ``cls`` where the network has a class token, or ``last`` of text; by default the encoder's
-        own.
+        ``mean``, ``cls`` where the network has a class token, or ``last`` of text; a key of
+        :data:`~recbole_microlens.encoders.timm_pooling.POOLINGS` of a network of timm; by default the
+        encoder's own.
     freeze_bn_statistics : bool
         Keep the running statistics of BatchNorm layers that train, too.
     gradient_checkpointing : bool

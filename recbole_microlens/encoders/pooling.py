@@ -27,7 +27,8 @@ def mean_of_channels_last(features: Tensor) -> Tensor:
 
 def has_channels_last(pool: Callable) -> bool:
     """Whether a pooling, or one for each frame that is made of it, takes maps with the channels last."""
-    return mean_of_channels_last in (pool, *getattr(pool, "args", ()))
+    made_of = (pool, *getattr(pool, "args", ()))
+    return mean_of_channels_last in made_of or any(getattr(each, "channels_last", False) for each in made_of)
 
 
 def class_token(features: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     _check(spec, options)
     _check_frame_pooling(spec, options)
     check_adapters(spec, options)
+    spec = spec.pooled_by(options.pooling)
     if options.normalisation == "released" and spec.mean:
         spec = replace(spec, mean=_HALF, std=_HALF)
     network = spec.build(options.frames, options.size)

@@ -65,7 +65,8 @@ class EncoderSpec:
     fit : callable, optional
         ``(checkpoint, the network's own) -> checkpoint``, reshapes weights that may differ in length.
     pools : mapping of str to callable
-        By name, what the last stage returns -> features [N, feature_dim]. The first is the default.
+        By name, what the last stage returns -> features [N, feature_dim]. The first is the default. Where
+        :meth:`pool_of` has another one for the last stage, of what a lower one returns.
     frame_pools : mapping of str to callable
         By name, ``(features of a frame) -> module`` that pools over the frames; only where an image network
         looks at each frame of a clip, see :mod:`recbole_microlens.encoders.frame_by_frame`. The first is the
@@ -115,6 +116,23 @@ class EncoderSpec:
         :func:`recbole_microlens.encoders.finetune.trainable_stages`.
         """
         return trainable_stages(mode, finetune_stages, len(self.stages))
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the first token of what the last stage returns stands for the whole."""
+        return "cls" in self.pools
+
+    def pooled_by(self, pooling: str | None) -> EncoderSpec:
+        """The spec of the network with a pooling (a key of :attr:`pools`); another one where the pooling is a
+        part of the network.
+        """
+        return self
+
+    def pool_of(self, network: nn.Module, pooling: str | None) -> Callable[[Any], Tensor]:
+        """What the last stage of a network returns -> features [N, feature_dim], by a key of :attr:`pools` or
+        the first.
+        """
+        return self.pools[pooling or next(iter(self.pools))]
 
     def staged_forward(self, network: nn.Module) -> StagedForward:
         """How the stages of a network that :attr:`build` returned are run."""

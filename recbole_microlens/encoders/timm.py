@@ -1,11 +1,12 @@
 """Any image network of timm as an encoder: ``timm:NAME``, cut by its own grouping of parameters.
 
-Follows timm's ``forward_features`` and ``forward_head(pre_logits=True)``, ``group_matcher(coarse=True)`` for
-the stages, and the config of the weights (``pretrained_cfg``) for pixels and classes.
+Follows timm's ``forward_features`` and ``forward_head(pre_logits=True)``, which pools, ``group_matcher(
+coarse=True)`` for the stages, and the config of the weights (``pretrained_cfg``) for pixels and classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from logging import getLogger
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_microlens.encoders.pooling import mean_of_maps
+from recbole_microlens.encoders.finetune import CHOSEN, MODES
+from recbole_microlens.encoders.frame_by_frame import each_frame, frames_of
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.encoders.staged_forward import StagedForward
 from recbole_microlens.encoders.timm_networks import (
@@ -32,7 +34,15 @@ from recbole_microlens.encoders.timm_networks import (
     say_size,
     tagged,
 )
-from recbole_microlens.encoders.traced_stages import TracedStages, Watched, watch
+from recbole_microlens.encoders.timm_pooling import (
+    HeadPool,
+    StatePool,
+    other_poolings,
+    own_pooling,
+    set_pooling,
+)
+from recbole_microlens.encoders.timm_stages import stages_of, watched_on
+from recbole_microlens.encoders.traced_stages import TracedStages, Watched
 from recbole_microlens.encoders.weights import (
     PUBLISHED,
     WITHOUT_DOWNLOAD,
@@ -49,8 +59,6 @@ _OTHER_WEIGHTS = "Use weights of this network."
 _PLACES = ("url", "file", "source", "hf_hub_filename", "state_dict")
 _MODES = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest"}
 
-Stages = tuple[tuple[str, ...], ...]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TimmSpec(EncoderSpec):
@@ -64,19 +72,42 @@ class TimmSpec(EncoderSpec):
         The config of the weights.
     watched : Watched
         Its modules that are called one after another.
+    class_token : bool
+        Whether the first of its tokens is one.
+    channels_last : bool
+        Its maps are [N, H, W, C].
     """
 
     model: str
     cfg: dict[str, Any]
     watched: Watched
+    class_token: bool
+    channels_last: bool
 
     @property
     def is_cut(self) -> bool:
         """Whether it can be run in parts."""
         return len(self.stages) > 1
 
+    @property
+    def has_class_token(self) -> bool:
+        return self.class_token
+
+    def pooled_by(self, pooling: str | None) -> EncoderSpec:
+        if pooling in (None, next(iter(self.pools))):
+            return self
+        spec = timm_spec(self.name, pooling)
+        return frames_of(spec) if self.modality == "video" else spec
+
+    def pool_of(self, network: nn.Module, pooling: str | None) -> Any:
+        if not self.is_cut:
+            return super().pool_of(network, pooling)
+        head = HeadPool(_head_of(network), self.channels_last)
+        return partial(each_frame, head) if self.modality == "video" else head
+
     def trainable_stages(self, mode: str, finetune_stages: int | str) -> int | str | None:
-        if mode == "top" and not self.is_cut:
+        is_part = mode == "top" or (MODES.get(mode) == CHOSEN and isinstance(finetune_stages, str))
+        if is_part and not self.is_cut:
             raise MicroLensError(
                 f"finetune: '{self.name}' cannot be cut: its modules are not called one after another. Set "
                 "`finetune` to full or frozen, or choose another `encoder`."
@@ -86,13 +117,13 @@ class TimmSpec(EncoderSpec):
     def staged_forward(self, network: nn.Module) -> StagedForward:
         watched = self.watched
         if any(call.tensors for call in watched.chain):  # what they take has values now
-            watched = _watched(network, _size_of(network), _device_of(network))
+            watched = watched_on(network, _size_of(network), _device_of(network))
         if [call.name for call in watched.chain] != [call.name for call in self.watched.chain]:
             raise MicroLensError(
                 f"encoder: '{self.name}' calls other modules, or gives them other things, at each pass. "
                 "Choose another encoder."
             )
-        return TracedStages(network, self.stages, watched, *_halves(network))
+        return TracedStages(network, self.stages, watched, _run_of(network, self.is_cut))
 
     def load(self, network: nn.Module, source: str | None) -> None:
         """As :meth:`EncoderSpec.load`, through timm's own loading: positions of another length are resampled,
@@ -151,7 +182,7 @@ class TimmSpec(EncoderSpec):
 
 
 @lru_cache(maxsize=16)
-def timm_spec(name: str) -> TimmSpec:
+def timm_spec(name: str, pooling: str | None = None) -> TimmSpec:
     """The spec of ``timm:NAME``; builds the network without memory, and reads no weights.
 
     Parameters
@@ -159,6 +190,8 @@ def timm_spec(name: str) -> TimmSpec:
     name : str
         With the prefix; NAME is one of ``timm.list_models()``, also with the tag of certain weights
         (``resnet18.a1_in1k``).
+    pooling : str, optional
+        By which it pools in the place of its own: a key of ``pools`` of the spec without.
 
     Raises
     ------
@@ -169,27 +202,32 @@ def timm_spec(name: str) -> TimmSpec:
     cfg = config_of(model)
     size = int((cfg.get("input_size") or (3, 224, 224))[-1])
     with explained_by_timm(name), torch.device("meta"):
-        network = create(model, size).eval()
+        network: Any = create(model, size).eval()
     if not all(hasattr(network, part) for part in ("forward_features", "forward_head")):
         raise MicroLensError(
             f"encoder: {name} ({type(network).__name__}) has no forward_features and forward_head. Choose "
             "another network."
         )
+    own = own_pooling(network)
+    with explained_by_timm(name), torch.device("meta"):
+        set_pooling(network, pooling)
     head = classification_layer(network, cfg)
-    with explained_by_timm(name):
-        watched = _watched(network, size, "meta")
-        run, finish = _halves(network)
-        with torch.no_grad():
-            features = finish(run(torch.empty(1, 3, size, size, device="meta")))
-    stages = _stages(network, watched, head)
+    with explained_by_timm(name), torch.no_grad():
+        watched = watched_on(network, size, "meta")
+        states = network.forward_features(torch.empty(1, 3, size, size, device="meta"))
+        features = _head_of(network)(states)
+    stages = stages_of(network, watched, head)
     if len(stages) == 1:
         getLogger().warning("encoder: %s cannot be cut: set `finetune` to full or frozen.", name)
     patch = patch_of(network, cfg)
+    layout = int(getattr(network, "num_prefix_tokens", 0)), getattr(network, "output_fmt", "") == "NHWC"
+    with torch.device("meta"), torch.no_grad():
+        poolings = dict.fromkeys((own, *other_poolings(network, states), pooling or own))
     return TimmSpec(
         name=name,
         paper_name="",
         modality="image",
-        build=partial(_build, model),
+        build=partial(_build, model, pooling),
         stages=stages,
         feature_dim=features.shape[-1],
         mean=tuple(cfg.get("mean", (0.485, 0.456, 0.406))),
@@ -200,13 +238,15 @@ def timm_spec(name: str) -> TimmSpec:
             str(cfg.get("tag") or "see its model card"),
         ),
         head=head,
-        # What the last stage returns is pooled by the network's own head.
-        pools={"the network's own head": mean_of_maps},
+        # Of layers below the head; what the last stage returns is pooled by the network's own.
+        pools={each: StatePool(each, *layout) for each in poolings},
         pathways=Resized(patch, _MODES.get(str(cfg.get("interpolation")), "bicubic")) if patch > 1 else None,
         check=check_parts,
         model=model,
         cfg=cfg,
         watched=watched if len(stages) > 1 else Watched(),
+        class_token=bool(layout[0]) and "token" in poolings,
+        channels_last=layout[1],
     )
 
 
@@ -224,7 +264,6 @@ def check_parts(encoder: Any) -> None:
         return
     size, training = _size_of(network), encoder.training
     pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    run, finish = _halves(network)
     parts = encoder.spec.staged_forward(network)  # without what adapters put around it
     try:
         encoder.eval()
@@ -232,7 +271,7 @@ def check_parts(encoder: Any) -> None:
             states = pixels
             for number in range(encoder.n_stages):
                 states = parts(states, number, number + 1)
-            own = finish(run(pixels))
+            own = _run_of(network, encoder.spec.is_cut)(pixels)
     finally:
         encoder.train(training)
     if not torch.allclose(states, own, atol=_TOLERANCE, rtol=_TOLERANCE):
@@ -242,9 +281,10 @@ def check_parts(encoder: Any) -> None:
         )
 
 
-def _build(model: str, frames: int, size: int) -> nn.Module:
+def _build(model: str, pooling: str | None, frames: int, size: int) -> nn.Module:
     with explained_by_timm(PREFIX + model):
         network: Any = create(model, size)
+        set_pooling(network, pooling)
     cfg = config_of(model)
     wanted = int((cfg.get("input_size") or (3, size))[-1])
     if size != wanted:
@@ -263,70 +303,14 @@ def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _halves(network: Any) -> tuple[Any, Any]:
-    return network.forward_features, partial(network.forward_head, pre_logits=True)
+def _head_of(network: Any) -> Callable[[Any], Tensor]:
+    return partial(network.forward_head, pre_logits=True)
 
 
-def _watched(network: Any, size: int, device: torch.device | str) -> Watched:
-    """One pass over an empty picture, in eval mode; what modules take beside the states may not depend on
-    the picture.
-    """
-    training = network.training
-    run = network.forward_features
-    try:
-        network.eval()
-        watched = watch(network, run, torch.zeros(1, 3, size, size, device=device))
-        if any(call.tensors for call in watched.chain):
-            other = watch(network, run, torch.ones(2, 3, size, size, device=device))
-            if not _take_the_same(watched, other):
-                return Watched()
-    finally:
-        network.train(training)
-    for call in watched.chain:
-        call.given = call.returned = None
-        args, kwargs = call.beside
-        call.beside = tuple(map(_kept, args)), {name: _kept(value) for name, value in kwargs.items()}
-    return watched
+def _run_of(network: Any, is_cut: bool) -> Callable[[Any], Tensor]:
+    """What all stages give: what the head pools; of a network that cannot be cut, features."""
+    return network.forward_features if is_cut else partial(_features, network)
 
 
-def _kept(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _take_the_same(one: Watched, other: Watched) -> bool:
-    if [call.name for call in one.chain] != [call.name for call in other.chain]:
-        return False
-    pairs = [
-        pair
-        for calls in zip(one.chain, other.chain, strict=True)
-        for pair in zip(calls[0].tensors, calls[1].tensors, strict=True)
-    ]
-    return all(a.shape == b.shape and (a.is_meta or torch.equal(a, b)) for a, b in pairs)
-
-
-def _stages(network: Any, watched: Watched, head: tuple[str, ...]) -> Stages:
-    """The modules by timm's coarse groups; what is before the chain in the first, what is after it in the
-    last.
-    """
-    from timm.models import group_parameters
-
-    names = [call.name for call in watched.chain]
-    children = [name for name, _ in network.named_children()]
-    tops = {name.split(".")[0] for name in (*names, *watched.before)}
-    above = tuple(name for name in children if name not in tops and name not in head)
-    before = tuple(dict.fromkeys(watched.before))
-    if not names or not hasattr(network, "group_matcher"):
-        return ((*before, *names, *above),)
-    group_of = group_parameters(network, network.group_matcher(coarse=True), reverse=True)
-    groups: list[tuple[str, ...]] = [before] if before else []
-    current = 0 if before else None
-    for name in names:
-        inside = [group for parameter, group in group_of.items() if parameter.startswith(f"{name}.")]
-        group = max(inside, default=current)
-        if groups and (group is None or current is None or group <= current):
-            groups[-1] += (name,)
-        else:
-            groups.append((name,))
-        current = group if current is None else max(current, group if group is not None else current)
-    groups[-1] += above
-    return tuple(groups)
+def _features(network: Any, pictures: Tensor) -> Tensor:
+    return _head_of(network)(network.forward_features(pictures))

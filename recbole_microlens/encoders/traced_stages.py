@@ -133,8 +133,8 @@ class TracedStages:
         Names of the modules of each stage: those before the chain in the first, those after it in the last.
     watched : Watched
         The pass; what its modules took beside the states is given to them again.
-    run, finish : callable
-        ``content -> states`` of the whole chain, and ``states -> features`` after it.
+    run : callable
+        ``content -> states`` of the whole network.
     """
 
     def __init__(
@@ -143,9 +143,8 @@ class TracedStages:
         stages: tuple[tuple[str, ...], ...],
         watched: Watched,
         run: Run,
-        finish: Run,
     ):
-        self.names, self.run, self.finish = stages, run, finish
+        self.names, self.run = stages, run
         self.stages = modules_of(network, stages)
         self.chain = {call.name: call for call in watched.chain}
         first = watched.chain[0].name if watched.chain else ""
@@ -167,7 +166,7 @@ class TracedStages:
                 if name in self.chain:
                     args, kwargs = self._beside(self.chain[name], features.device)
                     features = module(features, *args, **kwargs)
-        return self.finish(features) if last == len(self.stages) else features
+        return features
 
     def _before_chain(self, content: Tensor) -> Tensor:
         def stop(module: nn.Module, args: tuple, kwargs: dict) -> None:

@@ -108,7 +108,7 @@ def test_command_line_values_are_literals_and_never_run(text, value):
         (lambda: config(missing_media="zero"), "Did you mean 'zeros'"),
         (lambda: config(item_modality="cover"), "Set one or more of: id, text, image, video"),
         (lambda: config(encoder_output="haed"), "encoder_output: 'haed' is unknown. Did you mean 'head'"),
-        (lambda: config(encoder_pooling={"video": "max"}), "'max' is unknown.* Set one of: cls, mean"),
+        (lambda: config(encoder_pooling={"video": "sum"}), "'sum' is unknown.* Set one of: cls, mean"),
         (lambda: config(finetune_stages=0), "finetune_stages: 0 is not a whole number of at least 1"),
         (lambda: config(projection_activation="relu"), "'relu' is unknown.* Set one of: gelu, linear"),
         (lambda: config(projection_group={"video": "other"}), "'other' is unknown. Did you mean 'others'"),

@@ -25,7 +25,7 @@ FOLDERS = {
     ),
     "quantised": (
         {"config.json": {**BERT, "quantization_config": {"quant_method": "gptq", "bits": 4}}},
-        "weights quantised by gptq, which cannot be trained or cut",
+        "weights quantised by gptq; quantised weights are not supported",
     ),
     "encoder-decoder": ({"config.json": {"model_type": "bart"}}, "no model that runs its encoder alone"),
     "generates": ({"config.json": {"model_type": "trocr"}}, "which only generates"),

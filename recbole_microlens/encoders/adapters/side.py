@@ -23,6 +23,7 @@ from recbole_microlens.encoders.staged_forward import Features, StagedForward
 from recbole_microlens.errors import MicroLensError
 
 _TEMPERATURE = 0.1
+Pool = Callable[[Features], Tensor]
 
 
 class SideNetwork(nn.Module):
@@ -76,21 +77,19 @@ class BesideStages:
     Parameters
     ----------
     network : StagedForward
-    pool : callable
-        What a stage returns -> its pooled state [N, width].
-    layers : tuple of int
-        Numbers of the stages that the side network reads, rising.
+    pools : dict of int to callable
+        By number of the stages that the side network reads, rising: what one returns -> its pooled state
+        [N, width].
     side : SideNetwork
     """
 
     def __init__(
         self,
         network: StagedForward,
-        pool: Callable[[Features], Tensor],
-        layers: tuple[int, ...],
+        pools: dict[int, Pool],
         side: SideNetwork,
     ):
-        self.network, self.pool, self.layers, self.side = network, pool, layers, side
+        self.network, self.pools, self.layers, self.side = network, pools, tuple(pools), side
         self.n_below = len(network.stages)
         self.stages: list[list[nn.Module]] = [*network.stages, [side]]
 
@@ -101,7 +100,7 @@ class BesideStages:
         for number in range(first, min(last, self.layers[-1] + 1)):
             own = self.network(own, number, number + 1)
             if number in self.layers:
-                states.append(self.pool(own))
+                states.append(self.pools[number](own))
         if last > self.n_below:
             return self.side(states)
         return states if last == self.n_below else [*(own if isinstance(own, list) else [own]), *states]
@@ -126,14 +125,14 @@ class SideEncoder(AdaptedEncoder):
     encoder : Encoder
         One without, none of whose stages trains.
     layers : tuple of int
-        See :class:`BesideStages`.
+        Numbers of the stages that the side network reads, rising.
     side : SideNetwork
     """
 
     def __init__(self, encoder: Encoder, layers: tuple[int, ...], side: SideNetwork):
         super().__init__(encoder)
         self.layers, self.side = layers, side
-        self.staged_forward = BesideStages(self.staged_forward, _pool_of(self), layers, side)
+        self.staged_forward = BesideStages(self.staged_forward, _pools_of(self, layers), side)
         self.n_stages, self.trainable_stages = self.n_stages + 1, 1
 
     @property
@@ -198,18 +197,22 @@ def _widths(encoder: Encoder, layers: tuple[int, ...]) -> list[int]:
     """Lengths of the pooled states of layers."""
     device = next(encoder.parameters()).device
     content = example_content(encoder.spec, 1, encoder.options.frames, encoder.options.size, device)
-    features, pool, widths = encoder.eval().prepare(content), _pool_of(encoder), []
+    features, pools, widths = encoder.eval().prepare(content), _pools_of(encoder, layers), []
     for number in range(layers[-1] + 1):
         features = encoder.staged_forward(features, number, number + 1)
         if number in layers:
-            widths.append(pool(features).shape[1])
+            widths.append(pools[number](features).shape[1])
     encoder.train()
     return widths
 
 
-def _pool_of(encoder: Encoder) -> Callable[[Features], Tensor]:
-    """The encoder's pooling, over the frames of a clip too."""
-    return partial(_pooled, encoder.pool, encoder.frame_pool)
+def _pools_of(encoder: Encoder, layers: tuple[int, ...]) -> dict[int, Pool]:
+    """The encoder's pooling, over the frames of a clip too; for stages below the last one that of states."""
+    spec = encoder.spec
+    below = spec.pools[encoder.options.pooling or next(iter(spec.pools))]
+    highest = len(spec.stages) - 1
+    pools = {layer: encoder.pool if layer == highest else below for layer in layers}
+    return {layer: partial(_pooled, pool, encoder.frame_pool) for layer, pool in pools.items()}
 
 
 def _pooled(pool: Callable, frame_pool: nn.Module | None, features: Features) -> Tensor:

@@ -74,8 +74,8 @@ def require_known(source: str, setting: str, said: Mapping[str, Any]) -> None:
         if quantised:
             method = quantised.get("quant_method", "a method") if isinstance(quantised, dict) else "a method"
             what = (
-                f"holds weights quantised by {method}, which cannot be trained or cut into stages: give the "
-                "model that it was made from"
+                f"holds weights quantised by {method}; quantised weights are not supported, with or without "
+                "the library that reads them: give the model that they were made from"
             )
     elif said.get("auto_map"):
         what = (
