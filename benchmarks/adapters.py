@@ -7,7 +7,9 @@ read what is below the cut from an activation cache in memory. ``lora`` and ``ad
 parameters it takes than ``full``.
 
 Memory is counted: the tensors that a step keeps for its backward pass, and the gradients and Adam's two
-states of the encoder's parameters that train. On a GPU the peak of its allocator stands beside it.
+states of the encoder's parameters that train. The peak stands beside it: by how much a process of its own
+grows in two steps, with the weights and the cache in memory before; on a GPU the peak of its allocator, with
+the weights.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from steps.measure import loss_difference, machine, measure, speedup, timed
+from steps.peak import peak_growth
 from steps.problem import Problem
 from train_step import our_step, settings_of, trainer_of
 
@@ -52,6 +55,12 @@ def trainer_for(way: str, arguments, folder: Path):
     return trainer, problem.batch(with_media=not way.endswith(CACHED))
 
 
+def step_of(way: str, arguments, folder: Path):
+    """A step of this way, in the process that calls it."""
+    torch.set_num_threads(arguments.threads)
+    return our_step(*trainer_for(way, arguments, folder))
+
+
 def bytes_kept(trainer, batch) -> int:
     """What a step keeps for its backward pass, apart from parameters and buffers."""
     model = trainer.model.train()
@@ -78,7 +87,7 @@ def problem_of(arguments) -> Problem:
     return Problem.of(arguments.users, arguments.frames, arguments.size)
 
 
-def summary(results: dict, parameters: dict[str, int], kept: dict[str, int]) -> list[dict]:
+def summary(results: dict, parameters: dict[str, int], kept: dict[str, int], peaks: dict) -> list[dict]:
     """A row for each way."""
     memory = {way: kept[way] + 3 * 4 * parameters[way] for way in results}
     rows = []
@@ -90,16 +99,16 @@ def summary(results: dict, parameters: dict[str, int], kept: dict[str, int]) -> 
             "seconds": round(median(found["seconds"]), 3),
             "cpu_seconds": round(median(found["cpu_seconds"]), 3),
             "memory_bytes": memory[way],
+            "peak_memory_bytes": peaks[way],
             "trained_parameters": parameters[way],
             "faster_than_full": speedup(results, "full", way, "cpu_seconds"),
             "faster_than_top": speedup(results, way.replace(mode, "top"), way, "cpu_seconds"),
             "less_memory_than_full": round(memory["full"] / memory[way], 1),
+            "lower_peak_than_full": round(peaks["full"] / peaks[way], 1) if peaks[way] else None,
             "fewer_parameters_than_full": round(parameters["full"] / parameters[way], 1),
         }
         if cached in results:
             row["loss_difference_of_cached"] = loss_difference(results, way, cached)
-        if torch.cuda.is_available():
-            row["peak_memory_bytes"] = found["peak_memory_bytes"]
         rows.append(row)
     return rows
 
@@ -136,8 +145,12 @@ def main() -> None:
         parameters = {way: trained_parameters(trainer) for way, (trainer, _) in trainers.items()}
         steps = {way: partial(timed, our_step(*pair), device) for way, pair in trainers.items()}
         results = measure(steps, arguments.rounds)
+        peaks = {
+            way: peak_growth(step_of, way, arguments, Path(scratch), device=arguments.device)
+            for way in ways()
+        }
     about = {"benchmark": "adapters", "machine": machine(device), **vars(arguments)}
-    rows = summary(results, parameters, kept)
+    rows = summary(results, parameters, kept, peaks)
     print(json.dumps(about | {"items": problem_of(arguments).distinct, "ways": rows}))
 
 

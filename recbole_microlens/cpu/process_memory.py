@@ -78,6 +78,12 @@ def watch(optimizer: torch.optim.Optimizer | None) -> None:
         optimizer.register_step_post_hook(_Watch())
 
 
+def give_back_freed() -> None:
+    """Give what no block uses back to the system, where glibc can."""
+    if _libc():
+        _libc().malloc_trim(0)
+
+
 def in_words() -> str:
     """What the process holds now, and held at most, for the log."""
     resident, peak = _resident_and_peak()
@@ -99,7 +105,7 @@ class _Watch:
         if self._is_compact:
             self._needed, self._is_compact = max(self._needed, resident), False
         elif resident > _GROWTH * self._needed + _SPARE:
-            _libc().malloc_trim(0)
+            give_back_freed()
             self._is_compact = True
 
 
