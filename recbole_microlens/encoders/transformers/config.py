@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from recbole_microlens.compat.hub import require_hub
 from recbole_microlens.encoders.position_interpolation import Grid
 from recbole_microlens.encoders.transformers.audio_families import audio_family, sound_tower
 from recbole_microlens.encoders.transformers.families import FAMILIES, UNKNOWN, Family
@@ -117,6 +118,7 @@ def fetched(what: str, source: str, load: Callable[[bool], Loaded]) -> Loaded:
                 "that save_pretrained of transformers wrote."
             ) from missing
         try:
+            require_hub(source)
             return load(False)
         except OSError as error:
             raise MicroLensError(
