@@ -2,10 +2,9 @@
 
 A decoder with random weights, titles of equal length, a constant beginning before each. Timed in turns, in
 one process: a training step of the top block with the trunk run each time, and from a cache of the trunk's
-output; both with the template and with the title alone, which is the most that keys and values of the
-beginning, computed once for all titles, could save. The library's own forward with such keys and values is
-timed against its forward of the whole text, and their last states compared. Prints one JSON object as its
-last line.
+output; each with whole texts, with the beginning run once for all texts of the batch, and with the titles
+alone, which no sharing can beat. The features and gradients of the first two are compared. Prints one JSON
+object as its last line.
 """
 
 import argparse
@@ -13,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,13 +24,16 @@ from recbole_microlens.encoders.encoder import Encoder, EncoderOptions
 from recbole_microlens.encoders.registry import create_encoder
 
 
-def encoder_of(folder: Path, width: int, layers: int) -> Encoder:
+def encoders_of(folder: Path, width: int, layers: int, beginning: int) -> list[Encoder]:
+    """The same encoder twice: one that runs whole texts, one that shares their beginning."""
     from transformers import AutoModel, Qwen3Config
 
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": 4 * width}
     heads = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": width // 8}
     AutoModel.from_config(Qwen3Config(vocab_size=2000, **sizes, **heads)).save_pretrained(folder)
-    return create_encoder(str(folder), EncoderOptions(weights="pretrained", trainable_stages=1), "text")
+    options = EncoderOptions(weights="pretrained", trainable_stages=1)
+    each = (options, replace(options, shared_tokens=beginning))
+    return [create_encoder(str(folder), own, "text").train() for own in each]
 
 
 def step(encoder: Encoder, content: Tensor | None, cached) -> None:
@@ -40,21 +43,22 @@ def step(encoder: Encoder, content: Tensor | None, cached) -> None:
     features.square().sum().backward()
 
 
-@torch.no_grad()
-def with_keys_and_values(encoder: Encoder, content: Tensor, beginning: int) -> Tensor:
-    """Last states of the library's own forward, the beginning run once and its keys and values shared."""
-    from transformers import DynamicCache
-
-    network, ids = encoder.network, content[:, 0].long()
-    shared = DynamicCache()
-    network(input_ids=ids[:1, :beginning], past_key_values=shared, use_cache=True)
-    shared.batch_repeat_interleave(len(ids))
-    return network(input_ids=ids[:, beginning:], past_key_values=shared, use_cache=True)[0][:, -1]
-
-
-@torch.no_grad()
-def whole(encoder: Encoder, content: Tensor) -> Tensor:
-    return encoder.network(input_ids=content[:, 0].long())[0][:, -1]
+def differences(whole: Encoder, shared: Encoder, content: Tensor) -> dict[str, float]:
+    """The largest difference of features, and of gradients as a part of the largest gradient."""
+    features = [encoder(content) for encoder in (whole, shared)]
+    for encoder, found in zip((whole, shared), features, strict=True):
+        encoder.zero_grad(set_to_none=True)
+        found.square().sum().backward()
+    pairs = [
+        (a.grad, b.grad)
+        for a, b in zip(whole.parameters(), shared.parameters(), strict=True)
+        if a.grad is not None and b.grad is not None
+    ]
+    largest = max(of_whole.abs().max() for of_whole, _ in pairs)
+    return {
+        "features": (features[0] - features[1]).abs().max().item(),
+        "gradients": (max((a - b).abs().max() for a, b in pairs) / largest).item(),
+    }
 
 
 def in_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -85,38 +89,34 @@ def main() -> None:
     content[:, 0, : arguments.beginning] = content[0, 0, : arguments.beginning]
     alone = content[:, :, arguments.beginning :].contiguous()
     with TemporaryDirectory() as folder:
-        encoder = encoder_of(Path(folder), width, layers).train()
+        whole, shared = encoders_of(Path(folder), width, layers, arguments.beginning)
     with torch.no_grad():
-        cached, cached_alone = encoder.forward_trunk(content, 1), encoder.forward_trunk(alone, 1)
-    difference = (with_keys_and_values(encoder, content, arguments.beginning) - whole(encoder, content)).abs()
+        cached, cached_alone = whole.forward_trunk(content, 1), whole.forward_trunk(alone, 1)
     runs = {
-        "step": lambda: step(encoder, content, None),
-        "step, title alone": lambda: step(encoder, alone, None),
-        "step from the cache": lambda: step(encoder, content, cached),
-        "step from the cache, title alone": lambda: step(encoder, alone, cached_alone),
-        "forward": lambda: whole(encoder, content),
-        "forward with shared keys and values": lambda: with_keys_and_values(
-            encoder, content, arguments.beginning
-        ),
+        "whole texts": lambda: step(whole, content, None),
+        "beginning shared": lambda: step(shared, content, None),
+        "titles alone": lambda: step(whole, alone, None),
+        "whole texts, cached": lambda: step(whole, content, cached),
+        "beginning shared, cached": lambda: step(shared, content, cached),
+        "titles alone, cached": lambda: step(whole, alone, cached_alone),
     }
     seconds = in_turns(runs, 2 if arguments.short else arguments.repeats)
+
+    def faster(than: str, name: str) -> float:
+        return round(seconds[than] / seconds[name], 2)
+
     found = {
         "network": f"{layers} blocks of width {width}",
         "tokens": {"beginning": arguments.beginning, "title": arguments.title},
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "activation cache": round(seconds["step"] / seconds["step from the cache"], 2),
-        "at most, of shared keys and values without a cache": round(
-            seconds["step"] / seconds["step, title alone"], 2
-        ),
-        "at most, of shared keys and values with a cache": round(
-            seconds["step from the cache"] / seconds["step from the cache, title alone"], 2
-        ),
-        "forward with shared keys and values": round(
-            seconds["forward"] / seconds["forward with shared keys and values"], 2
-        ),
-        "largest difference": difference.max().item(),
+        "activation cache": faster("whole texts", "whole texts, cached"),
+        "shared, without a cache": faster("whole texts", "beginning shared"),
+        "shared, with a cache": faster("whole texts, cached", "beginning shared, cached"),
+        "at most, without a cache": faster("whole texts", "titles alone"),
+        "at most, with a cache": faster("whole texts, cached", "titles alone, cached"),
+        "largest difference": differences(whole, shared, content),
     }
     print(json.dumps(found))
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from recbole_microlens.cli import main
+from recbole_microlens.encoders.transformers import shared_beginning
+from recbole_microlens.items import modality
 
 SIZES = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -31,7 +33,9 @@ def decoder(tmp_path):
 
 
 @pytest.mark.slow
-def test_cached_and_uncached_epochs_of_a_templated_decoder_are_equal(decoder, tiny_data, tmp_path):
+def test_cached_and_uncached_epochs_of_a_templated_decoder_are_equal(
+    decoder, tiny_data, tmp_path, monkeypatch
+):
     asked = {
         "model": "SASRecT", "dataset": "tiny", "data_path": tiny_data, "encoder": decoder, "epochs": 2,
         "title_template": "A short video titled: {title}. Tags: {tag}.", "max_title_tokens": 80,
@@ -39,13 +43,23 @@ def test_cached_and_uncached_epochs_of_a_templated_decoder_are_equal(decoder, ti
         "use_gpu": False, "state": "WARNING", "show_progress": False, "hidden_dropout_prob": 0.0,
         "attn_dropout_prob": 0.0,
     }  # fmt: skip
-    found = []
-    for name, cache in (("cached", tmp_path / "cache"), ("plain", "off")):
+    found, shared = [], []
+    watched = shared_beginning.through_blocks
+    monkeypatch.setattr(
+        shared_beginning, "through_blocks", lambda *given: shared.append(given[3]) or watched(*given)
+    )
+    for name, cache in (("cached", tmp_path / "cache"), ("plain", "off"), ("whole texts", "off")):
+        if name == "whole texts":
+            assert set(shared) == {len("A short video titled: ")}
+            monkeypatch.setattr(modality, "_shared_tokens", lambda *_: 0)
+        n_shared = len(shared)
         chosen = asked | {"activation_cache": cache, "checkpoint_dir": tmp_path / name}
         assert main(["run", *(f"--{key}={value}" for key, value in chosen.items())]) == 0
         (path,) = (tmp_path / name).rglob("result.json")
         found.append(json.loads(path.read_text()))
-    cached, plain = found
+    cached, plain, whole = found
+    assert len(shared) == n_shared
+    assert plain["test_result"] == pytest.approx(whole["test_result"], abs=1e-6)
     assert (tmp_path / "cache").is_dir() and any((tmp_path / "cache").iterdir())
     assert cached["test_result"] == pytest.approx(plain["test_result"], abs=1e-6)
     assert cached["config"]["title_template"] == asked["title_template"]

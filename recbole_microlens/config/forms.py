@@ -21,9 +21,9 @@ from recbole_microlens.config.kinds import (
     whole,
     word,
 )
-from recbole_microlens.data.title_template import TitleTemplate
 from recbole_microlens.errors import MicroLensError, did_you_mean
 from recbole_microlens.items.modality import ENCODED, MODALITIES
+from recbole_microlens.items.title_template import TitleTemplate
 from recbole_microlens.release.names import check_dataset_name
 
 _LONGEST_TEMPLATE = 10_000  # characters

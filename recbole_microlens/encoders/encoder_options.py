@@ -43,6 +43,9 @@ class EncoderOptions:
     adapters : AdapterOptions, optional
         What trains in the place of the encoder's own weights; see
         :mod:`recbole_microlens.encoders.adapters`.
+    shared_tokens : int
+        How many tokens at the beginning are the same in all texts, which a template makes so: a decoder runs
+        them once for all items of a batch. Where they differ after all, nothing is shared.
     """
 
     frames: int = 5
@@ -57,3 +60,4 @@ class EncoderOptions:
     finetune_embeddings: bool = False
     frame_pooling: str | None = None
     adapters: AdapterOptions | None = None
+    shared_tokens: int = 0

@@ -16,6 +16,7 @@ from recbole_microlens.encoders.timm import PREFIX, timm_spec
 from recbole_microlens.encoders.transformers.audio_entries import AUDIO_TRANSFORMERS
 from recbole_microlens.encoders.transformers.entries import TRANSFORMERS
 from recbole_microlens.encoders.transformers.folder import folder_spec
+from recbole_microlens.encoders.transformers.spec import TransformersSpec
 from recbole_microlens.encoders.video import VIDEO_ENCODERS
 from recbole_microlens.errors import MicroLensError, did_you_mean
 
@@ -84,6 +85,8 @@ def create_encoder(name: str, options: EncoderOptions, modality: str | None = No
     spec = spec.pooled_by(options.pooling)
     if options.normalisation == "released" and spec.mean:
         spec = replace(spec, mean=_HALF, std=_HALF)
+    if options.shared_tokens and isinstance(spec, TransformersSpec):
+        spec = replace(spec, shared_tokens=options.shared_tokens)
     network = spec.build(options.frames, options.size)
     if not spec.takes_head(options.output):
         _remove(network, spec.head)

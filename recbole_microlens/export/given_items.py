@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recbole_microlens.data.title_template import TITLE, TitleTemplate
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.title_template import TITLE, TitleTemplate
 from recbole_microlens.media.sources import SOUND_SUFFIXES, Source, find_audio, find_covers, find_frames
 from recbole_microlens.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recbole_microlens.data.title_template import TITLE, TitleTemplate
 from recbole_microlens.encoders.adapters.lora import without_lora
 from recbole_microlens.errors import MicroLensError, explained
 from recbole_microlens.export.catalogue import Catalogue
@@ -22,6 +21,7 @@ from recbole_microlens.items.content import ContentItemEmbedding
 from recbole_microlens.items.fusion import create_fusion
 from recbole_microlens.items.media_batch import ItemMedia
 from recbole_microlens.items.modality import ENCODED, features_path, modalities, modality_settings
+from recbole_microlens.items.title_template import TITLE, TitleTemplate
 from recbole_microlens.items.towers import EncoderTower, create_towers
 from recbole_microlens.media.part import encode_item
 from recbole_microlens.media.workers import Failure, available_cores, run_in_processes

@@ -12,7 +12,10 @@ from recbole_microlens.encoders.adapters.table import ADAPTERS, check_adapters
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import encoder_spec
 from recbole_microlens.encoders.spec import EncoderSpec
+from recbole_microlens.encoders.transformers.spec import TransformersSpec
+from recbole_microlens.encoders.transformers.tokenizer import shared_tokens
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.title_template import TitleTemplate
 from recbole_microlens.media.store_kinds import STORE_KINDS
 
 ENCODED = ("text", "image", "video", "audio")
@@ -98,9 +101,19 @@ def modality_settings(config, name: str) -> ModalitySettings:
         finetune_embeddings=own("finetune_embeddings"),
         frame_pooling=own("frame_pooling") if spec.frame_pools else None,
         adapters=_adapters(config, name),
+        shared_tokens=_shared_tokens(config, spec) if name == "text" else 0,
     )
     check_adapters(spec, options)
     return ModalitySettings(name, spec, options)
+
+
+def _shared_tokens(config, spec: EncoderSpec) -> int:
+    """How many tokens the template of a run puts before every title that a decoder reads."""
+    template = TitleTemplate.of(config["title_template"])
+    takes_any = isinstance(spec, TransformersSpec) and bool(spec.family.keys_and_values)
+    if not (takes_any and template.parts[0][0]):
+        return 0
+    return shared_tokens(spec, template.examples(), config["max_title_tokens"])
 
 
 def projection_settings(config, name: str) -> ProjectionSettings:

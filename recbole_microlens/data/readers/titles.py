@@ -14,10 +14,10 @@ from torch import Tensor
 from recbole_microlens import files
 from recbole_microlens.data.item_columns import read_item_column, read_item_columns
 from recbole_microlens.data.missing import MissingContent
-from recbole_microlens.data.title_template import THE_TITLE, TitleTemplate
 from recbole_microlens.encoders.spec import EncoderSpec
 from recbole_microlens.errors import first_line
 from recbole_microlens.items.modality import modality_settings
+from recbole_microlens.items.title_template import THE_TITLE, TitleTemplate
 
 
 class TitleReader:

@@ -82,6 +82,9 @@ class Family:
         ``(network, what its own forward returned) -> states``, as the parts give them.
     is_causal : bool
         A token sees those before it alone: the last one stands for the text.
+    keys_and_values : str
+        Name of the argument by which a block takes keys and values of tokens before those that it is given;
+        empty if it does not.
     """
 
     blocks: str = ""
@@ -112,6 +115,7 @@ class Family:
     own_inputs: Callable[[calls.Network, Tensor], dict] = calls.no_further_inputs
     own_states: Callable[[calls.Network, Any], Tensor] = calls.last_hidden_state
     is_causal: bool = False
+    keys_and_values: str = ""
 
     def stages(self, network: calls.Network) -> tuple[tuple[str, ...], ...]:
         """Names of the modules of each stage: below the blocks, each block, the last one with what is above.
@@ -159,7 +163,7 @@ _T5 = Family(
 )  # fmt: skip
 _LLAMA = Family(
     "layers", before=("embed_tokens",), beside=("rotary_emb",), after=("norm",), context=decoder_calls.causal,
-    is_causal=True,
+    is_causal=True, keys_and_values="past_key_values",
 )  # fmt: skip
 _GRANITE = replace(_LLAMA, embed=decoder_calls.multiplied)
 _GEMMA3 = replace(_LLAMA, context=decoder_calls.causal_by_kind)
@@ -215,7 +219,7 @@ FAMILIES: dict[str, Family] = {
         "layers", beside=("rotary_emb",), after=("final_norm",), context=calls.by_attention_type
     ),
     "nomic_bert": Family("layers", beside=("rotary_emb",), context=calls.rotary),
-    "eurobert": replace(_LLAMA, context=calls.rotary, is_causal=False),
+    "eurobert": replace(_LLAMA, context=calls.rotary, is_causal=False, keys_and_values=""),
     "t5": _T5,
     "mt5": _T5,
     "umt5": replace(_T5, context=calls.bidirectional),
@@ -237,17 +241,20 @@ FAMILIES: dict[str, Family] = {
     "lfm2": replace(_LLAMA, after=("embedding_norm",)),
     "modernbert-decoder": replace(_GEMMA3, before=("embeddings",), after=("final_norm",)),
     "gpt_neox": replace(
-        _LLAMA, before=("embed_in", "emb_dropout"), after=("final_layer_norm",)
+        _LLAMA, before=("embed_in", "emb_dropout"), after=("final_layer_norm",),
+        keys_and_values="layer_past",
     ),
     "gpt2": Family(
         "h", before=("wte", "wpe", "drop"), after=("ln_f",),
         embed=calls.tokens_and_positions, context=decoder_calls.causal, is_causal=True,
+        keys_and_values="past_key_values",
     ),
     "opt": Family(
         "decoder.layers",
         before=("decoder.embed_tokens", "decoder.embed_positions", "decoder.project_in"),
         after=("decoder.final_layer_norm", "decoder.project_out"),
         embed=decoder_calls.tokens_and_positions_of_mask, context=decoder_calls.causal, is_causal=True,
+        keys_and_values="past_key_values",
     ),
     # Text, the language models of models of texts and images.
     "qwen2_vl_text": _QWEN_VL_TEXT,

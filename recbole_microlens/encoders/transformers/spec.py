@@ -49,6 +49,8 @@ class TransformersSpec(EncoderSpec):
         that the network does not have.
     tokenizer : str
         Hub id or folder of the tokenizer, or ``bytes``: text only.
+    shared_tokens : int
+        See :class:`~recbole_microlens.encoders.transformers.staged_forward.TransformerStages`.
     """
 
     config: Callable[[], Any]
@@ -56,6 +58,7 @@ class TransformersSpec(EncoderSpec):
     family: Family = UNKNOWN
     ignored: tuple[str, ...] = ()
     tokenizer: str = ""
+    shared_tokens: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -87,7 +90,8 @@ class TransformersSpec(EncoderSpec):
     def staged_forward(self, network: nn.Module) -> StagedForward:
         if isinstance(self.family, AudioFamily):
             return SoundStages(self.name, network, self.family, self.stages, self.attends_by_mask)
-        return TransformerStages(self.name, network, self.family, self.stages, self.modality == "text")
+        is_text = self.modality == "text"
+        return TransformerStages(self.name, network, self.family, self.stages, is_text, self.shared_tokens)
 
     def load(self, network: nn.Module, source: str | None) -> None:
         """As :meth:`EncoderSpec.load`; ``source`` may also be a hub id, a folder as ``from_pretrained`` takes

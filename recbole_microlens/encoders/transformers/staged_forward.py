@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_microlens.encoders.staged_forward import Features, modules_of
+from recbole_microlens.encoders.transformers import shared_beginning
 from recbole_microlens.encoders.transformers.calls import part
 from recbole_microlens.encoders.transformers.families import Family
 from recbole_microlens.errors import MicroLensError
@@ -34,6 +35,9 @@ class TransformerStages:
     stages : tuple of tuple of str
         Names of the modules of each stage; several blocks may be one stage.
     is_text : bool
+    shared_tokens : int
+        How many tokens at the beginning may be the same in all texts: where they are, a decoder runs them
+        once for all of them.
 
     Raises
     ------
@@ -41,8 +45,17 @@ class TransformerStages:
         The stages cut the network elsewhere than before one of its blocks.
     """
 
-    def __init__(self, name: str, network: nn.Module, family: Family, stages: Stages, is_text: bool):
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        family: Family,
+        stages: Stages,
+        is_text: bool,
+        shared_tokens: int = 0,
+    ):
         self.network, self.family, self.is_text = network, family, is_text
+        self.shared_tokens = shared_tokens
         self.stages = modules_of(network, stages)
         self.blocks: Any = [block for each in family.block_lists for block in part(network, each)]
         self._starts = _first_blocks(name, family, stages)
@@ -67,12 +80,27 @@ class TransformerStages:
         if first == last:
             return states
         context = self.family.context(self.network, self.blocks, states, mask)
+        if self._shares_beginning(states, mask, first, last):
+            return shared_beginning.through_blocks(
+                self.blocks[first:last],
+                states,
+                context[first:last],
+                self.shared_tokens,
+                self.family.keys_and_values,
+            )
         for number in range(first, last):
             before, found = states, self.family.run(self.blocks[number], states, context[number])
             states = found[0] if isinstance(found, tuple) else found
             if self.family.after_block:
                 states = self.family.after_block(self.network, number, before, states, mask)
         return states
+
+    def _shares_beginning(self, states: Tensor, mask: Tensor | None, first: int, last: int) -> bool:
+        if not self.shared_tokens or mask is None:
+            return False
+        return shared_beginning.can_share(self.network, self.family) and shared_beginning.is_shared(
+            states, mask, self.shared_tokens, self.blocks[first:last]
+        )
 
 
 def _first_blocks(name: str, family: Family, stages: Stages) -> list[int]:

@@ -56,6 +56,25 @@ def tokenize(encoder: EncoderSpec | str, titles: list[str], max_tokens: int) -> 
     return out
 
 
+def shared_tokens(encoder: EncoderSpec | str, texts: list[str], max_tokens: int) -> int:
+    """How many tokens these texts have in common before the first one that differs or is padding.
+
+    Parameters
+    ----------
+    encoder, max_tokens
+        As :func:`tokenize` takes them.
+    texts : list of str
+
+    Raises
+    ------
+    MicroLensError
+        As :func:`tokenize`.
+    """
+    tokens = tokenize(encoder, texts, max_tokens)
+    is_same = (tokens == tokens[:1]).all(axis=(0, 1)) & (tokens[0, 1] == 1)
+    return int(is_same.cumprod().sum())
+
+
 def tokenizer_fingerprint(encoder: EncoderSpec | str) -> str:
     """SHA-256 of everything a tokenizer does: two with the same one give the same tokens."""
     source = _source(encoder)

@@ -1,12 +1,14 @@
 """A template puts an item's columns into the text that is tokenised; without one it is the title."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from recbole_microlens.data.readers.titles import title_reader
-from recbole_microlens.data.title_template import TitleTemplate
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.items.title_template import TitleTemplate
 from recbole_microlens.release.writer import write_items
 
 ROWS = [("7", 'the "red" box', "toys", 12, 300), ("b", "", "", None, None), ("1", "NA", "", 3, None)]
@@ -92,3 +94,9 @@ def test_doubled_braces_are_braces_and_a_field_may_come_twice():
     template = TitleTemplate.of("{{{title}}} {tag} {title}")
     assert template.fields == ("title", "tag")
     assert template.filled({"title": "x"}) == "{x}  x"
+
+
+def test_examples_share_what_stands_before_the_first_field_and_no_more():
+    examples = TitleTemplate.of("Video: {title}{tag}.").examples()
+    assert os.path.commonprefix(examples) == "Video: "
+    assert os.path.commonprefix(TitleTemplate.of(None).examples()) == ""

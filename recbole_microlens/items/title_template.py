@@ -72,7 +72,13 @@ class TitleTemplate:
         """The text of an item; a field without a value leaves its place empty."""
         return "".join(text + values.get(field or "", "") for text, field in self.parts)
 
+    def examples(self) -> list[str]:
+        """Texts of items that have nothing in common but what the template puts before the first field."""
+        return [self.filled(dict.fromkeys(self.fields, value)) for value in _DIFFERENT]
 
+
+# Beginnings of titles that a tokenizer may join to what stands before them, each in another way.
+_DIFFERENT = ("", "a", "The", "1", ".", "'s", "-", " b", "\u4e2d", "\u00e9", "#x")
 THE_TITLE = TitleTemplate()
 
 
