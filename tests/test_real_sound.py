@@ -1,4 +1,4 @@
-"""Whisper's encoder with real weights (tiny.en): its features are the library's own, and tell sounds apart."""
+"""Whisper's encoder with real weights (tiny.en): its features are the library's own, and tell them apart."""
 
 import importlib.util
 import struct
