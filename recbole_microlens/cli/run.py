@@ -80,6 +80,7 @@ def call_with(argv: list[str]) -> int:
         return launch(argv, processes)
     from recbole_microlens.cpu import process_memory
     from recbole_microlens.quick_start import run
+    from recbole_microlens.training import interruption
 
     process_memory.allow()
 
@@ -88,6 +89,8 @@ def call_with(argv: list[str]) -> int:
         result = run(model, dataset, files, settings, resume)
     except (MemoryError, RuntimeError) as error:
         if distributed.is_launched() and "peer" in str(error):
+            if interruption.is_asked():  # So was the other one, which ended first.
+                raise interruption.Preempted from error
             # Another process has ended, and its own message says why; this one is ended by what started both.
             time.sleep(10)
             raise MicroLensError(

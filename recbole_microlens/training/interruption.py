@@ -75,11 +75,11 @@ def passed_on(send: Callable[[int], None]) -> Iterator[None]:
 def at_steps() -> Iterator[None]:
     """Inside the block, a SIGUSR1 only sets :func:`is_asked`: the block looks at it and saves its state."""
     global _steps_look
-    _steps_look = True
+    before, _steps_look = _steps_look, True
     try:
         yield
     finally:
-        _steps_look = False
+        _steps_look = before
 
 
 def is_asked() -> bool:

@@ -81,7 +81,11 @@ class ResumableTrainer(FirstBest):
             if any(distributed.all_gather_object(interruption.is_asked())):
                 raise interruption.Preempted
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
+        # Between two epochs, too, several processes end where all of them ask: one that ended at once would
+        # leave the others waiting for it.
+        several = distributed.world_size() > 1
+        with interruption.at_steps() if several else nullcontext():
+            return super().fit(train_data, valid_data, verbose, saved, show_progress, after_validation)
 
     def is_finished(self) -> bool:
         """Whether no epoch is left to train, by number or because it stopped early."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from two_processes import in_two
 
-from recbole_microlens import cli
+from recbole_microlens import cli, distributed
 from recbole_microlens.cli import failures
 from recbole_microlens.quick_start import run
 from recbole_microlens.training import checkpoint, interruption
@@ -147,6 +148,33 @@ def test_a_signal_that_the_caller_ignores_stays_ignored():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def told_between_epochs(settings, told):
+    """Run as one of several processes, of which those in ``told`` get the signal when their first epoch is
+    over, and the first one late; return the exit code.
+    """
+    original = ContentTrainer._train_epoch
+
+    def train_epoch(self, train_data, epoch, *args, **kwargs):
+        loss = original(self, train_data, epoch, *args, **kwargs)
+        if epoch == 0 and distributed.rank() in told:
+            time.sleep(0 if distributed.rank() else 0.5)
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return loss
+
+    ContentTrainer._train_epoch = train_epoch
+    return cli.main(["run", "--model=SASRecID", "--dataset=tiny", *arguments(settings)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [(0,), (1,), (0, 1)])
+def test_several_processes_that_are_told_between_two_epochs_stop_together(content_settings, told):
+    chosen = content_settings | {"epochs": 30, "stopping_step": 30, "eval_step": 1}
+    chosen |= {"encoder": None, "encoder_weights": None}
+    assert in_two(told_between_epochs, chosen, told) == (0, 0)
+    (folder,) = (Path(chosen["checkpoint_dir"]) / "tiny").iterdir()
+    assert state_of(folder)["epoch"] < 29 and not (folder / "result.json").exists()
 
 
 @pytest.mark.slow
