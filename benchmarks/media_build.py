@@ -53,12 +53,12 @@ def scene(width, height, frames):
         yield np.clip(view + noise[k % 7], 0, 255).astype(np.uint8)
 
 
-def encoded_unit(size, bf, seconds):
+def encoded_unit(size, bf, seconds, key_frame_every=250):
     """A stretch of video as the bytes of an mp4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "unit.mp4"
         with av.open(str(path), "w") as container:
-            options = {"preset": "medium", "crf": "24", "bf": bf, "g": "250"}
+            options = {"preset": "medium", "crf": "24", "bf": bf, "g": str(key_frame_every)}
             stream = container.add_stream("libx264", rate=FPS, options=options)
             (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
             for picture in scene(*size, seconds * FPS):

@@ -50,7 +50,7 @@ def read_video_frames(
     """Decode frames of a video, resized to a square (the aspect ratio is not kept): those around its middle,
     or where another ``spread`` of ``spread.SPREADS`` puts them.
 
-    Only the group of pictures around the wanted frames is decoded, and of an H.264 mp4 only what these depend
+    Only groups of pictures that hold wanted frames are decoded, and of an H.264 mp4 only what these depend
     on. Rotation metadata is applied; a cover image embedded in the file is not taken for the video. With
     ``approximate`` the frames begin at the key frame nearest to the first of them: see
     ``timeline.locate_frames``.
@@ -165,18 +165,21 @@ def _decode_packets(stream, wanted: WantedFrames, size: int, unwanted: str) -> l
     """Decode packets that are in memory, of the frames that are not wanted those that FFmpeg's ``unwanted``
     leaves (``NONREF``: those that others refer to); None where a wanted frame does not come out.
     """
-    if wanted.pts is None or wanted.packets is None:
+    if wanted.pts is None or wanted.runs is None:
         return None
     codec, needed, reformatter = stream.codec_context, set(wanted.pts), VideoReformatter()
     pixels: dict[int, np.ndarray] = {}
     mode = None
-    for packet in (*wanted.packets, None):  # None: what is left in the decoder
-        now = unwanted if packet is not None and packet.pts not in needed else "DEFAULT"
-        if now != mode:
-            codec.skip_frame = mode = now
-        for frame in codec.decode(packet):
-            if frame.pts in needed and not frame.is_corrupt:
-                pixels[frame.pts] = _to_square(frame, size, reformatter)
+    for number, run in enumerate(wanted.runs):
+        if number:
+            codec.flush_buffers()
+        for packet in (*run, None):  # None: what is left in the decoder
+            now = unwanted if packet is not None and packet.pts not in needed else "DEFAULT"
+            if now != mode:
+                codec.skip_frame = mode = now
+            for frame in codec.decode(packet):
+                if frame.pts in needed and not frame.is_corrupt:
+                    pixels[frame.pts] = _to_square(frame, size, reformatter)
     return [pixels[pts] for pts in wanted.pts] if len(pixels) == len(needed) else None
 
 

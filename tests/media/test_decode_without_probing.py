@@ -75,7 +75,8 @@ def test_one_key_frame_away_nothing_of_the_group_before_is_read(tmp_path, write_
     path = write_video(tmp_path / "v.mp4", num_frames=60, g=12, bf=2)
     with open_video(path, probe=False) as container:
         wanted = locate_frames(container, video_stream(container), lambda total: [24, 25])
-    assert wanted.packets[0].is_keyframe and len(wanted.packets) <= 4
+    (run,) = wanted.runs
+    assert run[0].is_keyframe and len(run) <= 4
 
 
 def test_what_does_not_come_out_is_tried_in_the_thorough_way(tmp_path, write_video, monkeypatch):

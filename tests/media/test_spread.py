@@ -2,6 +2,7 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -9,11 +10,14 @@ from PIL import Image
 
 from recbole_microlens.data.readers.frames import ImageReader, VideoReader
 from recbole_microlens.errors import MicroLensError
+from recbole_microlens.media import decode
 from recbole_microlens.media.build import build_frames
+from recbole_microlens.media.containers import open_video, video_stream
 from recbole_microlens.media.decode import read_frame_files, read_video_frames
 from recbole_microlens.media.spread import frames_of_clip, select_indices, spread_evenly
 from recbole_microlens.media.store import MediaStore, decode_value, encode_value
 from recbole_microlens.media.store_meta import StoreMeta
+from recbole_microlens.media.timeline import locate_frames
 
 SMALL = {"size": 64, "workers": 1, "progress": False}
 OF_FORTY = [1, 3, 6, 8, 11, 13, 16, 18, 21, 23, 26, 28, 31, 33, 36, 38]
@@ -128,3 +132,36 @@ def test_what_does_not_go_with_uniform_is_refused(options, said, tmp_path):
     (tmp_path / "1.mp4").write_bytes(b"x")
     with pytest.raises(MicroLensError, match=said):
         build_frames(tmp_path, ["1"], tmp_path / "video.lmdb", **{"spread": "uniform", **options})
+
+
+CLOSED = {"num_frames": 120, "g": 12, "bf": 3, "preset": "medium", "x264_params": "scenecut=0"}
+HEVC = "log-level=none:bframes=3:keyint=12:min-keyint=12:scenecut=0"
+
+
+def _runs(path, wanted):
+    with open_video(path, probe=False) as container:
+        return locate_frames(container, video_stream(container), lambda total: wanted).runs
+
+
+@pytest.mark.parametrize(
+    ("video", "n_runs"),
+    [
+        (CLOSED, 10),
+        (CLOSED | {"g": 1000}, 1),
+        (CLOSED | {"x264_params": "scenecut=0:open-gop=1:keyint=12:min-keyint=12"}, 1),
+        (CLOSED | {"milliseconds": [33 * k + 7 * (k % 5) + 900 * (k > 61) for k in range(120)]}, 10),
+        ({"num_frames": 120, "codec": "libx265", "preset": "ultrafast", "x265_params": HEVC}, 6),
+    ],
+    ids=["closed", "one_key_frame", "open_gop", "variable_rate", "hevc_open_gop"],
+)
+def test_what_lies_between_is_left_out_where_decoding_may_begin_again(video, n_runs, tmp_path, write_video):
+    path, wanted = write_video(tmp_path / "v.mp4", **video), spread_evenly(120, 16)
+    with av.open(str(path)) as container:
+        frames = [decode._to_square(frame, 32) for frame in container.decode(video=0)]
+    expected = np.stack([frames[ordinal] for ordinal in wanted])
+    assert np.array_equal(read_video_frames(path, 16, size=32, spread="uniform"), expected)
+    assert np.array_equal(decode._decode_without_probing(path, lambda total: wanted, 32, False), expected)
+    runs = _runs(path, wanted)
+    assert len(runs) == n_runs and all(run[0].is_keyframe for run in runs)
+    if n_runs > 1:
+        assert sum(map(len, runs)) < 110
