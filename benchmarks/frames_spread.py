@@ -3,7 +3,8 @@
 *Plain*: a loop over all that PyAV decodes, which converts the wanted frames and no others. *Through*: from
 the key frame before the first wanted frame to the last, leaving out what no other frame refers to. *Apart*:
 what the package does, which also leaves out what lies between a wanted frame and the key frame before the
-next. *Middle*: 16 frames around the middle. All four take turns; what is compared is processor time, JPEG included.
+next. *Middle*: 16 frames around the middle. All four take turns; what is compared is processor time, JPEG
+included.
 
 The videos are those of ``media_build.py``, once with a key frame every 250 frames as x264 puts them by
 default, once every 60 (two seconds, as for streaming).
