@@ -35,8 +35,13 @@ EXACT = {
     "encoder": None,
 }
 # ResNet's convolutions are 3 x 3, whose gradients have a memory format of their own; NARM is trained on the
-# last position alone, over the items of the batch.
-CASES = {"SASRecIDV": {"video_encoder": "x3d_xs"}, "NARMI": {"image_encoder": "resnet18"}}
+# last position alone, over the items of the batch; HSTU reads times beside items.
+CASES = {
+    "SASRecIDV": {"video_encoder": "x3d_xs"},
+    "NARMI": {"image_encoder": "resnet18"},
+    "HSTUID": {},
+    "LiGRID": {},
+}
 
 
 def _run(model, settings):
@@ -51,7 +56,7 @@ def _losses(log):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["SASRecIDV", "NARMI"])
+@pytest.mark.parametrize("model", CASES)
 def test_losses_weights_and_metrics_are_those_of_one_process(model, content_settings):
     settings = content_settings | EXACT | CASES[model] | {"state": "INFO"}
     (whole, log) = _run(model, settings)
