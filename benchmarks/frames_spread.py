@@ -13,7 +13,6 @@ default, once every 60 (two seconds, as for streaming).
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -59,13 +58,7 @@ WAYS = {
 
 
 def measure(paths, rounds):
-    spent, values = dict.fromkeys(WAYS, 0.0), {}
-    for _ in range(rounds):
-        for path in paths:
-            for name, way in WAYS.items():
-                started = time.process_time()
-                values[name, path] = way(path)
-                spent[name] += time.process_time() - started
+    spent, values = media_build.in_turns(WAYS, paths, rounds)
     return {
         "videos": len(paths),
         "same_bytes": all(values["plain", p] == values["through", p] == values["apart", p] for p in paths),

@@ -115,15 +115,21 @@ def approximate(path):
 WAYS = {"thorough": thorough, "sparing": sparing, "approximate": approximate}
 
 
-def processor_seconds(paths, rounds):
-    """Mean processor time of a video for each way; and whether the first two give the same bytes."""
-    spent, values = dict.fromkeys(WAYS, 0.0), {}
+def in_turns(ways, paths, rounds):
+    """Processor time of each way over all videos and rounds, and what it gave for each video."""
+    spent, values = dict.fromkeys(ways, 0.0), {}
     for _ in range(rounds):
         for path in paths:
-            for name, way in WAYS.items():
+            for name, way in ways.items():
                 started = time.process_time()
                 values[name, path] = way(path)
                 spent[name] += time.process_time() - started
+    return spent, values
+
+
+def processor_seconds(paths, rounds):
+    """Mean processor time of a video for each way; and whether the first two give the same bytes."""
+    spent, values = in_turns(WAYS, paths, rounds)
     same = all(values["thorough", path] == values["sparing", path] for path in paths)
     return {name: seconds / len(paths) / rounds for name, seconds in spent.items()}, same
 
